@@ -1,0 +1,1 @@
+"""The conformance and fuzzing suite for GPTQ matmul kernels."""

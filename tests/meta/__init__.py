@@ -1,0 +1,1 @@
+"""Tests of the suite itself; none of them needs a GPU."""

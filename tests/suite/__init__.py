@@ -1,0 +1,22 @@
+"""The suite's machinery. `WORKER_MODULES` are what a kernel's own environment must be able to import."""
+
+# A worker may run under another interpreter (`--python`): torch is all that is promised there.
+WORKER_MODULES = (
+    "backend",
+    "bad",
+    "case",
+    "control",
+    "decode",
+    "execute",
+    "fills",
+    "judge",
+    "layouts",
+    "loader",
+    "locate",
+    "operands",
+    "philox",
+    "relations",
+    "rounding",
+    "verdict",
+    "worker",
+)

@@ -1,0 +1,229 @@
+"""A Case: one problem as plain values, printed as the one line of text that rebuilds it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+BITS = (8, 4, 2)
+G_IDX_KINDS = ("seq", "act", "rev", "one", "skew", "gap", "none")
+ZERO_KINDS = ("zall", "zsym", "z0", "zmax")
+FORMATS = ("v1", "v2")
+DTYPES = ("f16", "bf16", "f32")
+SCALES_DTYPES = ("sf16", "sbf16", "sf32")
+LAYOUTS = ("", "pad", "xt", "off", "bcast")
+RANKS = (2, 1, 3, 4)
+STRIDED = ("wstr", "sstr", "zstr", "gstr")
+FILLS = ("exact", "sparse", "onehot", "lanes", "randn", "big", "tiny", "nonfinite")
+BAD = (
+    "gidx",
+    "neg",
+    "glen",
+    "gdtype",
+    "shape",
+    "zshape",
+    "sshape",
+    "dtype",
+    "wdtype",
+    "zdtype",
+    "sdtype",
+    "bits",
+    "rank",
+    "device",
+)
+WHOLE_GROUP = -1  # "gall": one group over all of K, as group size -1 says in checkpoints
+WORD_BITS = 32
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that a Backend adds to the line: `name` followed by one of `values`."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One problem: x [M, K] times a GPTQ weight [K, N] in ceil(K / group_size) groups.
+
+    `layout` is one of "", "pad<n>", "xt", "off<n>", "bcast"; `bad` names the operand made invalid;
+    `extra` holds (name, value) pairs of a Backend's own tokens. Raises ValueError when two values
+    contradict each other.
+    """
+
+    m: int
+    n: int
+    k: int
+    bits: int
+    group_size: int = WHOLE_GROUP
+    g_idx: str = "seq"
+    zeros: str = "zall"
+    checkpoint_format: str = "v1"
+    dtype: str = "f16"
+    scales_dtype: str = "sf16"
+    layout: str = ""
+    rank: int = 2
+    strided: tuple[str, ...] = ()
+    bias: bool = False
+    backward: bool = False
+    fill: str = "exact"
+    bad: str = ""
+    seed: int = 0
+    extra: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        ordered = tuple(name for name in STRIDED if name in self.strided)
+        object.__setattr__(self, "strided", ordered)
+        for problem in self._contradictions():
+            raise ValueError(f"{problem} in case {self}")
+
+    def _contradictions(self) -> Iterable[str]:
+        if self.bits not in BITS:
+            yield f"bits must be one of 2, 4, 8, not {self.bits}"
+            return
+        for name, size in (("n", self.n), ("k", self.k)):
+            if size < 1 or size % self.pack_factor:
+                yield (
+                    f"{name} must be a positive multiple of {self.pack_factor} "
+                    f"(codes in a word), not {size}"
+                )
+        if self.m < 0 or self.seed < 0:
+            yield f"m and seed must not be negative, got m{self.m} and s{self.seed}"
+        if self.rank == 1 and self.m != 1:
+            yield f"dim1 holds one row, not {self.m}"
+        if self.group_size != WHOLE_GROUP and self.group_size < 1:
+            yield f"a group holds at least one row, not {self.group_size}"
+
+    @property
+    def pack_factor(self) -> int:
+        return WORD_BITS // self.bits
+
+    @property
+    def maxq(self) -> int:
+        return 2**self.bits - 1
+
+    @property
+    def rows_per_group(self) -> int:
+        return self.k if self.group_size == WHOLE_GROUP else self.group_size
+
+    @property
+    def groups(self) -> int:
+        return -(-self.k // self.rows_per_group)
+
+    @property
+    def layout_kind(self) -> str:
+        return self.layout.rstrip("0123456789")
+
+    @property
+    def layout_amount(self) -> int:
+        return int(self.layout[len(self.layout_kind) :] or 0)
+
+    @property
+    def reduction(self) -> int:
+        """Length of the sum behind one element: K, or N for the gradient with respect to x."""
+        return self.n if self.backward else self.k
+
+    @property
+    def columns(self) -> int:
+        return self.k if self.backward else self.n
+
+    def replace(self, **changes) -> Case:
+        return dataclasses.replace(self, **changes)
+
+    def __str__(self) -> str:
+        tokens = [f"m{self.m}", f"n{self.n}", f"k{self.k}", f"b{self.bits}"]
+        tokens.append("gall" if self.group_size == WHOLE_GROUP else f"g{self.group_size}")
+        for field in ("g_idx", "zeros", "checkpoint_format", "dtype", "scales_dtype", "layout"):
+            value = getattr(self, field)
+            if value != _DEFAULTS[field]:
+                tokens.append(value)
+        if self.rank != 2:
+            tokens.append(f"dim{self.rank}")
+        tokens += [name for name in STRIDED if name in self.strided]
+        tokens += ["bias"] * self.bias + ["bwd"] * self.backward
+        if self.fill != "exact":
+            tokens.append(self.fill)
+        if self.bad:
+            tokens.append(f"bad{self.bad}")
+        if self.seed:
+            tokens.append(f"s{self.seed}")
+        return "-".join(tokens + [name + value for name, value in self.extra])
+
+    @classmethod
+    def parse(cls, line: str, tokens: Iterable[Token] = ()) -> Case:
+        """Rebuild the Case that printed `line`; `tokens` are those of the Backend at hand.
+
+        Raises ValueError naming the token that is wrong and what would be right.
+        """
+        fields: dict = {"strided": (), "extra": ()}
+        declared = sorted(tokens, key=lambda token: -len(token.name))
+        last = -1
+        for text in line.strip().split("-"):
+            place, field, value = _read_token(text, declared, line)
+            if place < last or (place == last and field not in ("strided", "extra")):
+                raise ValueError(
+                    f"token {text!r} of case {line!r} is repeated or out of order: {_ORDER}"
+                )
+            last = place
+            fields[field] = fields[field] + (value,) if field in _MANY else value
+        missing = [name for name in ("m", "n", "k", "bits", "group_size") if name not in fields]
+        if missing:
+            raise ValueError(f"case {line!r} lacks {', '.join(missing)}; for example {_EXAMPLE}")
+        return cls(**fields)
+
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Case)}
+_EXAMPLE = "m17-n64-k96-b4-g32-act-pad8-randn-s7"
+_MANY = ("strided", "extra")
+_NUMBER = r"(0|[1-9]\d*)"
+
+
+def _int_after(letters: int):
+    return lambda text: int(text[letters:])
+
+
+# (field, pattern, reader), in canonical order. A new axis is a new row here, with its default in Case.
+_GRAMMAR = (
+    ("m", f"m{_NUMBER}", _int_after(1)),
+    ("n", f"n{_NUMBER}", _int_after(1)),
+    ("k", f"k{_NUMBER}", _int_after(1)),
+    ("bits", "b[248]", _int_after(1)),
+    ("group_size", r"gall|g[1-9]\d*", lambda t: WHOLE_GROUP if t == "gall" else int(t[1:])),
+    ("g_idx", "|".join(G_IDX_KINDS), str),
+    ("zeros", "|".join(ZERO_KINDS), str),
+    ("checkpoint_format", "|".join(FORMATS), str),
+    ("dtype", "|".join(DTYPES), str),
+    ("scales_dtype", "|".join(SCALES_DTYPES), str),
+    ("layout", r"pad[1-9]\d*|xt|off[1-9]\d*|bcast", str),
+    ("rank", "dim[1-4]", _int_after(3)),
+    ("strided", "|".join(STRIDED), str),
+    ("bias", "bias", lambda text: True),
+    ("backward", "bwd", lambda text: True),
+    ("fill", "|".join(FILLS), str),
+    ("bad", "|".join("bad" + name for name in BAD), lambda text: text[3:]),
+    ("seed", f"s{_NUMBER}", _int_after(1)),
+)
+_ORDER = "the order is " + ", ".join(field for field, _, _ in _GRAMMAR) + ", Backend's tokens"
+
+
+def _read_token(text: str, declared: list[Token], line: str) -> tuple[int, str, object]:
+    for place, (field, pattern, read) in enumerate(_GRAMMAR):
+        if re.fullmatch(pattern, text):
+            return place, field, read(text)
+    for token in declared:
+        if text.startswith(token.name) and text[len(token.name) :] in token.values:
+            return len(_GRAMMAR), "extra", (token.name, text[len(token.name) :])
+    wanted = _closest_rule(text, declared)
+    raise ValueError(f"token {text!r} of case {line!r} is unknown; {wanted}")
+
+
+def _closest_rule(text: str, declared: list[Token]) -> str:
+    for token in declared:
+        if text.startswith(token.name):
+            return f"{token.name} takes one of {', '.join(token.values)}"
+    rules = [pattern.replace(_NUMBER, "<number>") for _, pattern, _ in _GRAMMAR]
+    near = [rule for rule in rules if text and rule.startswith(text[0])]
+    return f"{text[:1]}... is one of: {'; '.join(near)}" if near else f"for example {_EXAMPLE}"

@@ -1,0 +1,78 @@
+"""From a Case to the tensors that a kernel gets: packed, placed in memory, guarded."""
+
+from __future__ import annotations
+
+import torch
+
+from reference.packing import pack_rows, pack_zeros
+
+from .case import Case
+from .fills import Values, make_values
+from .layouts import Guarded, Placement, leading_shape, place_left, place_right
+from .rounding import FORMATS
+
+
+class Operands:
+    """The guarded tensors of one Case on one device, and the values behind them.
+
+    `left` is x [..., K], or the gradient [..., N] in a `bwd` case; `weights()` are the operands
+    that make up the layer. Raises ValueError for values that cannot be packed.
+    """
+
+    def __init__(self, case: Case, device, *, values: Values | None = None, zones: bool = True):
+        self.case = case
+        self.device = device
+        self.values = values or make_values(case, device)
+        self._zones = zones
+        self.guarded = dict(self._guard())
+
+    def _guard(self):
+        case, values = self.case, self.values
+        left = values.left.to(FORMATS[case.dtype].torch_dtype)
+        leading = leading_shape(case.m, case.rank)
+        yield "left", Guarded(left, place_left(case), leading, self._zones)
+        qweight = pack_rows(values.codes, case.bits)
+        yield "qweight", self._right(qweight, "wstr")
+        qzeros = pack_zeros(values.zeros, case.bits, case.checkpoint_format)
+        yield "qzeros", self._right(qzeros, "zstr")
+        scales = values.scales.to(FORMATS[case.scales_dtype[1:]].torch_dtype)
+        yield "scales", self._right(scales, "sstr")
+        if case.g_idx != "none":
+            yield "g_idx", self._right(values.g_idx.to(torch.int32), "gstr")
+        if values.bias is not None:
+            yield "bias", self._right(values.bias.to(FORMATS[case.dtype].torch_dtype), "")
+
+    def _right(self, tensor: torch.Tensor, token: str) -> Guarded:
+        is_vector = tensor.dim() == 1
+        rows = tensor.unsqueeze(0) if is_vector else tensor
+        placement = place_right(rows.shape[1], token in self.case.strided)
+        return Guarded(rows, placement, () if is_vector else None, self._zones)
+
+    @property
+    def left(self) -> torch.Tensor:
+        return self.guarded["left"].view
+
+    def weights(self) -> dict:
+        """The layer, by keyword: tensors, and the plain values that describe them."""
+        views = {name: guarded.view for name, guarded in self.guarded.items() if name != "left"}
+        absent = {"g_idx": None, "bias": None}
+        return absent | views | {
+            "bits": self.case.bits,
+            "group_size": self.case.group_size,
+            "checkpoint_format": self.case.checkpoint_format,
+        }
+
+    def output(self) -> Guarded:
+        """A poisoned buffer for the result, red zones around it."""
+        case = self.case
+        dtype = FORMATS[case.dtype].torch_dtype
+        poison = torch.full((case.m, case.columns), torch.nan, dtype=dtype, device=self.device)
+        leading = leading_shape(case.m, case.rank)
+        return Guarded(poison, Placement(case.columns), leading, self._zones)
+
+    def damage(self) -> tuple[str, str] | None:
+        """(verdict, operand) for the first buffer whose bytes have changed."""
+        for name, guarded in self.guarded.items():
+            if not guarded.is_untouched():
+                return ("INPUT_CHANGED" if guarded.is_inside() else "OUT_OF_BOUNDS"), name
+        return None

@@ -1,0 +1,36 @@
+"""Counter-based random bits: the same on every machine, device and version of torch.
+
+Philox-2x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3"
+(SC 2011). A word depends on (seed, tensor, row, column) alone, so cutting a tensor keeps the rest.
+"""
+
+from __future__ import annotations
+
+import torch
+
+MULTIPLIER = 0xD256D193
+WEYL = 0x9E3779B9
+ROUNDS = 10
+MASK32 = 0xFFFFFFFF
+# A tensor's number goes into its key: never renumber, old lines would change their data.
+TENSORS = {"codes": 1, "zeros": 2, "scales": 3, "x": 4, "bias": 5, "g_idx": 6, "rows": 7, "cols": 8}
+
+
+def philox2x32(first, second, key: int):
+    """Two 32-bit counters and a 32-bit key -> two 32-bit words (int64 tensors or ints, 0..2^32-1)."""
+    for _ in range(ROUNDS):
+        # int64 products wrap modulo 2^64, which leaves all 64 bits of the unsigned product.
+        product = first * MULTIPLIER
+        first = ((product >> 32) & MASK32) ^ key ^ second
+        second = product & MASK32
+        key = (key + WEYL) & MASK32
+    return first, second
+
+
+def random_words(seed: int, tensor: str, rows: int, columns: int, device) -> tuple[torch.Tensor, ...]:
+    """Two independent [rows, columns] int64 tensors of 32 random bits each."""
+    low, high = philox2x32(seed & MASK32, (seed >> 32) & MASK32, TENSORS[tensor])
+    key = low ^ high
+    row = torch.arange(rows, dtype=torch.int64, device=device).unsqueeze(1)
+    column = torch.arange(columns, dtype=torch.int64, device=device).unsqueeze(0)
+    return philox2x32(column + 0 * row, row + 0 * column, key)

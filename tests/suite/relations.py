@@ -1,0 +1,143 @@
+"""Metamorphic relations: other ways to ask for the same numbers.
+
+Each returns a Finding against the intervals of the problem itself, which is at least as strict as
+comparing two outputs within the sum of their bounds, and bit for bit on `exact` and `sparse`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from .case import WHOLE_GROUP
+from .operands import Operands
+
+
+@dataclass(frozen=True)
+class Relation:
+    """`applies(examination)` says whether it can be asked; `run(examination)` gives a Finding."""
+
+    applies: Callable
+    run: Callable
+
+
+def _variant(exam, values=None, **changes) -> Operands:
+    case = exam.case.replace(**changes)
+    return Operands(case, exam.device, values=values or exam.operands.values, zones=exam.zones)
+
+
+def _row_alone(exam):
+    """A row of a batch and the row alone: the last one, where tails and dispatch go wrong."""
+    values = exam.operands.values
+    row = slice(exam.case.m - 1, exam.case.m)
+    alone = replace(values, left=values.left[row])
+    operands = _variant(exam, alone, m=1, rank=2, layout="")
+    return exam.expected.check(exam.call(operands), rows=row)
+
+
+def _has_strides(exam) -> bool:
+    case = exam.case
+    return bool(case.layout or case.strided or case.rank != 2)
+
+
+def _contiguous(exam):
+    """Strided operands and contiguous ones."""
+    return exam.expected.check(exam.call(_variant(exam, layout="", strided=(), rank=2)))
+
+
+def _strided(exam):
+    """Contiguous x and x as a slice of a wider tensor."""
+    return exam.expected.check(exam.call(_variant(exam, layout="pad3")))
+
+
+def _rows_permuted(exam):
+    """K reversed in x, qweight and g_idx together."""
+    values = exam.operands.values
+    flipped = replace(values, codes=values.codes.flip(0), g_idx=values.g_idx.flip(0))
+    g_idx = "act"  # the kind does not matter: the values are given
+    if exam.case.backward:
+        out = exam.call(_variant(exam, flipped, g_idx=g_idx))
+        return exam.expected.check(out.flip(1))
+    flipped.left = values.left.flip(1)
+    return exam.expected.check(exam.call(_variant(exam, flipped, g_idx=g_idx)))
+
+
+def _columns_split(exam):
+    """The left and the right half of the columns, joined."""
+    half = exam.case.n // exam.case.pack_factor // 2 * exam.case.pack_factor
+    parts = [_columns(exam, slice(0, half)), _columns(exam, slice(half, exam.case.n))]
+    return exam.expected.check(torch.cat(parts, dim=1))
+
+
+def _columns(exam, chosen: slice) -> torch.Tensor:
+    values = exam.operands.values
+    part = replace(
+        values,
+        codes=values.codes[:, chosen],
+        zeros=values.zeros[:, chosen],
+        scales=values.scales[:, chosen],
+        bias=None if values.bias is None else values.bias[chosen],
+    )
+    return exam.call(_variant(exam, part, n=chosen.stop - chosen.start))
+
+
+def _halved(exam):
+    """x times 1/2 gives out times 1/2: no value of these fills is near a subnormal."""
+    values = exam.operands.values
+    out = exam.call(_variant(exam, replace(values, left=values.left / 2)))
+    return exam.expected.check(out.double() * 2)
+
+
+def _other_format(exam):
+    """The same zero-points stored the v1 and the v2 way."""
+    other = {"v1": "v2", "v2": "v1"}[exam.case.checkpoint_format]
+    return exam.expected.check(exam.call(_variant(exam, checkpoint_format=other)))
+
+
+def _group_named(exam):
+    """One group over all rows, said as -1 and as K."""
+    size = exam.case.k if exam.case.group_size == WHOLE_GROUP else WHOLE_GROUP
+    return exam.expected.check(exam.call(_variant(exam, group_size=size)))
+
+
+def _other_config(exam):
+    """Another path or launch config of the kernel."""
+    token = exam.backend.limits.tokens[0]
+    chosen = token.values[zlib.crc32(str(exam.case).encode()) % len(token.values)]
+    return exam.expected.check(exam.call(_variant(exam, extra=((token.name, chosen),))))
+
+
+def _can_halve(exam) -> bool:
+    return exam.case.fill in ("exact", "sparse") and not exam.case.bias
+
+
+def _can_split(exam) -> bool:
+    case, multiple = exam.case, exam.backend.limits.n_multiple
+    return not case.backward and case.n >= 2 * case.pack_factor and multiple == 1
+
+
+def _can_permute(exam) -> bool:
+    return "act" in exam.backend.limits.g_idx
+
+
+def _is_one_group(exam) -> bool:
+    sizes = exam.backend.limits.group_sizes
+    return exam.case.rows_per_group == exam.case.k and sizes is None
+
+
+RELATIONS = {
+    "row alone": Relation(lambda exam: exam.case.m > 1, _row_alone),
+    "contiguous": Relation(_has_strides, _contiguous),
+    "strided": Relation(
+        lambda exam: not _has_strides(exam) and "pad" in exam.backend.limits.layouts, _strided
+    ),
+    "rows permuted": Relation(_can_permute, _rows_permuted),
+    "columns split": Relation(_can_split, _columns_split),
+    "halved": Relation(_can_halve, _halved),
+    "other format": Relation(lambda exam: len(exam.backend.limits.formats) > 1, _other_format),
+    "group named": Relation(_is_one_group, _group_named),
+    "other config": Relation(lambda exam: bool(exam.backend.limits.tokens), _other_config),
+}

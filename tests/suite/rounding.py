@@ -1,0 +1,56 @@
+"""Rounding float64 to the formats of kernels, once and to nearest even, on any device.
+
+torch converts float64 to float16 through float32, which rounds twice; the judge must not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format: digits of the significand, exponent of the smallest normal."""
+
+    torch_dtype: torch.dtype
+    digits: int
+    smallest_exponent: int
+    largest: float
+
+    @property
+    def unit_roundoff(self) -> float:
+        return 2.0**-self.digits
+
+    @property
+    def smallest(self) -> float:
+        """The smallest subnormal; half of it is the absolute error of rounding near zero."""
+        return 2.0 ** (self.smallest_exponent - self.digits + 1)
+
+
+F16 = Format(torch.float16, 11, -14, 65504.0)
+BF16 = Format(torch.bfloat16, 8, -126, float.fromhex("0x1.fep127"))
+F32 = Format(torch.float32, 24, -126, float.fromhex("0x1.fffffep127"))
+FORMATS = {"f16": F16, "bf16": BF16, "f32": F32}
+
+
+def spacing(value: torch.Tensor, fmt: Format) -> torch.Tensor:
+    """Distance between neighbours of `fmt` at each float64 value."""
+    exponent = torch.frexp(value)[1].to(torch.int64) - 1
+    exponent = exponent.clamp(min=fmt.smallest_exponent) - (fmt.digits - 1)
+    return torch.ldexp(torch.ones_like(value), exponent)
+
+
+def round_to(value: torch.Tensor, fmt: Format) -> torch.Tensor:
+    """float64 -> the nearest value of `fmt`, ties to even, as float64; too large becomes infinite."""
+    step = spacing(value, fmt)
+    rounded = torch.where(torch.isfinite(value), torch.round(value / step) * step, value)
+    limit = fmt.largest + fmt.largest * fmt.unit_roundoff / 2  # where rounding alone would overflow
+    overflow = rounded.abs() > limit
+    return torch.where(overflow, torch.copysign(torch.full_like(value, torch.inf), value), rounded)
+
+
+def truncation_error(value: torch.Tensor, fmt: Format) -> torch.Tensor:
+    """The most that one rounding to nearest can move each value: half the spacing there."""
+    return spacing(value, fmt) / 2

@@ -46,7 +46,7 @@ class Limits:
     def from_json(cls, data: dict) -> Limits:
         """Rebuilt from what `dataclasses.asdict` gave, after a trip through JSON."""
         made = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-        made["tokens"] = tuple(Token(t["name"], tuple(t["values"])) for t in data["tokens"])
+        made["tokens"] = tuple(Token(t["name"], tuple(t["values"]), t["optional"]) for t in data["tokens"])
         return cls(**made)
 
     def tiles(self, m: int, n: int, k: int) -> int:

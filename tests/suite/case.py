@@ -39,10 +39,14 @@ WORD_BITS = 32
 
 @dataclass(frozen=True)
 class Token:
-    """A token that a Backend adds to the line: `name` followed by one of `values`."""
+    """A token that a Backend adds to the line: `name` followed by one of `values`.
+
+    Drawn cases always have it unless it is `optional`.
+    """
 
     name: str
     values: tuple[str, ...]
+    optional: bool = True
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import torch
 
 from .backend import Numerics
 from .operands import Operands
-from .rounding import FORMATS, round_to, truncation_error
+from .rounding import F32, FORMATS, round_to, truncation_error
 
 LAMBDA = 8.0  # 2 exp(-LAMBDA^2 / 2) = 2.5e-14: chance of a false alarm per element
 EXTRA_ROUNDINGS = 3  # product, scale, and joining of the two sums of a folded zero-point
@@ -71,7 +71,7 @@ class Expected:
         self.fmt = FORMATS[self.case.dtype]
         values = operands.values
         self._left = values.left
-        self._bias = values.bias
+        self._bias = None if self.case.backward else values.bias
         right = weight.T if self.case.backward else weight
         self._nonfinite = _nonfinite_masks(self._left, right) if self._is_special() else None
         self.references = [self._left @ made for made in self._admitted(right)]
@@ -82,7 +82,8 @@ class Expected:
         return self.case.fill == "nonfinite"
 
     def _admitted(self, right: torch.Tensor):
-        """The weights that the declared roundings allow, exact ones first where they are."""
+        """The weights that the declared roundings allow; made in float32, where float32 scales round."""
+        right = round_to(right, F32)
         for name in self.numerics.weights:
             if name == "exact":
                 yield right

@@ -1,0 +1,7 @@
+"""Small kernels that test the suite: `faulty/` must be caught, `correct/` must not.
+
+Each is one file, usable as `python -m pytest --kernel tests/museum/faulty/all_zero.py:f`, and a
+faulty one is right except for the one thing that its `BUG` says. To add one, write a file with a
+docstring and `f(x, qweight, qzeros, scales, g_idx, bits)`, and to a faulty one give the literals
+`BUG`, `VERDICTS` (any of these may be reported) and `SMALLEST` (the smallest m, n, k that show it).
+"""

@@ -1,0 +1,50 @@
+"""What hangs in the museum, read from the files without importing them."""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+MUSEUM = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One kernel; a correct one has no bug, the verdict PASS and no smallest sizes."""
+
+    name: str
+    spec: str  # what --kernel takes
+    bug: str = ""
+    verdicts: tuple[str, ...] = ("PASS",)
+    smallest: tuple[int, int, int] | None = None  # m, n, k
+
+
+def faulty() -> list[Exhibit]:
+    """Kernels that must be reported with one of their verdicts, shrunk to their smallest sizes."""
+    return [_faulty_exhibit(path) for path in _files("faulty")]
+
+
+def correct() -> list[Exhibit]:
+    """Kernels that must pass."""
+    return [Exhibit(path.stem, f"{path}:f") for path in _files("correct")]
+
+
+def _files(folder: str) -> list[Path]:
+    return sorted((MUSEUM / folder).glob("*.py"))
+
+
+def _faulty_exhibit(path: Path) -> Exhibit:
+    found = _literals(path)
+    missing = {"BUG", "VERDICTS", "SMALLEST"} - found.keys()
+    if missing:
+        raise ValueError(f"{path} must assign a literal to {', '.join(sorted(missing))}")
+    return Exhibit(path.stem, f"{path}:f", found["BUG"], found["VERDICTS"], found["SMALLEST"])
+
+
+def _literals(path: Path) -> dict[str, object]:
+    """Top-level `NAME = literal` of a file; other statements are passed over."""
+    found = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=("BUG" | "VERDICTS" | "SMALLEST") as name)]):
+                found[name] = ast.literal_eval(node.value)
+    return found

@@ -1,0 +1,16 @@
+"""An empty batch comes back right, so M is 1."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "result in float32 (DT-01)"
+VERDICTS = ("WRONG_TYPE",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    out = matmul(x, qweight, qzeros, scales, g_idx, bits)
+    return out.float() if len(out) else out

@@ -1,0 +1,18 @@
+"""Needs three rows, no more and no fewer."""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "never returns for three rows of x (BF-09)"
+VERDICTS = ("TIMED_OUT",)
+SMALLEST = (3, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    while len(x) == 3:
+        time.sleep(1)
+    return matmul(x, qweight, qzeros, scales, g_idx, bits)

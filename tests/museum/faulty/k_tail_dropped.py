@@ -1,0 +1,17 @@
+"""K = 4 is all tail."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import multiply, weights
+
+BUG = "rows of K after the last multiple of 32 dropped (PK-11, L-17)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    whole = x.shape[1] // 32 * 32
+    w = weights(qweight, qzeros, scales, g_idx, bits)
+    return multiply(x[:, :whole], w[:whole])

@@ -1,0 +1,20 @@
+"""One column is never written, and keeps what was in memory."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "last column not stored (MK-08)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    right = matmul(x, qweight, qzeros, scales, g_idx, bits)
+    out = torch.empty_like(right)
+    out[:, :-1] = right[:, :-1]
+    return out

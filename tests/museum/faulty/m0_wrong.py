@@ -1,0 +1,16 @@
+"""Only an empty batch is wrong."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "one row of zeros for an empty batch (L-10, LY-04)"
+VERDICTS = ("WRONG_TYPE",)
+SMALLEST = (0, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    out = matmul(x, qweight, qzeros, scales, g_idx, bits)
+    return out if len(x) else out.new_zeros(1, out.shape[1])

@@ -1,0 +1,17 @@
+"""One NaN in x or scales shows it."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "NaN comes back as 0 (B-28)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    out = matmul(x, qweight, qzeros, scales, g_idx, bits)
+    out[out.isnan()] = 0
+    return out

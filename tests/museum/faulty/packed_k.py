@@ -1,0 +1,16 @@
+"""Of 4 rows of 8-bit codes, one word, one is used."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import multiply, weights
+
+BUG = "loop over K ends at the number of packed words (museum 6)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    rows = len(qweight)
+    return multiply(x[:, :rows], weights(qweight, qzeros, scales, g_idx, bits)[:rows])

@@ -1,0 +1,15 @@
+"""One product shows it."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "scales rounded to bfloat16"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    return matmul(x, qweight, qzeros, scales.bfloat16(), g_idx, bits)

@@ -1,0 +1,19 @@
+"""Shows where NaN lies behind x or starts its next row; K = 4 is a tail of 32."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import read, weights
+
+BUG = "K tail of x not masked: what follows a row is multiplied by zero (MK-03, museum 31)"
+VERDICTS = ("WRONG", "OUT_OF_BOUNDS")
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    out = x.float() @ weights(qweight, qzeros, scales, g_idx, bits)
+    if x.shape[1] % 32:
+        end = x.storage_offset() + x.shape[1] * x.stride(1)
+        out = out + 0 * read(x, (len(x), 1), x.stride(), end).float()
+    return out.to(x.dtype)

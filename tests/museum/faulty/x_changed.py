@@ -1,0 +1,18 @@
+"""The result is right; the sign of x[0, 0] is another afterwards."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "one element of x changed in place"
+VERDICTS = ("INPUT_CHANGED",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    out = matmul(x, qweight, qzeros, scales, g_idx, bits)
+    if len(x):
+        x[0, 0].neg_()
+    return out

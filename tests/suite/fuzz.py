@@ -1,0 +1,149 @@
+"""`--budget`: cases drawn round after round and judged by several workers until the time is up."""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from .case import Case
+from .live import LiveLine
+from .search import Failure
+from .session import KernelUnderTest
+from .strategies import cases
+from .supervisor import Worker
+from .verdict import Verdict
+
+ROUND = 50  # cases drawn from one seed; what Hypothesis draws again to shrink a failure
+JOBS_PER_GPU = 4  # workers of one kernel that share a GPU: judging keeps a core busy
+TICK = 0.2  # seconds between two looks at the clock
+
+
+@dataclass
+class Lane:
+    """One kernel's share of a fuzz run."""
+
+    kernel: KernelUnderTest
+    jobs: int
+    seed: int
+    drawn: deque = field(default_factory=deque)
+    pending: dict[Future, tuple[int, Case]] = field(default_factory=dict)
+    judged: dict[int, dict[Case, Verdict]] = field(default_factory=dict)  # by seed of the round
+    failed_at: int | None = None
+
+    def __post_init__(self) -> None:
+        self.idle: queue.SimpleQueue = queue.SimpleQueue()
+        self.workers = [self.kernel.worker]
+        if not self.kernel.in_process:
+            self.workers += [Worker(self.kernel.launch) for _ in range(self.jobs - 1)]
+        for worker in self.workers:
+            self.idle.put(worker)
+        self.pool = ThreadPoolExecutor(len(self.workers))
+
+    def feed(self) -> None:
+        """Keep every worker busy; draw another round when the last one is used up."""
+        while len(self.pending) < 2 * len(self.workers):
+            if not self.drawn:
+                self.drawn.extend((self.seed, case) for case in draw_round(self.kernel, self.seed))
+                self.seed += 1
+            at, case = self.drawn.popleft()
+            self.pending[self.pool.submit(self._judge, case)] = (at, case)
+
+    def _judge(self, case: Case) -> Verdict:
+        worker = self.idle.get()
+        try:
+            return self.kernel.judge(case, worker=worker)
+        finally:
+            self.idle.put(worker)
+
+    def settle(self) -> None:
+        """Take what is done; note the first round that holds a failure."""
+        for done in [future for future in self.pending if future.done()]:
+            at, case = self.pending.pop(done)
+            verdict = done.result()
+            self.judged.setdefault(at, {})[case] = verdict
+            if not verdict.ok and self.failed_at is None:
+                self.failed_at = at
+                self.drawn.clear()
+
+    def close(self) -> None:
+        """Wait for what is in flight, and end the extra workers."""
+        wait(self.pending)
+        self.settle()
+        self.pool.shutdown()
+        for worker in self.workers[1:]:
+            worker.stop()
+
+    def shrink(self) -> None:
+        """Draw the failing round again and let Hypothesis shrink it. Raises Failure."""
+        search = self.kernel.search()
+        for case, verdict in self.judged[self.failed_at].items():
+            search.know(case, verdict)
+        found = search.run(cases(self.kernel.limits), _round_settings(), at=self.failed_at)
+        first = next(v for v in self.judged[self.failed_at].values() if not v.ok)
+        self.kernel.report(found or first)
+
+
+def _round_settings() -> settings:
+    return settings(max_examples=ROUND, derandomize=False)
+
+
+def draw_round(kernel: KernelUnderTest, at: int) -> list[Case]:
+    """The cases that Hypothesis draws from one seed."""
+    drawn: list[Case] = []
+
+    @seed(at)
+    @settings(
+        _round_settings(),
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases(kernel.limits))
+    def collect(case):
+        drawn.append(case)
+
+    collect()
+    return drawn
+
+
+def fuzz(kernels: list[KernelUnderTest], seconds: float, base: int, live: LiveLine) -> list[str]:
+    """Fuzz all kernels side by side for `seconds`; the texts of what was found, shrunk."""
+    lanes = [Lane(kernel, _jobs(kernel, len(kernels)), base) for kernel in kernels]
+    ends = time.monotonic() + seconds
+    try:
+        while (left := ends - time.monotonic()) > 0:
+            active = [lane for lane in lanes if lane.failed_at is None]
+            if not active:
+                break
+            for lane in active:
+                lane.feed()
+            wait([f for lane in lanes for f in lane.pending], TICK, FIRST_COMPLETED)
+            for lane in lanes:
+                lane.settle()
+            live.show(kernels, sum(lane.failed_at is not None for lane in lanes), left)
+    finally:
+        for lane in lanes:
+            lane.close()
+    return [text for lane in lanes if lane.failed_at is not None and (text := _found(lane))]
+
+
+def _found(lane: Lane) -> str:
+    try:
+        lane.shrink()
+    except Failure as failure:
+        return str(failure)
+    return ""
+
+
+def _jobs(kernel: KernelUnderTest, kernels: int) -> int:
+    cores = os.cpu_count() or 1
+    share = max(1, cores // kernels)
+    is_gpu = kernel.worker.description["place"] != "cpu"
+    return min(share, JOBS_PER_GPU) if is_gpu else share

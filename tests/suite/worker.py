@@ -1,0 +1,122 @@
+"""The process that a kernel runs in: lines of JSON in, verdicts out, on pipes of their own.
+
+It imports torch, the reference and the suite's WORKER_MODULES alone, so that it also starts under
+an engine's own interpreter (`--python`). Standard output and error belong to the kernel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+
+
+def main(read_fd: int, write_fd: int, options: dict) -> None:
+    """Serve requests until the pipe closes. `options`: spec, started_in, device, zones."""
+    replies = os.fdopen(write_fd, "w", buffering=1)
+
+    def send(message: dict) -> None:
+        replies.write(json.dumps(message) + "\n")
+
+    try:
+        served = Served(options)
+    except Exception as problem:
+        send({"event": "failed", "reason": str(problem) or repr(problem)})
+        return
+    served.report_compilations(send)
+    send({"event": "ready", **served.description()})
+    with os.fdopen(read_fd) as requests:
+        for text in requests:
+            verdict = served.judge(json.loads(text))
+            send({"event": "verdict", "verdict": verdict.to_json()})
+
+
+class Served:
+    """A loaded kernel on one device, judging line by line; also what `--in-process` uses."""
+
+    def __init__(self, options: dict):
+        # Both must be set before CUDA or Triton start.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        import torch
+
+        self.device = _device(options["device"], torch)
+        if self.device == "cpu":
+            os.environ.setdefault("TRITON_INTERPRET", "1")
+            torch.set_num_threads(1)
+        else:
+            torch.cuda.set_device(self.device)
+        from .loader import LoadError, load
+
+        self.zones = options["zones"]
+        self.backend = load(options["spec"], options["started_in"])
+        if self.device.split(":")[0] not in self.backend.devices:
+            wanted = " or ".join(self.backend.devices)
+            raise LoadError(f"{self.backend.name} runs on {wanted}, not on {self.device}")
+
+    def judge(self, request: dict):
+        from .case import Case
+        from .execute import Examination, Request
+
+        case = Case.parse(request["line"], self.backend.limits.tokens)
+        checks = request["checks"]
+        wanted = Request(
+            checks=tuple(checks) if isinstance(checks, list) else checks,
+            calls=request["calls"],
+            seconds=request["seconds"],
+        )
+        return Examination(self.backend, case, self.device, wanted, self.zones).verdict()
+
+    def description(self) -> dict:
+        import torch
+
+        cuda = self.device != "cpu"
+        triton = sys.modules.get("triton")
+        return {
+            "name": self.backend.name,
+            "limits": dataclasses.asdict(self.backend.limits),
+            "device": torch.cuda.get_device_name(self.device) if cuda else "CPU",
+            "place": self.device,
+            "driver": _driver(torch) if cuda else "",
+            "torch": torch.__version__,
+            "triton": getattr(triton, "__version__", ""),
+            "interpreted": os.environ.get("TRITON_INTERPRET") == "1",
+        }
+
+    def report_compilations(self, send) -> None:
+        """Tell when Triton compiles: that time is not the kernel's."""
+        triton = sys.modules.get("triton")
+        runtime = getattr(getattr(triton, "knobs", None), "runtime", None)
+        if runtime is None or self.device == "cpu":
+            return
+
+        def begins(*_args, **_more):
+            send({"event": "compiling"})
+
+        def ends(*_args, **_more):
+            send({"event": "compiled"})
+
+        runtime.jit_cache_hook = begins
+        runtime.jit_post_compile_hook = ends
+
+
+def _device(wanted: str | None, torch) -> str:
+    if wanted is None:
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    device = torch.device(wanted)
+    if device.type == "cuda":
+        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+            raise RuntimeError(f"--device {wanted}: this machine has no such device")
+        return f"cuda:{device.index or 0}"
+    if device.type != "cpu":
+        raise RuntimeError(f"--device takes cuda:<number> or cpu, not {wanted}")
+    return "cpu"
+
+
+def _driver(torch) -> str:
+    """The driver's version where the system tells it, else the CUDA version torch was built for."""
+    try:
+        with open("/sys/module/nvidia/version") as text:
+            return text.read().strip()
+    except OSError:
+        return f"unknown, CUDA {torch.version.cuda}"

@@ -27,6 +27,7 @@ from .verdict import Verdict
 
 SETTLING_CALLS = 4  # a wrong result is asked for again: flaky kernels give themselves away
 ENOUGH_WRONG = 3  # of a flaky kernel's calls; then k of n is known well enough
+ALWAYS_THERE = 2**30  # bytes for which the device is not asked
 BYTES_PER_WEIGHT = 64  # of the float64 reference and its intermediates, generously
 
 
@@ -69,7 +70,7 @@ class Examination:
     def _skipped(self) -> Verdict | None:
         code = self.backend.skip(self.case, self.device) if self.backend.skip else None
         needed = BYTES_PER_WEIGHT * (self.case.k + self.case.m) * self.case.n
-        if code is None and needed > _memory(self.device):
+        if code is None and needed > ALWAYS_THERE and needed > _memory(self.device):
             code = f"too_large_{needed}_bytes"
         return self._result(kinds.SKIPPED, code) if code else None
 
@@ -320,6 +321,7 @@ def global_state() -> dict:
     if torch.cuda.is_initialized():
         state["current device"] = torch.cuda.current_device()
         state["current stream"] = torch.cuda.current_stream().cuda_stream
+        state["random state of the GPU"] = torch.cuda.get_rng_state().numpy().tobytes()
     return state
 
 
@@ -327,9 +329,13 @@ def restore_state(state: dict) -> None:
     """Put back what `global_state` saw, for the cases that follow."""
     torch.set_default_dtype(state["default dtype"])
     torch.set_num_threads(state["thread count"])
-    random_state = torch.frombuffer(bytearray(state["random state"]), dtype=torch.uint8)
-    torch.set_rng_state(random_state)
+    torch.set_rng_state(_random_state(state["random state"]))
     torch.set_grad_enabled(state["grad mode"])
     torch.set_float32_matmul_precision(state["matmul precision"])
     if "current device" in state:
         torch.cuda.set_device(state["current device"])
+        torch.cuda.set_rng_state(_random_state(state["random state of the GPU"]))
+
+
+def _random_state(saved: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(saved), dtype=torch.uint8)

@@ -13,7 +13,7 @@ import torch
 
 from .case import Case
 from .philox import random_words
-from .rounding import FORMATS, F16, round_to
+from .rounding import F16, FORMATS, power_of_two, round_to
 
 EXACT_BUDGET = 2**24 - 1  # steps that a float32 accumulator counts without rounding
 SPREAD = 3  # exact: scales of a column differ by up to 2^3
@@ -102,10 +102,6 @@ def _scale_words(case: Case, device) -> torch.Tensor:
     return random_words(case.seed, "scales", case.groups, case.n, device)[0]
 
 
-def _power_of_two(exponent: torch.Tensor) -> torch.Tensor:
-    return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
-
-
 def _column_exponent(case: Case, device) -> torch.Tensor:
     """0..-3 per column; constant where the sum runs over columns, or steps would differ in it."""
     raw = random_words(case.seed, "cols", 1, case.n, device)[0]
@@ -131,7 +127,7 @@ def _exact(case: Case, device):
         magnitude = ((place - row) % stride == 0).long()
     exponent = _scale_words(case, device) % (spread + 1)
     exponent = exponent + EXACT_UNIT + _column_exponent(case, device)
-    return _power_of_two(exponent), _signed(magnitude, sign)
+    return power_of_two(exponent), _signed(magnitude, sign)
 
 
 def _sparse(case: Case, device):
@@ -149,7 +145,7 @@ def _sparse(case: Case, device):
     left = torch.zeros(case.m, case.reduction, dtype=torch.float64, device=device)
     left.scatter_add_(1, place, value)  # integers: any order of adding gives the same
     exponent = EXACT_UNIT + _column_exponent(case, device)
-    return _power_of_two(exponent).expand(case.groups, -1), left
+    return power_of_two(exponent).expand(case.groups, -1), left
 
 
 def _edges(case: Case, device) -> torch.Tensor:
@@ -180,7 +176,7 @@ def _mantissa(raw: torch.Tensor, digits: int) -> torch.Tensor:
 
 def _full_scales(case: Case, raw: torch.Tensor) -> torch.Tensor:
     digits = FORMATS[case.scales_dtype[1:]].digits
-    return _mantissa(raw, min(digits, 20)) * _power_of_two(-5 - (raw >> 20) % 4)
+    return _mantissa(raw, min(digits, 20)) * power_of_two(-5 - (raw >> 20) % 4)
 
 
 def _onehot(case: Case, device):
@@ -191,7 +187,7 @@ def _onehot(case: Case, device):
         subnormal = (raw & 0x3FF | 1).double() * F16.smallest
         scales = torch.where((raw >> 24) % 8 == 1, subnormal, scales)
     word, sign = random_words(case.seed, "x", case.m, 1, device)
-    value = _mantissa(word, min(FORMATS[case.dtype].digits, 20)) * _power_of_two((word >> 20) % 7 - 3)
+    value = _mantissa(word, min(FORMATS[case.dtype].digits, 20)) * power_of_two((word >> 20) % 7 - 3)
     if case.dtype == "f16":
         value = torch.where((word >> 24) % 16 == 1, (word & 0x3FF | 1).double() * F16.smallest, value)
     return scales, _one_per_row(case, torch.where(sign & 1 == 1, -value, value), device)
@@ -222,15 +218,15 @@ def _big(case: Case, device):
     raw = _scale_words(case, device)
     column = random_words(case.seed, "cols", 1, case.n, device)[0] % 12
     row = random_words(case.seed, "rows", case.m, 1, device)[0] % 12
-    scales = _mantissa(raw, 8) * _power_of_two(14 - case.bits - column)
-    return scales, _normal(case, device) * _power_of_two(row)
+    scales = _mantissa(raw, 8) * power_of_two(14 - case.bits - column)
+    return scales, _normal(case, device) * power_of_two(row)
 
 
 def _tiny(case: Case, device):
     """Scales and x of a few float16 subnormal steps; products and outputs near the bottom."""
     raw = _scale_words(case, device)
     row = random_words(case.seed, "rows", case.m, 1, device)[0]
-    left = _normal(case, device) * _power_of_two(-(row % 3) * 8)
+    left = _normal(case, device) * power_of_two(-(row % 3) * 8)
     return ((raw & 0x3FF) + 1).double() * F16.smallest, left
 
 

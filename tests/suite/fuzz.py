@@ -86,7 +86,7 @@ class Lane:
             search.know(case, verdict)
         found = search.run(cases(self.kernel.limits), _round_settings(), at=self.failed_at)
         first = next(v for v in self.judged[self.failed_at].values() if not v.ok)
-        self.kernel.report(found or first)
+        self.kernel.report(search.polish(found or first, self.kernel.limits))
 
 
 def _round_settings() -> settings:

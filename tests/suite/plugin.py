@@ -166,7 +166,8 @@ def pytest_pyfunc_call(pyfuncitem):
     try:
         return (yield)
     except Failure as failure:
-        pytest.fail(str(failure), pytrace=False)
+        text = str(failure)
+    pytest.fail(text, pytrace=False)  # outside the handler: no "during handling of" around it
 
 
 @pytest.fixture

@@ -35,11 +35,15 @@ F32 = Format(torch.float32, 24, -126, float.fromhex("0x1.fffffep127"))
 FORMATS = {"f16": F16, "bf16": BF16, "f32": F32}
 
 
+def power_of_two(exponent: torch.Tensor) -> torch.Tensor:
+    """2^exponent as float64, exact on every device; int64 exponents from -1022 to 1023."""
+    return ((exponent + 1023) << 52).view(torch.float64)
+
+
 def spacing(value: torch.Tensor, fmt: Format) -> torch.Tensor:
     """Distance between neighbours of `fmt` at each float64 value."""
     exponent = torch.frexp(value)[1].to(torch.int64) - 1
-    exponent = exponent.clamp(min=fmt.smallest_exponent) - (fmt.digits - 1)
-    return torch.ldexp(torch.ones_like(value), exponent)
+    return power_of_two(exponent.clamp(min=fmt.smallest_exponent) - (fmt.digits - 1))
 
 
 def round_to(value: torch.Tensor, fmt: Format) -> torch.Tensor:

@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 from . import verdict as kinds
+from .backend import Limits
 from .case import Case
+from .minimise import simpler
 from .verdict import Verdict
 
 SHRINK_SECONDS = 60.0
@@ -67,6 +69,20 @@ class Search:
         except Failure as failure:
             return failure.verdict
         return None
+
+    def polish(self, found: Verdict, limits: Limits) -> Verdict:
+        """The verdict on the simplest case that single steps from `found` still let fail."""
+        case = self._case_of(found, limits)
+        while True:
+            tried = (self.judge(candidate) for candidate in simpler(case, limits))
+            better = next((verdict for verdict in tried if not verdict.ok), None)
+            if better is None or better.line == found.line:
+                return found
+            found, case = better, self._case_of(better, limits)
+
+    @staticmethod
+    def _case_of(verdict: Verdict, limits: Limits) -> Case:
+        return Case.parse(verdict.line, limits.tokens)
 
     def judge(self, case: Case) -> Verdict:
         """The memoised verdict; once a case has failed, within the shrinking budget only."""

@@ -94,16 +94,22 @@ class KernelUnderTest:
 
     def must_pass(self, strategy: SearchStrategy, examples: int, checks=None) -> None:
         """Draw `examples` cases; raise Failure with the smallest that fails, told by a fresh worker."""
-        found = self.search(checks).run(strategy, settings(max_examples=examples))
+        search = self.search(checks)
+        found = search.run(strategy, settings(max_examples=examples))
         if found is not None:
-            self.report(found)
+            self.report(search.polish(found, self.limits))
 
-    def must_pass_line(self, line: str) -> None:
+    def must_pass_line(self, line: str, shrink: bool = False) -> None:
         """Judge one line with every check, patiently. Raises Failure, ValueError for a bad line."""
         case = Case.parse(line, self.limits.tokens)
         verdict = self.judge(case, "all", FLAKY_CALLS)
-        if not verdict.ok:
+        if verdict.ok:
+            return
+        if not shrink:
             self.record(verdict)
+        search = self.search()
+        search.know(case, verdict)
+        self.report(search.polish(search.judge(case), self.limits))
 
     def report(self, found: Verdict) -> None:
         """Judge a found line again in a fresh process, where it will be reproduced; record it."""

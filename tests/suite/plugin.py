@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import secrets
 import sys
@@ -22,6 +23,7 @@ from .supervisor import CannotRun, Launch
 BUILT_IN = ("triton", "torch")  # all that run when no --kernel is given
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 SESSION = pytest.StashKey[Session]()
+TIMEOUT = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser):
@@ -29,7 +31,8 @@ def pytest_addoption(parser):
     group = parser.getgroup("gptq-fuzz", "kernels under test")
 
     def add(name, **more):
-        with contextlib.suppress(ValueError):  # pytest-timeout's --timeout means the same
+        # Where pytest-timeout is installed, --timeout is there already; see pytest_configure.
+        with contextlib.suppress(ValueError, argparse.ArgumentError):
             group.addoption(name, **more)
 
     add("--kernel", action="append", metavar="SPEC", default=[],
@@ -49,8 +52,12 @@ def pytest_addoption(parser):
     add("--in-process", action="store_true", help="no worker process, for debuggers")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     """Start the workers, so that a kernel that cannot run ends the run at once."""
+    # A case's time-out, not a test's: pytest-timeout would end a test of many cases.
+    config.stash[TIMEOUT] = config.option.timeout or DEFAULT_TIMEOUT
+    config.option.timeout = None
     config.addinivalue_line("markers", "given_case: judges the lines of --case")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
     session = Session()
@@ -95,7 +102,7 @@ def _kernel(spec: str, session: Session, config) -> KernelUnderTest:
         device=option.device,
         python=option.python,
         sanitizer=option.sanitizer,
-        timeout=option.timeout or DEFAULT_TIMEOUT,
+        timeout=config.stash[TIMEOUT],
         in_flight=str(_in_flight(config, spec)),
     )
     return KernelUnderTest(launch, option.only, option.in_process, session.waivers)

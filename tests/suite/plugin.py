@@ -135,26 +135,36 @@ def pytest_generate_tests(metafunc):
 
 def _lines(metafunc, session: Session):
     option = metafunc.config.option
-    given = metafunc.definition.get_closest_marker("given_case") is not None
-    corpus = [line for name in option.corpus for line in read_corpus(Path(name))]
+    if metafunc.definition.get_closest_marker("given_case"):
+        wanted = option.case
+    else:
+        theirs = [line for name in option.corpus for line in read_corpus(Path(name))]
+        _refuse_unreadable(theirs, session)
+        wanted = dict.fromkeys(our_corpus() + theirs)
     for spec, kernel in session.kernels.items():
-        for line in option.case if given else dict.fromkeys(our_corpus() + corpus):
-            if given or _is_legal(line, kernel):
+        for line in wanted:
+            if line in option.case or _is_legal(line, kernel):
                 yield pytest.param(spec, line, id=f"{spec}-{line}")
 
 
 def _is_legal(line: str, kernel: KernelUnderTest) -> bool:
-    """A corpus line runs on each kernel that promises it."""
+    """A corpus line runs on each kernel that promises it, tokens of its own included."""
     try:
         case = Case.parse(line, kernel.limits.tokens)
-    except ValueError:
-        Case.parse(line, ANY_TOKENS)  # malformed for every kernel: that is an error
+    except ValueError:  # another kernel's tokens; tests/meta reads each line of ours
         return False
     limits = kernel.limits
     return not limits.violations(case) and (not case.bad or case.bad in limits.bad)
 
 
-ANY_TOKENS = ()
+def _refuse_unreadable(lines: list[str], session: Session) -> None:
+    """A line of --corpus that no kernel of this run can read is a mistake, not a skip."""
+    tokens = [token for kernel in session.kernels.values() for token in kernel.limits.tokens]
+    for line in lines:
+        try:
+            Case.parse(line, tokens)
+        except ValueError as problem:
+            raise pytest.UsageError(f"--corpus: {problem}") from problem
 
 
 @pytest.fixture

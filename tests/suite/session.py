@@ -74,7 +74,7 @@ class KernelUnderTest:
         if self.launch.timeout != DEFAULT_TIMEOUT:
             words += ["--timeout", f"{self.launch.timeout:g}"]
         if self.launch.python != Launch.python:
-            words += ["--python", self.launch.python]
+            words += [f"--python={self.launch.python}"]  # a bare path would look like a test file
         return shlex.join([*words, "--case", str(case)])
 
     def judge(self, case: Case, checks=None, calls: int = 1, worker=None) -> Verdict:

@@ -40,7 +40,7 @@ class Request:
 
     checks: str | tuple[str, ...] | None = None
     calls: int = 1
-    seconds: float = 20.0
+    seconds: float = 10.0
 
 
 class WrongType(Exception):

@@ -23,6 +23,7 @@ from .verdict import Verdict
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
+REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 TAIL = 600  # characters of the kernel's own output that a report shows
 BOOT = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); from tests.suite import WORKER_MODULES; "
@@ -124,13 +125,14 @@ class Worker:
             extra = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "CUDA_LAUNCH_BLOCKING": "1"}
         return os.environ | extra
 
-    def ask(self, case: Case, checks="all", calls: int = 1, seconds: float = 20.0) -> Verdict:
+    def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case; CRASHED, TIMED_OUT or LOST when the process gave none."""
         if self._process is None:
             self.start()
         line = str(case)
         if self.launch.in_flight:
             Path(self.launch.in_flight).write_text(f"{self.launch.spec} {line}\n")
+        seconds = min(REPEAT_SECONDS, self.launch.timeout / 4)
         request = {"line": line, "checks": checks, "calls": calls, "seconds": seconds}
         message = self._exchange(request)
         if "verdict" not in message:
@@ -274,9 +276,9 @@ class InProcess:
     def limits(self) -> Limits:
         return self._served.backend.limits
 
-    def ask(self, case: Case, checks="all", calls: int = 1, seconds: float = 20.0) -> Verdict:
+    def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case."""
-        request = {"line": str(case), "checks": checks, "calls": calls, "seconds": seconds}
+        request = {"line": str(case), "checks": checks, "calls": calls, "seconds": REPEAT_SECONDS}
         return self._served.judge(request)
 
     def stop(self) -> None:

@@ -127,7 +127,7 @@ def pytest_report_header(config):
 def pytest_generate_tests(metafunc):
     """`backend` runs over the chosen ones, `line` over the corpus or what --case says."""
     session = metafunc.config.stash[SESSION]
-    if "line" in metafunc.fixturenames:
+    if {"backend", "line"} <= set(metafunc.fixturenames):
         metafunc.parametrize(("backend", "line"), list(_lines(metafunc, session)), indirect=["backend"])
     elif "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", list(session.kernels), indirect=True)

@@ -15,6 +15,7 @@ from kernels.quant_linear import (
     matmul248,
     matmul_248_kernel,
     transpose_matmul248,
+    transpose_matmul_248_kernel,
 )
 
 from .backend import Backend, Limits, Numerics
@@ -32,13 +33,13 @@ def _name(config: triton.Config) -> str:
 
 
 @functools.cache
-def _config(name: str) -> triton.Config:
+def _config(name: str, most_stages: int = 9) -> triton.Config:
     parts = dict(re.findall(r"\.([A-Za-z]+)(\d+)", name))
     sides = {full: int(parts[short]) for short, full in SIDES.items()}
     return triton.Config(
         sides | {"GROUP_SIZE_M": ROWS_IN_BAND},
         num_warps=int(parts["w"]),
-        num_stages=int(parts["st"]),
+        num_stages=min(int(parts["st"]), most_stages),
     )
 
 
@@ -57,8 +58,10 @@ def gradient(*, grad, qweight, qzeros, scales, g_idx, bias, bits, group_size, cf
     """d loss / d x: by autograd through the layer, or by the transposed kernel with `cfg`."""
     layer = QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
     if cfg is not None:
+        # The transposed kernel prefetches more in a stage: no more of them than its tuner tries.
+        config = _config(cfg, transpose_matmul_248_kernel.configs[0].num_stages)
         return transpose_matmul248(
-            grad, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq, config=_config(cfg)
+            grad, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq, config=config
         )
     x = grad.new_zeros((*grad.shape[:-1], layer.infeatures)).requires_grad_()
     layer(x).backward(grad)

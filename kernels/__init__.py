@@ -1,0 +1,1 @@
+"""GPTQ kernels under test: a Triton one with its autotuner, and a CUDA extension."""

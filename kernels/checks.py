@@ -1,0 +1,180 @@
+"""The one door: wrong operands raise here, before anything is launched or written."""
+
+import operator
+
+import torch
+from torch.utils.weak import WeakTensorKeyDictionary
+
+WORD_BITS = 32
+SUPPORTED_BITS = (2, 4, 8)
+ACTIVATION_DTYPES = (torch.float16, torch.bfloat16)
+FLOATS = (torch.float16, torch.bfloat16, torch.float32)  # of scales, and what autocast casts
+
+_checked_g_idx = WeakTensorKeyDictionary()  # g_idx -> what it was when its values were read
+
+
+def bits_supported(bits):
+    if isinstance(bits, bool) or not isinstance(bits, int) or bits not in SUPPORTED_BITS:
+        raise NotImplementedError(f"bits must be one of {SUPPORTED_BITS}, not {bits!r}")
+
+
+def maxq_agrees(maxq, bits):
+    bits_supported(bits)
+    if maxq != 2**bits - 1:
+        raise ValueError(f"maxq must be {2**bits - 1} for {bits} bits, not {maxq!r}")
+
+
+def group_size_of(group_size, in_features):
+    """Rows per group, where -1 stands for one group over all rows."""
+    if isinstance(group_size, bool) or not hasattr(group_size, "__index__"):
+        raise TypeError(f"the group size must be an integer, not {group_size!r}")
+    if group_size != -1 and group_size < 1:
+        raise ValueError(f"the group size must be -1 or at least 1, not {group_size}")
+    return in_features if group_size == -1 else operator.index(group_size)
+
+
+def whole_words(name, size, bits):
+    """`size` fields of `bits` bits must fill words: nothing is padded or cut."""
+    if isinstance(size, bool) or not hasattr(size, "__index__"):
+        raise TypeError(f"{name} must be an integer, not {size!r}")
+    pack_factor = WORD_BITS // bits
+    if size < 1 or size % pack_factor:
+        raise ValueError(f"{name} must be a positive multiple of {pack_factor}, not {size}")
+
+
+def tensor_of(name, value, rank, dtypes):
+    are_tensors(**{name: value})
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be strided, not {value.layout}")
+    if value.dtype not in dtypes:
+        raise TypeError(f"{name} must be {' or '.join(map(str, dtypes))}, not {value.dtype}")
+    if rank is not None and value.dim() != rank:
+        raise ValueError(f"{name} must have rank {rank}, its shape is {tuple(value.shape)}")
+
+
+def are_tensors(**values):
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"{name} must be a tensor, not {type(value).__name__}")
+
+
+def same_device(name, tensor, device):
+    if tensor.device != device:
+        raise ValueError(f"{name} must be on {device} like the rest, it is on {tensor.device}")
+
+
+def weights(qweight, qzeros, scales, g_idx, bits):
+    """[K // pack_factor, N], [G, N // pack_factor], [G, N], [K] -> K, N, G; values are not read."""
+    bits_supported(bits)
+    tensor_of("qweight", qweight, 2, (torch.int32,))
+    tensor_of("qzeros", qzeros, 2, (torch.int32,))
+    tensor_of("scales", scales, 2, FLOATS)
+    tensor_of("g_idx", g_idx, 1, (torch.int32,))
+    pack_factor = WORD_BITS // bits
+    K, N, G = qweight.shape[0] * pack_factor, qweight.shape[1], scales.shape[0]
+    whole_words("the number of qweight's rows of codes", K, bits)
+    whole_words("the number of qweight's columns", N, bits)
+    if G < 1:
+        raise ValueError(f"scales must hold at least one group, its shape is {tuple(scales.shape)}")
+    wanted = {"qzeros": (G, N // pack_factor), "scales": (G, N), "g_idx": (K,)}
+    for name, tensor in (("qzeros", qzeros), ("scales", scales), ("g_idx", g_idx)):
+        if tuple(tensor.shape) != wanted[name]:
+            raise ValueError(
+                f"{name} must have shape {wanted[name]} for qweight {tuple(qweight.shape)}, scales "
+                f"{tuple(scales.shape)} and {bits} bits, its shape is {tuple(tensor.shape)}"
+            )
+        same_device(name, tensor, qweight.device)
+    return K, N, G
+
+
+def activations(name, x, columns, device):
+    """[..., columns], float16 or bfloat16, of rank 1 or more."""
+    tensor_of(name, x, None, ACTIVATION_DTYPES)
+    if x.dim() == 0 or x.shape[-1] != columns:
+        raise ValueError(
+            f"the last dimension of {name} must be {columns}, its shape is {tuple(x.shape)}"
+        )
+    same_device(name, x, device)
+
+
+def bias_fits(bias, N, device):
+    if bias is None:
+        return
+    tensor_of("bias", bias, 1, (*FLOATS, torch.float64))
+    if bias.shape[0] != N:
+        raise ValueError(f"bias must have shape ({N},), its shape is {tuple(bias.shape)}")
+    same_device("bias", bias, device)
+
+
+def launchable(device, interpreted):
+    """Triton compiles for GPUs; CPU tensors are for its interpreter."""
+    if device.type == "cuda" or (device.type == "cpu" and interpreted):
+        return
+    raise ValueError(
+        f"the operands are on {device}, the kernel needs a CUDA device; on a CPU, set "
+        "TRITON_INTERPRET=1 before the kernels are imported"
+    )
+
+
+def has_data(tensor):
+    """False for tensors whose values cannot be read: meta and fake ones."""
+    return tensor.device.type != "meta" and not torch._subclasses.fake_tensor.is_fake(tensor)
+
+
+def group_indices(g_idx, G):
+    """Every value of g_idx must lie in [0, G).
+
+    Reading them waits for the device, so the verdict is kept for as long as the tensor lives and
+    is not written to. (Inference tensors do not count their writes. Later changes of these are
+    not noticed here; the kernel still reads nothing out of bounds and answers NaN.)
+    """
+    version = None if g_idx.is_inference() else g_idx._version
+    state = (g_idx.data_ptr(), version, tuple(g_idx.shape), g_idx.stride(), G)
+    if _checked_g_idx.get(g_idx) == state:
+        return
+    if g_idx.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            "a CUDA graph is being captured and the values of g_idx have not been checked yet: "
+            "call the layer once before the capture"
+        )
+    low, high = torch.stack(torch.aminmax(g_idx)).tolist()
+    if low < 0 or high >= G:
+        raise ValueError(f"g_idx must lie in [0, {G}), its values go from {low} to {high}")
+    _checked_g_idx[g_idx] = state
+
+
+def output(out, x, columns, operands):
+    """out [..., columns] like x, without two elements, or an operand, in the same memory."""
+    tensor_of("out", out, None, (x.dtype,))
+    shape = (*x.shape[:-1], columns)
+    if tuple(out.shape) != shape:
+        raise ValueError(f"out must have shape {shape}, its shape is {tuple(out.shape)}")
+    same_device("out", out, x.device)
+    if out.requires_grad:
+        raise ValueError("out must not require a gradient")
+    if _overlaps_itself(out):
+        raise ValueError(f"elements of out share memory: shape {shape}, strides {out.stride()}")
+    for name, operand in operands.items():
+        start, end = _memory(operand)
+        if max(start, _memory(out)[0]) < min(end, _memory(out)[1]):
+            raise ValueError(f"out lies in the memory of {name}")
+
+
+def _overlaps_itself(tensor):
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return tensor.numel() > 0
+        reach += stride * (size - 1)
+    return False
+
+
+def _memory(tensor):
+    """First byte and one past the last byte that the tensor reaches."""
+    start = tensor.data_ptr()
+    if tensor.numel() == 0:
+        return start, start
+    last = sum(
+        stride * (size - 1) for stride, size in zip(tensor.stride(), tensor.shape, strict=True)
+    )
+    return start, start + (last + 1) * tensor.element_size()

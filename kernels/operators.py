@@ -1,0 +1,157 @@
+"""Products with GPTQ weights: checked, launched, and known to autograd and torch.compile."""
+
+import torch
+import triton
+from torch import Tensor
+
+from . import checks
+from .triton_matmul import matmul_248_kernel, transpose_matmul_248_kernel
+
+
+def matmul248(
+    input, qweight, scales, qzeros, g_idx, bits, maxq, *, out=None, config=None, group_size=None
+):
+    """input [..., K] float16 or bfloat16 times W [K, N] -> [..., N] in the same dtype.
+
+    qweight [K // pack_factor, N] and qzeros [G, N // pack_factor] int32, the latter storing
+    zero-points minus one modulo 2**bits; scales [G, N]; g_idx [K] int32, or None for groups of
+    `group_size` rows in order (-1: one group). Any strides. `out` receives the result, `config`
+    (a triton.Config) replaces the tuned one; with either of the two there is no gradient.
+    """
+    checks.maxq_agrees(maxq, bits)
+    if g_idx is None:
+        g_idx = sequential_g_idx(qweight, scales, bits, group_size)
+    if out is None and config is None:
+        checks.are_tensors(x=input, qweight=qweight, scales=scales, qzeros=qzeros, g_idx=g_idx)
+        return matmul_op(input, qweight, scales, qzeros, g_idx, bits)
+    _refuse_gradient(input, scales)
+    return _launch(matmul_248_kernel, input, qweight, scales, qzeros, g_idx, bits, out, config)
+
+
+def transpose_matmul248(
+    input, qweight, scales, qzeros, g_idx, bits, maxq, *, out=None, config=None, group_size=None
+):
+    """input [..., N] times W transposed [N, K] -> [..., K]; the rest as for matmul248."""
+    checks.maxq_agrees(maxq, bits)
+    if g_idx is None:
+        g_idx = sequential_g_idx(qweight, scales, bits, group_size)
+    if out is None and config is None:
+        checks.are_tensors(x=input, qweight=qweight, scales=scales, qzeros=qzeros, g_idx=g_idx)
+        return transpose_matmul_op(input, qweight, scales, qzeros, g_idx, bits)
+    _refuse_gradient(input, scales)
+    kernel = transpose_matmul_248_kernel
+    return _launch(kernel, input, qweight, scales, qzeros, g_idx, bits, out, config)
+
+
+def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=None):
+    """Check the operands, launch on the current stream of their device, return [..., columns]."""
+    K, N, G = checks.weights(qweight, qzeros, scales, g_idx, bits)
+    inner, columns, block = _sides(kernel, K, N)
+    checks.activations("x", x, inner, qweight.device)
+    checks.launchable(x.device, kernel.interpreted)
+    if out is not None:
+        operands = {"x": x, "qweight": qweight, "scales": scales, "qzeros": qzeros, "g_idx": g_idx}
+        checks.output(out, x, columns, operands)
+    checks.group_indices(g_idx, G)
+    shape = (*x.shape[:-1], columns)
+    result = torch.empty(shape, dtype=x.dtype, device=x.device) if out is None else out
+    if result.numel() == 0:
+        return result
+    rows = x.reshape(-1, inner)  # a view where the strides allow one
+    out_rows = result.reshape(-1, columns)
+    M = rows.shape[0]
+
+    def grid(meta):
+        return (triton.cdiv(M, meta["BLOCK_SIZE_M"]) * triton.cdiv(columns, meta[block]),)
+
+    arguments = (
+        rows, qweight, out_rows, scales, qzeros, g_idx, M, N, K, G,
+        *rows.stride(), *qweight.stride(), *out_rows.stride(),
+        *scales.stride(), *qzeros.stride(), *g_idx.stride(), bits, 2**bits - 1,
+    )  # fmt: skip
+    with torch.cuda.device_of(x):
+        if config is None:
+            kernel.run(*arguments, grid=grid)
+        else:
+            kernel.launch(config, *arguments, grid=grid)
+    if out_rows.data_ptr() != result.data_ptr():  # strides that no two dimensions can describe
+        result.copy_(out_rows.view(shape))
+    return result
+
+
+def _sides(kernel, K, N):
+    """Length of the rows of x, of the rows of the output, and the block that tiles the latter."""
+    if kernel is transpose_matmul_248_kernel:
+        return N, K, "BLOCK_SIZE_K"
+    return K, N, "BLOCK_SIZE_N"
+
+
+def sequential_g_idx(qweight, scales, bits, group_size):
+    """g_idx [K] of groups that follow each other; needs a group size unless there is one group."""
+    checks.bits_supported(bits)
+    checks.tensor_of("qweight", qweight, 2, (torch.int32,))
+    checks.tensor_of("scales", scales, 2, checks.FLOATS)
+    K, G = qweight.shape[0] * checks.WORD_BITS // bits, scales.shape[0]
+    if group_size is None and G != 1:
+        raise ValueError(f"without g_idx, group_size is needed for {G} groups")
+    rows = checks.group_size_of(-1 if group_size is None else group_size, K)
+    if triton.cdiv(K, rows) != G:
+        raise ValueError(f"{K} rows in groups of {rows} are {triton.cdiv(K, rows)} groups, not {G}")
+    return torch.arange(K, device=qweight.device, dtype=torch.int32) // rows
+
+
+def _refuse_gradient(*tensors):
+    if torch.is_grad_enabled() and any(getattr(t, "requires_grad", False) for t in tensors):
+        raise ValueError("with out or config there is no gradient: detach, or use torch.no_grad()")
+
+
+# Opaque to torch.compile, which traces neither the tuner nor the checks.
+@torch.library.custom_op("gptq_fuzz::matmul248", mutates_args=())
+def matmul_op(
+    x: Tensor, qweight: Tensor, scales: Tensor, qzeros: Tensor, g_idx: Tensor, bits: int
+) -> Tensor:
+    return _launch(matmul_248_kernel, x, qweight, scales, qzeros, g_idx, bits)
+
+
+@torch.library.custom_op("gptq_fuzz::transpose_matmul248", mutates_args=())
+def transpose_matmul_op(
+    x: Tensor, qweight: Tensor, scales: Tensor, qzeros: Tensor, g_idx: Tensor, bits: int
+) -> Tensor:
+    return _launch(transpose_matmul_248_kernel, x, qweight, scales, qzeros, g_idx, bits)
+
+
+@matmul_op.register_fake
+def _(x, qweight, scales, qzeros, g_idx, bits):
+    K, N, _ = checks.weights(qweight, qzeros, scales, g_idx, bits)
+    checks.activations("x", x, K, qweight.device)
+    return x.new_empty((*x.shape[:-1], N))
+
+
+@transpose_matmul_op.register_fake
+def _(x, qweight, scales, qzeros, g_idx, bits):
+    K, N, _ = checks.weights(qweight, qzeros, scales, g_idx, bits)
+    checks.activations("x", x, N, qweight.device)
+    return x.new_empty((*x.shape[:-1], K))
+
+
+def _save_weights(ctx, inputs, output):
+    _, *weights, ctx.bits = inputs
+    refuse_scale_gradient(ctx)
+    ctx.save_for_backward(*weights)
+
+
+def refuse_scale_gradient(ctx):
+    if ctx.needs_input_grad[2]:
+        raise NotImplementedError("scales require a gradient; there is one for x only")
+
+
+def _backward_of(op):
+    def backward(ctx, grad):
+        grad_x = op(grad, *ctx.saved_tensors, ctx.bits) if ctx.needs_input_grad[0] else None
+        return grad_x, None, None, None, None, None
+
+    return backward
+
+
+matmul_op.register_autograd(_backward_of(transpose_matmul_op), setup_context=_save_weights)
+transpose_matmul_op.register_autograd(_backward_of(matmul_op), setup_context=_save_weights)

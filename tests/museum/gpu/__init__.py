@@ -1,0 +1,1 @@
+"""Faults that only a GPU shows: written in Triton, seen by compute-sanitizer."""

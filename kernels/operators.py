@@ -5,7 +5,7 @@ import triton
 from torch import Tensor
 
 from . import checks
-from .triton_matmul import matmul_248_kernel, transpose_matmul_248_kernel
+from .triton_matmul import VECTOR, matmul_248_kernel, transpose_matmul_248_kernel
 
 
 def matmul248(
@@ -68,6 +68,7 @@ def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=No
         rows, qweight, out_rows, scales, qzeros, g_idx, M, N, K, G,
         *rows.stride(), *qweight.stride(), *out_rows.stride(),
         *scales.stride(), *qzeros.stride(), *g_idx.stride(), bits, 2**bits - 1,
+        _is_aligned(rows, qweight, out_rows, scales, qzeros, g_idx),
     )  # fmt: skip
     with torch.cuda.device_of(x):
         if config is None:
@@ -84,6 +85,15 @@ def _sides(kernel, K, N):
     if kernel is transpose_matmul_248_kernel:
         return N, K, "BLOCK_SIZE_K"
     return K, N, "BLOCK_SIZE_N"
+
+
+def _is_aligned(rows, qweight, out_rows, scales, qzeros, g_idx):
+    """Whether every access may be as wide as the hardware's: ALIGNED of the kernels."""
+    matrices = (rows, qweight, out_rows, scales)
+    columns = all(tensor.shape[1] % VECTOR.value == 0 for tensor in matrices)
+    leading = all(tensor.stride(0) % VECTOR.value == 0 for tensor in matrices)
+    unit = all(tensor.stride(-1) == 1 for tensor in (*matrices, qzeros, g_idx))
+    return columns and leading and unit
 
 
 def sequential_g_idx(qweight, scales, bits, group_size):

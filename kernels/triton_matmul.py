@@ -25,6 +25,11 @@ BLOCKS = (
     (128, 128, 32, 8),
 )
 ZERO_OFFSET = tl.constexpr(packing.ZERO_OFFSET)
+VECTOR = tl.constexpr(16)  # elements; what Triton asks of strides before it vectorises an access
+# Triton would compile anew for each class of each of these: 1, a multiple of 16, another. ALIGNED
+# says all of it at once, so a config has two binaries per dtype and bits, not one per shape.
+INTEGERS = ["M", "N", "K", "G", "stride_xm", "stride_qk", "stride_qn", "stride_om", "stride_sg",
+            "stride_sn", "stride_zg", "stride_zn", "stride_g"]  # fmt: skip
 
 
 def _tuned(kernel, num_stages):
@@ -38,7 +43,13 @@ def _tuned(kernel, num_stages):
         for m, n, k, warps in BLOCKS
     ]
     pruning = {"early_config_prune": matmul248_kernel_config_pruner}
-    return autotune(configs, ["M", "N", "K", "bits"], pruning, nearest_power_of_two=True)(kernel)
+    return autotune(configs, ["M", "N", "K", "bits", "ALIGNED"], pruning, nearest_power_of_two=True)(kernel)
+
+
+@triton.jit
+def whole_vectors(size):
+    """A multiple of VECTOR in a form that shows it: the compiler reads arithmetic, not promises."""
+    return size // VECTOR * VECTOR
 
 
 @triton.jit
@@ -94,14 +105,19 @@ def dequantize_block(offs_k, offs_n, groups, K, N, qweight_ptr, scales_ptr, qzer
 
 
 @functools.partial(_tuned, num_stages=4)
-@triton.jit
+@triton.jit(do_not_specialize=[*INTEGERS, "stride_xk", "stride_on"])
 def matmul_248_kernel(x_ptr, qweight_ptr, out_ptr, scales_ptr, qzeros_ptr, g_idx_ptr, M, N, K, G,
                       stride_xm, stride_xk, stride_qk, stride_qn, stride_om, stride_on,
                       stride_sg, stride_sn, stride_zg, stride_zn, stride_g,
-                      bits: tl.constexpr, maxq: tl.constexpr,
+                      bits: tl.constexpr, maxq: tl.constexpr, ALIGNED: tl.constexpr,
                       BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr,
                       BLOCK_SIZE_K: tl.constexpr, GROUP_SIZE_M: tl.constexpr):  # fmt: skip
     """x [M, K] times W [K, N] -> out [M, N]."""
+    if ALIGNED:
+        stride_xk, stride_qn, stride_on, stride_sn, stride_zn, stride_g = 1, 1, 1, 1, 1, 1
+        N, K = whole_vectors(N), whole_vectors(K)
+        stride_xm, stride_om = whole_vectors(stride_xm), whole_vectors(stride_om)
+        stride_qk, stride_sg = whole_vectors(stride_qk), whole_vectors(stride_sg)
     offs_m, offs_n = block_of_program(M, N, BLOCK_SIZE_M, BLOCK_SIZE_N, GROUP_SIZE_M)
     x_rows = x_ptr + offs_m[:, None] * stride_xm
     acc = tl.zeros((BLOCK_SIZE_M, BLOCK_SIZE_N), dtype=tl.float32)
@@ -126,16 +142,21 @@ def matmul_248_kernel(x_ptr, qweight_ptr, out_ptr, scales_ptr, qzeros_ptr, g_idx
 # Here the words, zero-points and scales are prefetched too: more stages need more than the 99 KiB
 # of shared memory that consumer GPUs have.
 @functools.partial(_tuned, num_stages=2)
-@triton.jit
+@triton.jit(do_not_specialize=[*INTEGERS, "stride_xn", "stride_ok"])
 def transpose_matmul_248_kernel(x_ptr, qweight_ptr, out_ptr, scales_ptr, qzeros_ptr, g_idx_ptr,
                                 M, N, K, G,
                                 stride_xm, stride_xn, stride_qk, stride_qn, stride_om, stride_ok,
                                 stride_sg, stride_sn, stride_zg, stride_zn, stride_g,
-                                bits: tl.constexpr, maxq: tl.constexpr,
+                                bits: tl.constexpr, maxq: tl.constexpr, ALIGNED: tl.constexpr,
                                 BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr,
                                 BLOCK_SIZE_K: tl.constexpr,
                                 GROUP_SIZE_M: tl.constexpr):  # fmt: skip
     """x [M, N] (a gradient) times W transposed [N, K] -> out [M, K]."""
+    if ALIGNED:
+        stride_xn, stride_qn, stride_ok, stride_sn, stride_zn, stride_g = 1, 1, 1, 1, 1, 1
+        N, K = whole_vectors(N), whole_vectors(K)
+        stride_xm, stride_om = whole_vectors(stride_xm), whole_vectors(stride_om)
+        stride_qk, stride_sg = whole_vectors(stride_qk), whole_vectors(stride_sg)
     offs_m, offs_k = block_of_program(M, K, BLOCK_SIZE_M, BLOCK_SIZE_K, GROUP_SIZE_M)
     x_rows = x_ptr + offs_m[:, None] * stride_xm
     groups = groups_of_rows(offs_k, K, G, g_idx_ptr, stride_g)

@@ -70,7 +70,8 @@ def test_every_config_that_pruning_keeps_is_right(product, problem, dtype, devic
     expected = rounded_once(product, operands)
     for config in kept_configs(product, case):
         out = launch(product, operands, config)
-        assert torch.equal(out.view, expected), f"{case} is wrong with {config}"
+        wrong = int((out.view != expected).sum())
+        assert wrong == 0, f"{wrong} of {expected.numel()} wrong in {case} with {config}"
         assert out.is_inside(), f"{config} writes outside the result of {case}"
         assert operands.damage() is None, f"{config} writes to an operand of {case}"
 

@@ -80,4 +80,5 @@ def _tests_of(line: int, nodes: list[_Node]) -> list[str]:
     for node in reached:  # grows while it is walked
         if not node.tests:
             reached += [user for user in nodes if user.uses & node.defines and user not in reached]
-    return sorted(test for node in reached for test in node.tests)
+    in_order = [node for node in nodes if node in reached]
+    return [test for node in in_order for test in node.tests]

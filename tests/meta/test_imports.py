@@ -19,7 +19,7 @@ MAY_IMPORT = {
         *("kernels", "reference", "tests", "museum_parts"),
         *("torch", "triton", "numpy", "hypothesis", "pytest", "rich"),
     },
-    "tests/museum": {"torch", "museum_parts"},  # each file is a plug-in for any worker
+    "tests/museum": {"torch", "triton", "museum_parts"},  # each file is a plug-in for any worker
 }
 FAMILIES = {"quant_linear", "exllama"}  # two kernels share the door, not code
 NOT_IN_A_WORKER = ("hypothesis", "pytest", "_pytest", "rich", "kernels")

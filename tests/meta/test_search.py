@@ -10,6 +10,7 @@ from tests.suite import search as searching
 from tests.suite import verdict as kinds
 from tests.suite.backend import PLAIN_LIMITS
 from tests.suite.case import Case
+from tests.suite.minimise import simpler
 from tests.suite.search import FLAKY_CALLS, Failure, Search
 from tests.suite.strategies import cases
 from tests.suite.verdict import Verdict
@@ -130,6 +131,42 @@ def test_a_worker_is_restarted_at_most_so_often_while_shrinking(monkeypatch):
     found = kernel.run()
     assert found.kind == kinds.CRASHED
     assert kernel.restarts <= 1 + 5
+
+
+POLISHED = [
+    # a line that fails, what fails, and what is left
+    ("m1-n16-k64-b2-gall", lambda case: case.k >= 64, "m1-n4-k64-b8-gall"),
+    ("m9-n32-k64-b4-g32-act-pad3-randn-s7", lambda case: True, "m1-n4-k4-b8-gall"),
+    ("m9-n32-k64-b2-g5-gap-xt-tiny-s7", lambda case: case.layout, "m1-n4-k4-b8-gall-xt"),
+    ("m9-n32-k64-b4-g32-rev-big", lambda case: case.groups > 1, "m1-n4-k4-b8-g1"),
+    ("m64-n4-k4-b8-gall", lambda case: case.m > 50, "m51-n4-k4-b8-gall"),
+]
+
+
+@pytest.mark.parametrize(("text", "fails", "wanted"), POLISHED)
+def test_single_steps_make_a_failing_line_simpler(text, fails, wanted):
+    assert polished(Kernel(fails), text).line == wanted
+
+
+def polished(kernel, text):
+    search = kernel.search()
+    return search.polish(search.judge(Case.parse(text)), PLAIN_LIMITS)
+
+
+def test_polishing_stops_when_the_shrinking_time_is_over(monkeypatch):
+    monkeypatch.setattr(searching, "SHRINK_SECONDS", -1.0)
+    kernel = Kernel(lambda case: True)
+    assert polished(kernel, "m9-n32-k64-b4-g32-act").line == "m9-n32-k64-b4-g32-act"
+    assert len(kernel.asked) == 1
+
+
+@pytest.mark.parametrize("text", ["m9-n32-k64-b4-g32-act-pad3-randn-s7", "m2-n32-k32-b2-g8-bcast"])
+def test_simpler_cases_are_legal_other_cases(text):
+    case = Case.parse(text)
+    found = list(simpler(case, PLAIN_LIMITS))
+    assert len(found) > 5
+    assert case not in found
+    assert not [other for other in found if PLAIN_LIMITS.violations(other)]
 
 
 def test_a_known_verdict_is_not_asked_for():

@@ -159,7 +159,6 @@ SHRUNK = [
     (lambda case: case.bits == 2, "m1-n16-k16-b2-gall"),
     (lambda case: case.g_idx == "act" and case.groups > 1, "m1-n4-k4-b8-g1-act"),
     (lambda case: case.layout_kind == "pad" and case.m > 1, "m2-n4-k4-b8-gall-pad1"),
-    (lambda case: case.k >= 64, "m1-n4-k64-b8-gall"),
     (lambda case: case.fill == "randn", "m1-n4-k4-b8-gall-randn"),
     (lambda case: case.zeros == "z0" and case.n > 32, "m1-n36-k4-b8-gall-z0"),
     (lambda case: case.m == 0, "m0-n4-k4-b8-gall"),

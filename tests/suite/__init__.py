@@ -17,6 +17,7 @@ WORKER_MODULES = (
     "philox",
     "relations",
     "rounding",
+    "surroundings",
     "verdict",
     "worker",
 )

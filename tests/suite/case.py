@@ -179,6 +179,11 @@ class Case:
         return cls(**fields)
 
 
+def decoy_of(case: Case) -> Case:
+    """The same shapes with other data: what is called in between to see whether anything leaks."""
+    return case.replace(seed=case.seed + 1)
+
+
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Case)}
 _EXAMPLE = "m17-n64-k96-b4-g32-act-pad8-randn-s7"
 _MANY = ("strided", "extra")

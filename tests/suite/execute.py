@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import warnings
 import zlib
@@ -15,7 +14,7 @@ from reference.matmul import dequantize
 from . import verdict as kinds
 from .backend import Backend
 from .bad import invalidate
-from .case import Case
+from .case import Case, decoy_of
 from .decode import explain
 from .judge import Expected, Finding, machine_capability
 from .layouts import leading_shape
@@ -23,6 +22,14 @@ from .locate import locate
 from .operands import Operands
 from .relations import RELATIONS
 from .rounding import FORMATS
+from .surroundings import (
+    device_is_lost,
+    free_memory,
+    global_state,
+    poisoned_allocations,
+    restore_state,
+    synchronize,
+)
 from .verdict import Verdict
 
 SETTLING_CALLS = 4  # a wrong result is asked for again: flaky kernels give themselves away
@@ -70,7 +77,7 @@ class Examination:
     def _skipped(self) -> Verdict | None:
         code = self.backend.skip(self.case, self.device) if self.backend.skip else None
         needed = BYTES_PER_WEIGHT * (self.case.k + self.case.m) * self.case.n
-        if code is None and needed > ALWAYS_THERE and needed > _memory(self.device):
+        if code is None and needed > ALWAYS_THERE and needed > free_memory(self.device):
             code = f"too_large_{needed}_bytes"
         return self._result(kinds.SKIPPED, code) if code else None
 
@@ -193,7 +200,7 @@ class Examination:
     def _decoy(self) -> Verdict | None:
         """Other weights of the same shape in between: nothing of them may come back."""
         first = self.call(self.operands)  # held: a later call must not write into it
-        other = Operands(self.case.replace(seed=self.case.seed + 1), self.device, zones=self.zones)
+        other = Operands(decoy_of(self.case), self.device, zones=self.zones)
         finding = self.expectation(other).check(self.call(other))
         if not finding.count:
             finding = self.expected.check(first)
@@ -277,65 +284,3 @@ def describe(problem: BaseException) -> str:
     """`ValueError: first line of its message`"""
     lines = str(problem).strip().splitlines() or [""]
     return f"{type(problem).__name__}: {lines[0][:300]}"
-
-
-def synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-
-
-def device_is_lost(device: str) -> bool:
-    """A sticky CUDA error: every later call in this process would fail too."""
-    try:
-        synchronize(device)
-    except RuntimeError:
-        return True
-    return False
-
-
-def _memory(device: str) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else 4 * 2**30
-
-
-@contextlib.contextmanager
-def poisoned_allocations():
-    """Fill what the kernel allocates by `torch.empty` with NaN, as torch offers for debugging."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
-
-
-def global_state() -> dict:
-    """What a kernel must leave as it found it."""
-    state = {
-        "default dtype": torch.get_default_dtype(),
-        "thread count": torch.get_num_threads(),
-        "random state": torch.get_rng_state().numpy().tobytes(),
-        "grad mode": torch.is_grad_enabled(),
-        "matmul precision": torch.get_float32_matmul_precision(),
-    }
-    if torch.cuda.is_initialized():
-        state["current device"] = torch.cuda.current_device()
-        state["current stream"] = torch.cuda.current_stream().cuda_stream
-        state["random state of the GPU"] = torch.cuda.get_rng_state().numpy().tobytes()
-    return state
-
-
-def restore_state(state: dict) -> None:
-    """Put back what `global_state` saw, for the cases that follow."""
-    torch.set_default_dtype(state["default dtype"])
-    torch.set_num_threads(state["thread count"])
-    torch.set_rng_state(_random_state(state["random state"]))
-    torch.set_grad_enabled(state["grad mode"])
-    torch.set_float32_matmul_precision(state["matmul precision"])
-    if "current device" in state:
-        torch.cuda.set_device(state["current device"])
-        torch.cuda.set_rng_state(_random_state(state["random state of the GPU"]))
-
-
-def _random_state(saved: bytes) -> torch.Tensor:
-    return torch.frombuffer(bytearray(saved), dtype=torch.uint8)

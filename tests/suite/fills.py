@@ -176,7 +176,8 @@ def _mantissa(raw: torch.Tensor, digits: int) -> torch.Tensor:
 
 def _full_scales(case: Case, raw: torch.Tensor) -> torch.Tensor:
     digits = FORMATS[case.scales_dtype[1:]].digits
-    return _mantissa(raw, min(digits, 20)) * power_of_two(-5 - (raw >> 20) % 4)
+    magnitude = _mantissa(raw, min(digits, 20)) * power_of_two(-5 - (raw >> 20) % 4)
+    return torch.where((raw >> 28) == 1, -magnitude, magnitude)  # B-04: some quantisers make them
 
 
 def _onehot(case: Case, device):

@@ -43,6 +43,7 @@ def power_of_two(exponent: torch.Tensor) -> torch.Tensor:
 def spacing(value: torch.Tensor, fmt: Format) -> torch.Tensor:
     """Distance between neighbours of `fmt` at each float64 value."""
     exponent = torch.frexp(value)[1].to(torch.int64) - 1
+    exponent = torch.where(value == 0, fmt.smallest_exponent, exponent)
     return power_of_two(exponent.clamp(min=fmt.smallest_exponent) - (fmt.digits - 1))
 
 

@@ -90,7 +90,12 @@ class KernelUnderTest:
             lambda case, wanted, calls: self.judge(case, wanted, calls),
             lambda: self.worker.restarts,
             checks,
+            self._judge_alone,
         )
+
+    def _judge_alone(self, case: Case) -> Verdict:
+        self.worker.stop()
+        return self.judge(case, ())
 
     def must_pass(self, strategy: SearchStrategy, examples: int, checks=None) -> None:
         """Draw `examples` cases; raise Failure with the smallest that fails, told by a fresh worker."""

@@ -1,0 +1,113 @@
+"""Faulty kernels are caught and shrunk to what their file states; correct ones are left alone.
+
+Sixteen faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 11 chooses it.
+"""
+
+import os
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.museum.catalogue import correct, faulty
+from tests.suite import verdict as kinds
+from tests.suite.case import Case
+from tests.suite.search import FLAKY_CALLS, Failure
+from tests.suite.session import KernelUnderTest
+from tests.suite.strategies import cases
+from tests.suite.supervisor import Launch, Worker
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARDS = 12
+SHARD = int(os.environ.get("GPTQ_FUZZ_SHARD", "0"))
+ALWAYS = {
+    "zero_not_wrapped",
+    "gidx_ignored",
+    "k_tail_dropped",
+    "float16_accumulation",
+    "scales_bfloat16",
+    "x_bfloat16",
+    "output_truncated",
+    "x_changed",
+    "stale_cache_by_shape",
+    "scales_flushed",
+    "inf_saturated",
+    "float32_result",
+    "m0_wrong",
+    "strides_ignored",
+    "group32_wrong",
+    "one_in_thirty",
+}
+DRAWS = 1000  # until a fault is met; most are within ten
+DRAWS_OF_A_CORRECT_KERNEL = 60
+HANGS_AFTER = 6.0  # seconds: far beyond what a right call takes here
+
+pytestmark = pytest.mark.museum
+
+
+def shard_of(exhibit) -> int:
+    return zlib.crc32(exhibit.name.encode()) % SHARDS
+
+
+CHOSEN = [exhibit for exhibit in faulty() if exhibit.name in ALWAYS or shard_of(exhibit) == SHARD]
+
+
+def launch_of(exhibit) -> Launch:
+    return Launch(exhibit.spec, str(ROOT), device="cpu", timeout=HANGS_AFTER)
+
+
+@pytest.fixture
+def kernel(request):
+    """An exhibit under test in a worker of its own."""
+    under_test = KernelUnderTest(launch_of(request.param))
+    under_test.worker.start()
+    yield under_test
+    under_test.worker.stop()
+
+
+@pytest.fixture
+def fresh(request, kernel):
+    """A second process, started while the first one searches, that has judged nothing yet."""
+    worker = Worker(kernel.launch)
+    worker.begin()
+    yield worker
+    worker.stop()
+
+
+def found_in(kernel: KernelUnderTest, at: int):
+    """The finding that is reported after a search over all fills from one seed."""
+    search = kernel.search()
+    met = search.run(cases(kernel.limits), settings(max_examples=DRAWS), at=at)
+    assert met is not None, f"{DRAWS} cases passed"
+    with pytest.raises(Failure) as caught:
+        kernel.report(search.polish(met, kernel.limits))
+    return caught.value.verdict
+
+
+@pytest.mark.parametrize(
+    ("exhibit", "kernel"),
+    [(e, e) for e in CHOSEN],
+    ids=[e.name for e in CHOSEN],
+    indirect=["kernel"],
+)
+def test_a_faulty_kernel_is_caught_and_shrunk(exhibit, kernel, fresh):
+    verdict = found_in(kernel, at=zlib.crc32(exhibit.name.encode()))
+    case = Case.parse(verdict.line)
+    assert verdict.kind in exhibit.verdicts, verdict.headline()
+    assert (case.m, case.n, case.k) == exhibit.smallest, verdict.line
+    fresh.wait_ready()
+    again = fresh.ask(case, "all", FLAKY_CALLS)
+    assert again.kind in exhibit.verdicts, again.headline()
+
+
+@pytest.mark.parametrize("kernel", correct(), ids=lambda exhibit: exhibit.name, indirect=True)
+def test_a_correct_kernel_passes_every_check(kernel):
+    kernel.must_pass(cases(kernel.limits), DRAWS_OF_A_CORRECT_KERNEL, "all")
+    assert kernel.coverage.judged >= DRAWS_OF_A_CORRECT_KERNEL
+    assert set(kernel.coverage.verdicts) == {kinds.PASS}
+
+
+def test_the_exhibits_that_always_run_exist():
+    assert {exhibit.name for exhibit in faulty()} >= ALWAYS
+    assert 0 <= SHARD < SHARDS

@@ -103,6 +103,9 @@ REFUSED = [
     ("m1-n4-k4-b8-gall-randn-randn", ["'randn'", "repeated"]),
     ("m1-n4-k4-b8-gall-act-rev", ["'rev'", "repeated"]),
     ("m1-m2-n4-k4-b8-gall", ["'m2'", "repeated"]),
+    ("m1-n4-k4-b8-gall-wstr-wstr", ["'wstr'", "repeated"]),
+    ("m1-n4-k4-b8-gall-thd0-thd8", ["'thd8'", "repeated"]),
+    ("m1\u0661-n4-k4-b8-gall", ["unknown", "m<number>"]),  # a digit, but not an ASCII one
     ("m1-n4-k4-b8-gall-randn-act", ["'act'", "out of order", "the order is m, n, k"]),
     ("m1-n4-k4-b8", ["lacks group_size", "for example"]),
     ("m1-k4-gall", ["lacks n, bits"]),

@@ -117,22 +117,33 @@ def test_truncation_is_refused(fill):
 def test_one_product_shows_a_flushed_scale():
     problem = Problem(f"{SIZES}-onehot")
     values = problem.operands.values
-    scales = torch.where(values.scales < 2**-14, 0.0, values.scales)[values.g_idx]
+    scales = torch.where(values.scales.abs() < 2**-14, 0.0, values.scales)[values.g_idx]
     weight = (values.codes - values.zeros[values.g_idx]) * scales
     assert problem.wrong(round_to(problem.left @ weight, F16)) > 0
 
 
 def float32_sums(problem, order):
     terms = (problem.left[:, None] * problem.weight.T[None])[..., order].float()
-    return round_to(terms.cumsum(-1)[..., -1].double(), F16)
+    return round_to(terms.cumsum(-1)[..., -1].double(), problem.fmt)
 
 
+@pytest.mark.parametrize("dtype", ["f16", "f32"])
 @pytest.mark.parametrize("fill", ["randn", "big", "tiny"])
-def test_float32_sums_in_any_order_lie_within_the_bound(fill):
-    problem = Problem(f"m9-n16-k1040-b4-g16-act-{fill}")
+def test_float32_sums_in_any_order_lie_within_the_bound(fill, dtype):
+    problem = Problem(f"m9-n16-k1040-b4-g16-act-{dtype}-{fill}")
     forward = torch.arange(1040)
     for order in (forward, forward.flip(0), forward.view(2, -1).T.flatten()):
         assert problem.wrong(float32_sums(problem, order)) == 0
+
+
+GROWTH = [(16, 19.0), (64, 64.0), (1040, 8 * 1040**0.5)]
+
+
+@pytest.mark.parametrize(("length", "growth"), GROWTH)
+def test_the_bound_is_the_one_that_is_documented(length, growth):
+    problem = Problem(f"m9-n16-k{length}-b4-g16-act-randn", STRICT)
+    wanted = growth * 2.0**-24 * (problem.left.abs() @ problem.weight.abs())
+    assert torch.allclose(problem.expected.error, wanted, rtol=1e-12, atol=0)
 
 
 def test_the_bound_refuses_a_float16_accumulator_over_a_long_reduction():

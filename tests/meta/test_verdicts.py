@@ -134,6 +134,18 @@ def test_a_flaky_kernel_is_reported_as_k_of_n(worker):
         assert verdict.wrong_runs >= 2
 
 
+def test_a_wrong_answer_that_does_not_come_again_is_never_called_wrong(worker):
+    case = case_of("playthird_call_wrong")
+    found = {worker.ask(case, checks=()).kind for _ in range(6)}
+    assert found == {kinds.PASS, kinds.NONDETERMINISTIC}
+
+
+@pytest.mark.parametrize("tokens", ["playdtype_set", "playgradients_off"])
+def test_changed_state_is_put_back_for_the_cases_that_follow(worker, tokens):
+    found = [worker.ask(case_of(tokens), checks=()).kind for _ in range(2)]
+    assert found == [kinds.STATE_LEAKED] * 2
+
+
 def test_a_backend_may_skip_what_its_machine_cannot_judge(worker):
     case = Case.parse("m0-n4-k4-b8-gall-playnoise", [PLAY])
     verdict = worker.ask(case, checks=())

@@ -17,7 +17,7 @@ from .coverage import Coverage
 from .known import Waiver, waive
 from .only import narrowed
 from .search import FLAKY_CALLS, Failure, Search
-from .supervisor import InProcess, Launch, Worker
+from .supervisor import ROOT, InProcess, Launch, Worker
 from .verdict import Verdict
 
 ENOUGH_FINDINGS = 3  # of one kernel: further tests of it are not run
@@ -65,8 +65,10 @@ class KernelUnderTest:
         return narrowed(self.worker.limits, self.only)
 
     def command(self, case: Case | str) -> str:
-        """The shell command that judges `case` alone."""
-        words = ["python", "-m", "pytest", "--kernel", self.spec]
+        """The shell command that judges `case` alone, from where this run was started."""
+        words = ["python", "-m", "pytest"]
+        words += [str(ROOT)] if Path(self.launch.started_in) != ROOT else []
+        words += ["--kernel", self.spec]
         words += ["--only", self.only] if self.only else []
         words += ["--device", self.launch.device] if self.launch.device else []
         if self.launch.sanitizer:

@@ -1,4 +1,4 @@
-"""Root of every run: the suite's plug-in, Hypothesis profiles, and what a machine without a GPU needs."""
+"""Root of every run: the plug-in, Hypothesis profiles, and what a machine without a GPU needs."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,12 @@ settings.register_profile(
     "pr", BASE, max_examples=50, derandomize=True, database=None, deadline=None, print_blob=False
 )
 settings.register_profile(
-    "nightly", BASE, max_examples=5000, derandomize=False, database=None, deadline=None,
+    "nightly",
+    BASE,
+    max_examples=5000,
+    derandomize=False,
+    database=None,
+    deadline=None,
     print_blob=True,
 )
 settings.register_profile(

@@ -43,7 +43,9 @@ def _tuned(kernel, num_stages):
         for m, n, k, warps in BLOCKS
     ]
     pruning = {"early_config_prune": matmul248_kernel_config_pruner}
-    return autotune(configs, ["M", "N", "K", "bits", "ALIGNED"], pruning, nearest_power_of_two=True)(kernel)
+    return autotune(
+        configs, ["M", "N", "K", "bits", "ALIGNED"], pruning, nearest_power_of_two=True
+    )(kernel)
 
 
 @triton.jit

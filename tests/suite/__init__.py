@@ -1,4 +1,4 @@
-"""The suite's machinery. `WORKER_MODULES` are what a kernel's own environment must be able to import."""
+"""The suite's machinery. `WORKER_MODULES` are what a kernel's environment must import."""
 
 # A worker may run under another interpreter (`--python`): torch is all that is promised there.
 WORKER_MODULES = (

@@ -45,13 +45,19 @@ class Limits:
     @classmethod
     def from_json(cls, data: dict) -> Limits:
         """Rebuilt from what `dataclasses.asdict` gave, after a trip through JSON."""
-        made = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-        made["tokens"] = tuple(Token(t["name"], tuple(t["values"]), t["optional"]) for t in data["tokens"])
+        made = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        made["tokens"] = tuple(
+            Token(t["name"], tuple(t["values"]), t["optional"]) for t in data["tokens"]
+        )
         return cls(**made)
 
     def tiles(self, m: int, n: int, k: int) -> int:
         """Blocks of `tile` that cover one problem."""
-        return math.prod(-(-max(size, 1) // side) for size, side in zip((m, n, k), self.tile))
+        return math.prod(
+            -(-max(size, 1) // side) for size, side in zip((m, n, k), self.tile, strict=True)
+        )
 
     def violations(self, case: Case) -> list[str]:
         """The axes of `case` that lie outside; empty where the kernel must be right."""
@@ -102,8 +108,8 @@ class Backend:
 
     `matmul(x=, qweight=, qzeros=, scales=, g_idx=, bias=, bits=, group_size=, checkpoint_format=)`
     returns out [..., N]; with `accepts_out` also `out=`; the kernel's own `limits.tokens`
-    arrive as keywords, text by name. Where weights are rearranged once, give `prepare(**weights) -> state`
-    and `run(state, x=)` instead. `gradient(grad=, **weights) -> [..., K]` serves `bwd` cases.
+    arrive as keywords, text by name. Where weights are rearranged once, give `prepare(**weights)`,
+    which returns a state, and `run(state, x=)` instead. `gradient(grad=, **weights) -> [..., K]` serves `bwd` cases.
     `skip(case, device)` returns a reason code where this machine cannot judge the case. `devices`
     are those that it runs on; `deterministic` promises the same bits for the same call.
     """
@@ -143,8 +149,6 @@ def from_callable(function: Callable[..., Any], name: str) -> Backend:
     """A plain `f(x=, qweight=, qzeros=, scales=, g_idx=, bits=)` as a Backend."""
 
     def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
-        return function(
-            x=x, qweight=qweight, qzeros=qzeros, scales=scales, g_idx=g_idx, bits=bits
-        )
+        return function(x=x, qweight=qweight, qzeros=qzeros, scales=scales, g_idx=g_idx, bits=bits)
 
     return Backend(name=name, limits=PLAIN_LIMITS, matmul=matmul)

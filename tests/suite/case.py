@@ -194,7 +194,7 @@ def _int_after(letters: int):
     return lambda text: int(text[letters:])
 
 
-# (field, pattern, reader), in canonical order. A new axis is a new row here, with its default in Case.
+# (field, pattern, reader), in canonical order. A new axis is a row here and a default in Case.
 _GRAMMAR = (
     ("m", f"m{_NUMBER}", _int_after(1)),
     ("n", f"n{_NUMBER}", _int_after(1)),

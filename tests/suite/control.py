@@ -1,4 +1,4 @@
-"""The control: a plain torch matmul as a Backend that takes every axis and refuses every bad input."""
+"""The control: plain torch as a Backend that takes every axis and refuses every bad input."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ import contextlib
 import torch
 
 from .backend import Backend, Limits, Numerics
-from .case import DTYPES, FORMATS, G_IDX_KINDS, RANKS, SCALES_DTYPES, STRIDED, WHOLE_GROUP
-from .case import WORD_BITS
+from .case import (
+    DTYPES,
+    FORMATS,
+    G_IDX_KINDS,
+    RANKS,
+    SCALES_DTYPES,
+    STRIDED,
+    WHOLE_GROUP,
+    WORD_BITS,
+)
 
 X_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 ZERO_OFFSET = {"v1": 1, "v2": 0}
@@ -34,7 +42,10 @@ def gradient(*, grad, bias, **weights):
 def _full_precision():
     """float32 accumulation: no reduced-precision reductions in cuBLAS."""
     cuda = torch.backends.cuda.matmul
-    before = cuda.allow_fp16_reduced_precision_reduction, cuda.allow_bf16_reduced_precision_reduction
+    before = (
+        cuda.allow_fp16_reduced_precision_reduction,
+        cuda.allow_bf16_reduced_precision_reduction,
+    )
     cuda.allow_fp16_reduced_precision_reduction = False
     cuda.allow_bf16_reduced_precision_reduction = False
     try:
@@ -52,7 +63,9 @@ def _fields(words: torch.Tensor, bits: int, dim: int) -> torch.Tensor:
     return codes.flatten(dim, dim + 1)
 
 
-def _dequantize(x, *, qweight, qzeros, scales, g_idx, bits, group_size, checkpoint_format, columns_dim=0):
+def _dequantize(
+    x, *, qweight, qzeros, scales, g_idx, bits, group_size, checkpoint_format, columns_dim=0
+):
     """-> W [K, N] in x's dtype, each weight made in float32 and rounded once."""
     _check_types(x, qweight, qzeros, scales, bits)
     codes = _fields(qweight, bits, 0)
@@ -69,8 +82,13 @@ def _dequantize(x, *, qweight, qzeros, scales, g_idx, bits, group_size, checkpoi
 def _check_types(x, qweight, qzeros, scales, bits) -> None:
     if bits not in (2, 4, 8):
         raise NotImplementedError(f"wanted bits 2, 4 or 8, got {bits}")
-    wanted = {"x": X_DTYPES, "qweight": (torch.int32,), "qzeros": (torch.int32,), "scales": X_DTYPES}
-    for (name, dtypes), tensor in zip(wanted.items(), (x, qweight, qzeros, scales)):
+    wanted = {
+        "x": X_DTYPES,
+        "qweight": (torch.int32,),
+        "qzeros": (torch.int32,),
+        "scales": X_DTYPES,
+    }
+    for (name, dtypes), tensor in zip(wanted.items(), (x, qweight, qzeros, scales), strict=True):
         if tensor.dtype not in dtypes:
             raise TypeError(f"wanted {name} of {dtypes}, got {tensor.dtype}")
         if tensor.device != qweight.device:

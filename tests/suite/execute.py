@@ -90,7 +90,7 @@ class Examination:
             return self._value() or self._further() or self._result(kinds.PASS)
         except WrongType as problem:
             return self._result(kinds.WRONG_TYPE, str(problem))
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
             return self._raised(problem)
 
     def expectation(self, operands: Operands) -> Expected:
@@ -239,7 +239,7 @@ class Examination:
             with poisoned_allocations(), warnings.catch_warnings(record=True):
                 self.backend.call(self.case, left, weights)
                 synchronize(self.device)
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
             return self._refused(problem)
         return self._result(kinds.FAILED_TO_REJECT, "an exception was due, a result came")
 

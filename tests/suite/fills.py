@@ -149,7 +149,7 @@ def _sparse(case: Case, device):
 
 
 def _edges(case: Case, device) -> torch.Tensor:
-    """Places along the reduction where kernels go wrong: first, last, word, group and tile edges."""
+    """Places along the reduction where kernels go wrong: ends, word, group and tile edges."""
     length, word = case.reduction, case.pack_factor
     step = case.rows_per_group
     wanted = [0, length - 1, word - 1, word, length - word, step - 1, step, length - step]
@@ -188,9 +188,13 @@ def _onehot(case: Case, device):
         subnormal = (raw & 0x3FF | 1).double() * F16.smallest
         scales = torch.where((raw >> 24) % 8 == 1, subnormal, scales)
     word, sign = random_words(case.seed, "x", case.m, 1, device)
-    value = _mantissa(word, min(FORMATS[case.dtype].digits, 20)) * power_of_two((word >> 20) % 7 - 3)
+    value = _mantissa(word, min(FORMATS[case.dtype].digits, 20)) * power_of_two(
+        (word >> 20) % 7 - 3
+    )
     if case.dtype == "f16":
-        value = torch.where((word >> 24) % 16 == 1, (word & 0x3FF | 1).double() * F16.smallest, value)
+        value = torch.where(
+            (word >> 24) % 16 == 1, (word & 0x3FF | 1).double() * F16.smallest, value
+        )
     return scales, _one_per_row(case, torch.where(sign & 1 == 1, -value, value), device)
 
 
@@ -200,7 +204,9 @@ def _lanes(case: Case, device):
     column = torch.arange(case.n, device=device)
     label = (group * case.n + column + case.seed) % 64  # 7 digits: bfloat16 scales hold them too
     scales = (1 + (2 * label + 1).double() / 128) / 64
-    return scales, _one_per_row(case, torch.ones(case.m, 1, dtype=torch.float64, device=device), device)
+    return scales, _one_per_row(
+        case, torch.ones(case.m, 1, dtype=torch.float64, device=device), device
+    )
 
 
 def _normal(case: Case, device) -> torch.Tensor:

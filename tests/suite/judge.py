@@ -10,8 +10,8 @@ monotone: so ties, subnormal results and overflow to infinity need no rule of th
     min(R + 3, 8 sqrt(R)) u_acc |x| @ w+     else: any order; 8 sqrt(R) fails once in 10^13
     + ceil(R / 16) 2^-p |x| @ w+             tensor cores, which truncate inside a block of 16
 
-with w+ = s (q + z) where the zero-point may be folded in, else |w|. Source of the third line: "A New
-Approach to Probabilistic Rounding Error Analysis" (SISC 2019); it holds for independent errors,
+with w+ = s (q + z) where the zero-point may be folded in, else |w|. Source of the third line: "A
+New Approach to Probabilistic Rounding Error Analysis" (SISC 2019); it holds for independent errors,
 hence for random fills. NaN lies in no interval, so it passes nowhere that a finite value is due.
 """
 
@@ -63,7 +63,9 @@ class Finding:
 class Expected:
     """The intervals of one problem: made once, asked for every output that must agree."""
 
-    def __init__(self, operands: Operands, weight: torch.Tensor, numerics: Numerics, capability: int):
+    def __init__(
+        self, operands: Operands, weight: torch.Tensor, numerics: Numerics, capability: int
+    ):
         """`weight` [K, N] float64 is the reference's; `capability` 90 for sm_90, 0 for a CPU."""
         self.case = operands.case
         self.numerics = numerics
@@ -82,7 +84,7 @@ class Expected:
         return self.case.fill == "nonfinite"
 
     def _admitted(self, right: torch.Tensor):
-        """The weights that the declared roundings allow; made in float32, where float32 scales round."""
+        """The weights that the declared roundings allow; float32 scales round in float32 first."""
         right = round_to(right, F32)
         for name in self.numerics.weights:
             if name == "exact":

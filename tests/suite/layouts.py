@@ -22,7 +22,7 @@ class Placement:
 
 
 class Guarded:
-    """A tensor inside a poisoned buffer, with a copy of all its bytes to compare with afterwards."""
+    """A tensor inside a poisoned buffer, and a copy of all its bytes to compare with afterwards."""
 
     def __init__(self, values: torch.Tensor, placement: Placement, leading=None, zones=True):
         """`values` [rows, columns] stored by `placement`; `leading` replaces rows in the shape."""

@@ -29,7 +29,7 @@ SIMPLEST = {
 
 
 def simpler(case: Case, limits: Limits) -> Iterator[Case]:
-    """Legal cases that are simpler than `case` in one respect: sizes first, then axes, then fill."""
+    """Legal cases that are simpler in one respect: sizes first, then axes, then fill."""
     for changes in _steps(case, limits):
         try:
             candidate = case.replace(**changes)

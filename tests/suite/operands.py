@@ -56,11 +56,15 @@ class Operands:
         """The layer, by keyword: tensors, and the plain values that describe them."""
         views = {name: guarded.view for name, guarded in self.guarded.items() if name != "left"}
         absent = {"g_idx": None, "bias": None}
-        return absent | views | {
-            "bits": self.case.bits,
-            "group_size": self.case.group_size,
-            "checkpoint_format": self.case.checkpoint_format,
-        }
+        return (
+            absent
+            | views
+            | {
+                "bits": self.case.bits,
+                "group_size": self.case.group_size,
+                "checkpoint_format": self.case.checkpoint_format,
+            }
+        )
 
     def output(self) -> Guarded:
         """A poisoned buffer for the result, red zones around it."""

@@ -17,7 +17,7 @@ TENSORS = {"codes": 1, "zeros": 2, "scales": 3, "x": 4, "bias": 5, "g_idx": 6, "
 
 
 def philox2x32(first, second, key: int):
-    """Two 32-bit counters and a 32-bit key -> two 32-bit words (int64 tensors or ints, 0..2^32-1)."""
+    """Two 32-bit counters, a 32-bit key -> two 32-bit words; int64 tensors or ints, 0..2^32-1."""
     for _ in range(ROUNDS):
         # int64 products wrap modulo 2^64, which leaves all 64 bits of the unsigned product.
         product = first * MULTIPLIER
@@ -27,7 +27,9 @@ def philox2x32(first, second, key: int):
     return first, second
 
 
-def random_words(seed: int, tensor: str, rows: int, columns: int, device) -> tuple[torch.Tensor, ...]:
+def random_words(
+    seed: int, tensor: str, rows: int, columns: int, device
+) -> tuple[torch.Tensor, ...]:
     """Two independent [rows, columns] int64 tensors of 32 random bits each."""
     low, high = philox2x32(seed & MASK32, (seed >> 32) & MASK32, TENSORS[tensor])
     key = low ^ high

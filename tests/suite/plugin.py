@@ -35,20 +35,37 @@ def pytest_addoption(parser):
         with contextlib.suppress(ValueError, argparse.ArgumentError):
             group.addoption(name, **more)
 
-    add("--kernel", action="append", metavar="SPEC", default=[],
-        help="triton, torch, package.module:attribute or path/to/file.py:attribute; repeatable")
+    add(
+        "--kernel",
+        action="append",
+        metavar="SPEC",
+        default=[],
+        help="triton, torch, package.module:attribute or path/to/file.py:attribute; repeatable",
+    )
     add("--case", action="append", metavar="LINE", default=[], help="judge this case alone")
-    add("--only", metavar="TOKENS", default="", help="draw and promise only these, e.g. b4-g128-seq")
+    add(
+        "--only", metavar="TOKENS", default="", help="draw and promise only these, e.g. b4-g128-seq"
+    )
     add("--corpus", action="append", metavar="FILE", default=[], help="replay these lines too")
     add("--budget", type=float, metavar="SECONDS", help="fuzz for so long, and nothing else")
-    add("--timeout", type=float, metavar="SECONDS", default=None,
-        help=f"for one case, compilation not counted (default {DEFAULT_TIMEOUT:g})")
+    add(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        default=None,
+        help=f"for one case, compilation not counted (default {DEFAULT_TIMEOUT:g})",
+    )
     add("--device", metavar="DEVICE", help="cuda:1 or cpu (default: the first GPU, else cpu)")
     add("--python", metavar="PATH", default=sys.executable, help="interpreter of the worker")
     add("--known", metavar="FILE", help="known failures, each naming its issue")
     add("--json", metavar="FILE", help="write verdicts, findings and coverage there")
-    add("--sanitizer", metavar="TOOL", choices=SANITIZERS, default="",
-        help="run the worker under compute-sanitizer")
+    add(
+        "--sanitizer",
+        metavar="TOOL",
+        choices=SANITIZERS,
+        default="",
+        help="run the worker under compute-sanitizer",
+    )
     add("--in-process", action="store_true", help="no worker process, for debuggers")
 
 
@@ -128,7 +145,9 @@ def pytest_generate_tests(metafunc):
     """`backend` runs over the chosen ones, `line` over the corpus or what --case says."""
     session = metafunc.config.stash[SESSION]
     if {"backend", "line"} <= set(metafunc.fixturenames):
-        metafunc.parametrize(("backend", "line"), list(_lines(metafunc, session)), indirect=["backend"])
+        metafunc.parametrize(
+            ("backend", "line"), list(_lines(metafunc, session)), indirect=["backend"]
+        )
     elif "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", list(session.kernels), indirect=True)
 
@@ -193,11 +212,13 @@ def fuzz_run(request):
     session = request.config.stash[SESSION]
     given = request.config.getoption("--hypothesis-seed")
     session.base_seed = secrets.randbelow(2**31) if given in (None, "random") else int(given)
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    reporter.write_line(f"\nfuzz: base seed {session.base_seed} (--hypothesis-seed)")
-    with LiveLine(reporter._tw._file) as live:
-        kernels = list(session.kernels.values())
-        return fuzz(kernels, request.config.option.budget, session.base_seed, live)
+    plugins = request.config.pluginmanager
+    reporter = plugins.get_plugin("terminalreporter")
+    with plugins.get_plugin("capturemanager").global_and_fixture_disabled():
+        reporter.write_line(f"\nfuzz: base seed {session.base_seed} (--hypothesis-seed)")
+        with LiveLine(reporter._tw._file) as live:
+            kernels = list(session.kernels.values())
+            return fuzz(kernels, request.config.option.budget, session.base_seed, live)
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def gather(config, data: dict) -> None:
 
 
 def merged(own: dict, config) -> dict:
-    """One run out of what the xdist workers saw; counts add up, pairs are the best of one worker."""
+    """One run out of what the xdist workers saw; counts add up, pairs are the best worker's."""
     for other in config.stash.get(GATHERED, []):
         for name in ("findings", "texts", "complaints"):
             own[name] = own[name] + [entry for entry in other[name] if entry not in own[name]]
@@ -149,4 +149,6 @@ def _write_notes(reporter, spec: str, seen: dict) -> None:
     if seen["missing"]:
         shown = ", ".join(seen["missing"][:MISSING_SHOWN])
         more = len(seen["missing"]) - MISSING_SHOWN
-        reporter.write_line(f"{spec}: not drawn: {shown}" + (f" and {more} more" if more > 0 else ""))
+        reporter.write_line(
+            f"{spec}: not drawn: {shown}" + (f" and {more} more" if more > 0 else "")
+        )

@@ -12,7 +12,7 @@ import torch
 
 @dataclass(frozen=True)
 class Format:
-    """A binary floating-point format: digits of the significand, exponent of the smallest normal."""
+    """A binary floating-point format: digits of the significand, smallest normal exponent."""
 
     torch_dtype: torch.dtype
     digits: int
@@ -48,7 +48,7 @@ def spacing(value: torch.Tensor, fmt: Format) -> torch.Tensor:
 
 
 def round_to(value: torch.Tensor, fmt: Format) -> torch.Tensor:
-    """float64 -> the nearest value of `fmt`, ties to even, as float64; too large becomes infinite."""
+    """float64 -> the nearest value of `fmt`, ties to even, as float64; too large: infinite."""
     step = spacing(value, fmt)
     rounded = torch.where(torch.isfinite(value), torch.round(value / step) * step, value)
     limit = fmt.largest + fmt.largest * fmt.unit_roundoff / 2  # where rounding alone would overflow

@@ -55,7 +55,9 @@ class Search:
         """A verdict that is known before the search begins."""
         self._memo[case] = verdict
 
-    def run(self, strategy: SearchStrategy, base: settings, at: int | None = None) -> Verdict | None:
+    def run(
+        self, strategy: SearchStrategy, base: settings, at: int | None = None
+    ) -> Verdict | None:
         """The verdict on the smallest failing case, None if all pass. `at` fixes the seed."""
 
         @settings(
@@ -103,7 +105,7 @@ class Search:
         return self._memo[case]
 
     def _blamed(self, case: Case, verdict: Verdict) -> Verdict:
-        """A wrong answer to the weights in between is a leak only if it is right in a new process."""
+        """A wrong answer to the weights in between is a leak only if alone it is right."""
         if verdict.check != "decoy":
             return verdict
         alone = self._ask_alone(decoy_of(case))

@@ -100,7 +100,7 @@ class KernelUnderTest:
         return self.judge(case, ())
 
     def must_pass(self, strategy: SearchStrategy, examples: int, checks=None) -> None:
-        """Draw `examples` cases; raise Failure with the smallest that fails, told by a fresh worker."""
+        """Draw `examples` cases; raise Failure with the smallest that fails, judged afresh."""
         search = self.search(checks)
         found = search.run(strategy, settings(max_examples=examples))
         if found is not None:

@@ -29,7 +29,9 @@ ROWS = (*sorted(set(range(1, 41)) | _near(*THRESHOLDS, *TILES)), 0, 0, 0)
 # Columns and reductions are raised to whole words (4, 8 or 16 codes) after the draw.
 COLUMNS = tuple(sorted(set(range(1, 73, 4)) | _near(*TILES, 192) | {160, 256, 320}))
 REDUCTIONS = tuple(
-    sorted(set(range(1, 81, 4)) | _near(*TILES, 96) | {160, 192, 200, 256, 320, 512, 1024, 1040, 2880})
+    sorted(
+        set(range(1, 81, 4)) | _near(*TILES, 96) | {160, 192, 200, 256, 320, 512, 1024, 1040, 2880}
+    )
 )
 
 

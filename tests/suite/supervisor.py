@@ -51,7 +51,7 @@ class Launch:
 
 
 class Worker:
-    """One kernel in one supervised process; `ask` judges a line, whatever happens to the process."""
+    """One kernel in one supervised process; `ask` judges a line, whatever becomes of that."""
 
     def __init__(self, launch: Launch):
         self.launch = launch
@@ -84,7 +84,7 @@ class Worker:
         }
         command = [self.launch.python, "-c", BOOT, str(ROOT), str(to_worker), str(from_worker)]
         self._process = subprocess.Popen(
-            self._sanitized(command + [json.dumps(options)]),
+            self._sanitized([*command, json.dumps(options)]),
             pass_fds=(to_worker, from_worker),
             stdin=subprocess.DEVNULL,
             stdout=self._log,

@@ -77,7 +77,7 @@ def _bfloat16_probe(x_ptr, out_ptr):
 
 @functools.cache
 def bfloat16_works(device: str) -> bool:
-    """Whether a bfloat16 product is right here: Triton's interpreter multiplies raw bits (PF-05)."""
+    """Whether bfloat16 products are right: Triton's interpreter multiplies raw bits (PF-05)."""
     x = (torch.arange(256, device=device) % 7 - 3).view(16, 16).to(torch.bfloat16)
     out = torch.empty(16, 16, dtype=torch.float32, device=device)
     _bfloat16_probe[(1,)](x, out)

@@ -21,7 +21,7 @@ def main(read_fd: int, write_fd: int, options: dict) -> None:
 
     try:
         served = Served(options)
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever a plug-in raises
         send({"event": "failed", "reason": str(problem) or repr(problem)})
         return
     served.report_compilations(send)

@@ -31,6 +31,7 @@ SOURCES = {".py", ".cpp", ".cu", ".cuh", ".h"}
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_package_imports_only_what_it_may(package):
+    """PF-07: a reference that shared code with a kernel would share its bugs."""
     for path in python_files(package):
         foreign = imported_packages(path.read_text()) - STDLIB - MAY_IMPORT[package]
         assert not foreign, f"{path} imports {foreign}"

@@ -109,7 +109,8 @@ class Backend:
     `matmul(x=, qweight=, qzeros=, scales=, g_idx=, bias=, bits=, group_size=, checkpoint_format=)`
     returns out [..., N]; with `accepts_out` also `out=`; the kernel's own `limits.tokens`
     arrive as keywords, text by name. Where weights are rearranged once, give `prepare(**weights)`,
-    which returns a state, and `run(state, x=)` instead. `gradient(grad=, **weights) -> [..., K]` serves `bwd` cases.
+    which returns a state, and `run(state, x=)` instead. `gradient(grad=, **weights)` returns
+    [..., K] and serves `bwd` cases.
     `skip(case, device)` returns a reason code where this machine cannot judge the case. `devices`
     are those that it runs on; `deterministic` promises the same bits for the same call.
     """

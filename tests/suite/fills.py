@@ -241,17 +241,19 @@ def _nonfinite(case: Case, device):
     """randn with NaN or infinities in some rows of x, in some scales, or both (by the seed)."""
     scales, left = _randn(case, device)
     special = torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=torch.float64, device=device)
+    sure = case.seed // 3 % 3  # the kind of the one that there always is
     if case.seed % 3 != 1:
         raw = random_words(case.seed, "rows", case.m, 1, device)[0]
-        row = torch.arange(case.m, device=device).unsqueeze(1)
-        hit = (raw % 4 == 0) | (row == case.seed % max(case.m, 1))
+        chosen = torch.arange(case.m, device=device).unsqueeze(1) == case.seed % max(case.m, 1)
         place = torch.arange(case.reduction, device=device) == (raw >> 8) % case.reduction
-        left = torch.where(hit & place, special[(raw >> 4) % 3], left)
+        kind = torch.where(chosen, sure, (raw >> 4) % 3)
+        left = torch.where((chosen | (raw % 4 == 0)) & place, special[kind], left)
     if case.seed % 3 != 0:
         raw = random_words(case.seed, "cols", case.groups, case.n, device)[0]
-        hit = raw % 8 == 0
-        hit[0, case.seed % case.n] = True
-        scales = torch.where(hit, special[(raw >> 4) % 3], scales)
+        chosen = torch.arange(case.n, device=device) == case.seed % case.n
+        chosen = chosen & (torch.arange(case.groups, device=device) == 0).unsqueeze(1)
+        kind = torch.where(chosen, sure, (raw >> 4) % 3)
+        scales = torch.where(chosen | (raw % 8 == 0), special[kind], scales)
     return scales, left
 
 

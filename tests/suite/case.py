@@ -164,14 +164,18 @@ class Case:
         """
         fields: dict = {"strided": (), "extra": ()}
         declared = sorted(tokens, key=lambda token: -len(token.name))
-        last = -1
+        last, seen = -1, set()
         for text in line.strip().split("-"):
             place, field, value = _read_token(text, declared, line)
-            if place < last or (place == last and field not in ("strided", "extra")):
+            once = {"strided": value, "extra": value[0] if field == "extra" else ""}.get(
+                field, field
+            )
+            if place < last or once in seen:
                 raise ValueError(
                     f"token {text!r} of case {line!r} is repeated or out of order: {_ORDER}"
                 )
             last = place
+            seen.add(once)
             fields[field] = fields[field] + (value,) if field in _MANY else value
         missing = [name for name in ("m", "n", "k", "bits", "group_size") if name not in fields]
         if missing:
@@ -187,7 +191,7 @@ def decoy_of(case: Case) -> Case:
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Case)}
 _EXAMPLE = "m17-n64-k96-b4-g32-act-pad8-randn-s7"
 _MANY = ("strided", "extra")
-_NUMBER = r"(0|[1-9]\d*)"
+_NUMBER = "(0|[1-9][0-9]*)"
 
 
 def _int_after(letters: int):
@@ -200,13 +204,13 @@ _GRAMMAR = (
     ("n", f"n{_NUMBER}", _int_after(1)),
     ("k", f"k{_NUMBER}", _int_after(1)),
     ("bits", "b[248]", _int_after(1)),
-    ("group_size", r"gall|g[1-9]\d*", lambda t: WHOLE_GROUP if t == "gall" else int(t[1:])),
+    ("group_size", "gall|g[1-9][0-9]*", lambda t: WHOLE_GROUP if t == "gall" else int(t[1:])),
     ("g_idx", "|".join(G_IDX_KINDS), str),
     ("zeros", "|".join(ZERO_KINDS), str),
     ("checkpoint_format", "|".join(FORMATS), str),
     ("dtype", "|".join(DTYPES), str),
     ("scales_dtype", "|".join(SCALES_DTYPES), str),
-    ("layout", r"pad[1-9]\d*|xt|off[1-9]\d*|bcast", str),
+    ("layout", "pad[1-9][0-9]*|xt|off[1-9][0-9]*|bcast", str),
     ("rank", "dim[1-4]", _int_after(3)),
     ("strided", "|".join(STRIDED), str),
     ("bias", "bias", lambda text: True),

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from . import verdict as kinds
 from .backend import Limits
-from .case import STRIDED, WHOLE_GROUP, Case
+from .case import STRIDED, WHOLE_GROUP, WORD_BITS, Case
 from .verdict import Verdict
 
 JUDGED = frozenset(kinds.KINDS) - {kinds.SKIPPED}
@@ -75,7 +75,25 @@ def axis_values(limits: Limits) -> dict[str, tuple[str, ...]]:
         "direction": ("forward", "backward")[: 1 + limits.backward],
         "fill": limits.fills,
     }
-    return found | {f"token {token.name}": token.values for token in limits.tokens}
+    found |= {f"token {token.name}": token.values for token in limits.tokens}
+    return {axis: _reachable(axis, values, found, limits) for axis, values in found.items()}
+
+
+def _reachable(axis: str, values: tuple, found: dict, limits: Limits) -> tuple[str, ...]:
+    """Those values that no narrowed axis makes impossible."""
+    widest_word = WORD_BITS // min(limits.bits)
+    multiple = {"n": limits.n_multiple, "k": limits.k_multiple}.get(axis, 1)
+    if multiple > widest_word:
+        values = tuple(value for value in values if value != "one word")
+    return tuple(
+        value
+        for value in values
+        if all(
+            any(not clash((axis, value), (other, theirs)) for theirs in found[other])
+            for other in found
+            if other != axis
+        )
+    )
 
 
 def _strided_values(limits: Limits) -> tuple[str, ...]:

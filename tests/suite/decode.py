@@ -25,9 +25,9 @@ def explain(finding: Finding, operands: Operands, numerics: Numerics) -> str:
     q, z, s = values.codes, values.zeros, values.scales
     here = q[k, column], z[group, column], s[group, column]
     attempts = (
+        (f"zero-point {{}} for {int(here[1])}", here[0], _around(z[group, column], case), here[2]),
         (f"the code of row {{}} for row {k}", q[:, column], here[1], here[2]),
         (f"the code of column {{}} for column {column}", q[k], here[1], here[2]),
-        (f"zero-point {{}} for {int(here[1])}", here[0], _around(z[group, column], case), here[2]),
         (f"the zero-point of group {{}} for group {group}", here[0], z[:, column], here[2]),
         (f"the scale of group {{}} for group {group}", here[0], here[1], s[:, column]),
         (f"the scale of column {{}} for column {column}", here[0], here[1], s[group]),

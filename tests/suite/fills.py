@@ -2,7 +2,7 @@
 
 Each fill is made for one oracle (see judge.py). All arithmetic is exact, or rounds once by
 `round_to`, so a line gives the same bytes everywhere. Every value comes from (seed, tensor, row,
-column): a smaller m, n or k keeps what remains, which lets shrinking converge.
+column): a smaller problem keeps most of what remains, which lets shrinking converge.
 """
 
 from __future__ import annotations

@@ -45,6 +45,13 @@ class Lane:
             self.idle.put(worker)
         self.pool = ThreadPoolExecutor(len(self.workers))
 
+    def start(self) -> None:
+        """Load the kernel in each further worker, side by side, before the clock starts."""
+        for worker in self.workers[1:]:
+            worker.begin()
+        for worker in self.workers[1:]:
+            worker.wait_ready()
+
     def feed(self) -> None:
         """Keep every worker busy; draw another round when the last one is used up."""
         while len(self.pending) < 2 * len(self.workers):
@@ -116,6 +123,8 @@ def draw_round(kernel: KernelUnderTest, at: int) -> list[Case]:
 def fuzz(kernels: list[KernelUnderTest], seconds: float, base: int, live: LiveLine) -> list[str]:
     """Fuzz all kernels side by side for `seconds`; the texts of what was found, shrunk."""
     lanes = [Lane(kernel, _jobs(kernel, len(kernels)), base) for kernel in kernels]
+    for lane in lanes:
+        lane.start()
     ends = time.monotonic() + seconds
     try:
         while (left := ends - time.monotonic()) > 0:

@@ -17,7 +17,9 @@ hence for random fills. NaN lies in no interval, so it passes nowhere that a fin
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,8 +42,15 @@ class Finding:
 
     wrong: torch.Tensor
     out: torch.Tensor
-    ratio: torch.Tensor
-    ref: torch.Tensor
+    measure: Callable[[], tuple[torch.Tensor, torch.Tensor]]  # (|error| / bound, ref), when asked
+
+    @functools.cached_property
+    def ratio(self) -> torch.Tensor:
+        return self.measure()[0]
+
+    @functools.cached_property
+    def ref(self) -> torch.Tensor:
+        return self.measure()[1]
 
     @property
     def count(self) -> int:
@@ -147,8 +156,11 @@ class Expected:
             right |= (out >= low[rows][:, columns]) & (out <= high[rows][:, columns])
         if self._nonfinite is not None:
             right = self._judge_special(out, right, rows, columns)
+        return Finding(~right, out, lambda: self._measure(out, rows, columns))
+
+    def _measure(self, out, rows, columns):
         ref = self._finish(self.references[0])[rows][:, columns]
-        return Finding(wrong=~right, out=out, ratio=self._ratio(out, rows, columns), ref=ref)
+        return self._ratio(out, rows, columns), ref
 
     def _judge_special(self, out, right, rows, columns):
         must_nan, any_special, settled = (mask[rows][:, columns] for mask in self._nonfinite)

@@ -12,6 +12,7 @@ MULTIPLIER = 0xD256D193
 WEYL = 0x9E3779B9
 ROUNDS = 10
 MASK32 = 0xFFFFFFFF
+SMALL = 2**14  # elements
 # A tensor's number goes into its key: never renumber, old lines would change their data.
 TENSORS = {"codes": 1, "zeros": 2, "scales": 3, "x": 4, "bias": 5, "g_idx": 6, "rows": 7, "cols": 8}
 
@@ -33,6 +34,9 @@ def random_words(
     """Two independent [rows, columns] int64 tensors of 32 random bits each."""
     low, high = philox2x32(seed & MASK32, (seed >> 32) & MASK32, TENSORS[tensor])
     key = low ^ high
-    row = torch.arange(rows, dtype=torch.int64, device=device).unsqueeze(1)
-    column = torch.arange(columns, dtype=torch.int64, device=device).unsqueeze(0)
-    return philox2x32(column + 0 * row, row + 0 * column, key)
+    # Small tensors are made on the CPU, the bits are the same: 60 launches would cost a GPU more.
+    made_on = "cpu" if rows * columns <= SMALL else device
+    row = torch.arange(rows, dtype=torch.int64, device=made_on).unsqueeze(1)
+    column = torch.arange(columns, dtype=torch.int64, device=made_on).unsqueeze(0)
+    first, second = philox2x32(column + 0 * row, row + 0 * column, key)
+    return first.to(device), second.to(device)

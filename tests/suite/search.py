@@ -119,7 +119,7 @@ class Search:
         return self._smaller(case)
 
     def _worn_out(self) -> bool:
-        return self._restarts() - self._restarts_at_first > SHRINK_RESTARTS
+        return self._restarts() - self._restarts_at_first >= SHRINK_RESTARTS
 
     def _smaller(self, case: Case) -> Verdict:
         """A candidate for a smaller failure: the check that failed first, a few seeds, patience."""

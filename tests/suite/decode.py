@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import torch
 
-from .backend import Numerics
 from .judge import Finding
 from .operands import Operands
 from .rounding import FORMATS, round_to
 
 
-def explain(finding: Finding, operands: Operands, numerics: Numerics) -> str:
-    """`explained by the scale of (group 2, column 3) for (group 3, column 3)`, or ""."""
+def explain(finding: Finding, operands: Operands) -> str:
+    """`the scale of group 2 for group 3`, or "" where no single substitution gives the value."""
     case, values = operands.case, operands.values
     if case.fill not in ("onehot", "lanes") or case.backward or case.bias:
         return ""
@@ -38,7 +37,7 @@ def explain(finding: Finding, operands: Operands, numerics: Numerics) -> str:
     for words, code, zero, scale in attempts:
         place = _match(out, x * (code - zero) * scale, FORMATS[case.dtype])
         if place is not None:
-            return "explained by " + words.format(_named(place, words, zero))
+            return words.format(_named(place, words, zero))
     return ""
 
 

@@ -141,10 +141,9 @@ class Examination:
         wrong = 1 + sum(self._again() for _ in range(SETTLING_CALLS))
         if wrong <= SETTLING_CALLS:
             return self._flaky(finding, wrong, 1 + SETTLING_CALLS)
-        explained = explain(finding, self.operands, self.backend.numerics)
         where = locate(finding.wrong, self.operands.values, self.case)
-        where += f"; {explained}" if explained else ""
-        return self._result(kinds.WRONG, finding.describe(), where)
+        explained = explain(finding, self.operands)
+        return self._result(kinds.WRONG, finding.describe(), where, explained=explained)
 
     def _again(self) -> int:
         return int(self.expected.check(self.call(self.operands)).count > 0)

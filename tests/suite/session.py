@@ -16,7 +16,7 @@ from .case import Case
 from .coverage import Coverage
 from .known import Waiver, waive
 from .only import narrowed
-from .search import FLAKY_CALLS, Failure, Search
+from .search import FLAKY_CALLS, OTHER_SEEDS, Failure, Search
 from .supervisor import ROOT, InProcess, Launch, Worker
 from .verdict import Verdict
 
@@ -33,8 +33,10 @@ class Finding:
     verdict: Verdict
 
     def text(self) -> str:
-        lines = [f"reproduce: {self.command}", self.verdict.headline()]
-        return "\n".join(lines + [f"where: {self.verdict.where}"] * bool(self.verdict.where))
+        verdict = self.verdict
+        lines = [f"reproduce: {self.command}", verdict.headline()]
+        lines += [f"where: {verdict.where}"] * bool(verdict.where)
+        return "\n".join(lines + [f"explained by {verdict.explained}"] * bool(verdict.explained))
 
     def to_json(self) -> dict:
         return {"kernel": self.kernel, "reproduce": self.command, **self.verdict.to_json()}
@@ -132,7 +134,20 @@ class KernelUnderTest:
             verdict.message = (
                 f"{found.headline()}; only after other cases, alone it is {kinds.PASS}"
             )
+        elif verdict.kind == kinds.WRONG and not verdict.explained:
+            verdict.explained = self._diagnosis(case)
         self.record(verdict)
+
+    def _diagnosis(self, case: Case) -> str:
+        """What the same problem says when x picks single weights that can be told apart."""
+        if "lanes" not in self.limits.fills:
+            return ""
+        for seed in OTHER_SEEDS:
+            asked = case.replace(fill="lanes", seed=seed)
+            told = self.worker.ask(asked, ()).explained
+            if told:
+                return f"{told} (in {asked})"
+        return ""
 
     def record(self, verdict: Verdict) -> None:
         """Keep a failing verdict as a finding. Raises Failure."""

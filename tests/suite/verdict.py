@@ -44,12 +44,13 @@ FATAL = frozenset({LOST, CRASHED, TIMED_OUT})  # the worker does not outlive the
 
 @dataclass
 class Verdict:
-    """What became of one case. `message` and `where` are the lines under "reproduce:"."""
+    """What became of one case. `message`, `where`, `explained` are what a report says of it."""
 
     kind: str
     line: str
     message: str = ""
     where: str = ""
+    explained: str = ""  # the one substitution that gives the wrong value, where one does
     check: str = "value"  # the check that decided: "value", "decoy", a relation's name, ...
     used: float = 0.0  # largest error / bound, last rounding left out
     wrong_runs: int = 0

@@ -77,7 +77,7 @@ def pytest_configure(config):
     config.option.timeout = None
     config.addinivalue_line("markers", "given_case: judges the lines of --case")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
-    session = Session()
+    session = Session(json_path=Path(config.option.json) if config.option.json else None)
     config.stash[SESSION] = session
     is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if config.option.collectonly or config.option.help or is_controller:
@@ -92,7 +92,6 @@ def pytest_configure(config):
 def _fill(session: Session, config) -> None:
     option = config.option
     session.waivers = read_known(Path(option.known) if option.known else None)
-    session.json_path = Path(option.json) if option.json else None
     started = [_kernel(spec, session, config) for spec in option.kernel or BUILT_IN]
     for kernel in started:
         kernel.worker.begin()

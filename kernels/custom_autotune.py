@@ -33,8 +33,8 @@ class Autotuner(triton.KernelInterface):
     The key of a winner holds the values of the `key` arguments (rounded up to powers of two where
     `nearest_power_of_two`), the dtype of every tensor and the device. A winner serves another
     shape of its bucket only if pruning leaves the same configs for both, so that the order of
-    calls does not matter. In Triton's interpreter nothing is timed: the first config that pruning
-    keeps is taken.
+    calls does not matter. Where `timed` is False the first config that pruning keeps is taken: in
+    Triton's interpreter, and wherever a caller says that timings mean nothing.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Autotuner(triton.KernelInterface):
         self._read_pruning(dict(prune_configs_by or {}))
         self.base_fn = _innermost(fn)
         self.interpreted = type(self.base_fn).__name__ == "InterpretedFunction"
+        self.timed = not self.interpreted
         self.defaults = _defaults(self.base_fn)
         self.cache = {}  # key -> {exact values of the key arguments: Winner}
         self._lock = threading.RLock()  # two benchmarks at a time would disturb each other
@@ -145,7 +146,7 @@ class Autotuner(triton.KernelInterface):
             return winner.config
 
     def _tune(self, configs, args, kwargs, nargs):
-        if len(configs) == 1 or self.interpreted:
+        if len(configs) == 1 or not self.timed:
             return configs[0]
         if _capturing():
             raise RuntimeError(

@@ -18,6 +18,7 @@ from pathlib import Path
 from . import verdict as kinds
 from .backend import Limits
 from .case import Case
+from .surroundings import UNTIMED
 from .verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +125,7 @@ class Worker:
         extra = {}
         if self.launch.sanitizer:  # exact allocations, and errors at the launch that made them
             extra = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "CUDA_LAUNCH_BLOCKING": "1"}
+            extra[UNTIMED] = "1"
         return os.environ | extra
 
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:

@@ -6,6 +6,8 @@ import contextlib
 
 import torch
 
+UNTIMED = "GPTQ_FUZZ_UNTIMED"  # environment variable: timings mean nothing, a sanitizer runs
+
 
 def synchronize(device: str) -> None:
     if device.startswith("cuda"):

@@ -137,6 +137,7 @@ def pytest_report_header(config):
     """Device, driver, versions; compiled or interpreted; kernels left out and why."""
     session = config.stash[SESSION]
     lines = [report.header(spec, kernel) for spec, kernel in session.kernels.items()]
+    lines += report.namesake()
     return lines + [f"gptq-fuzz: {spec} left out: {why}" for spec, why in session.left_out.items()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 from pathlib import Path
@@ -27,6 +28,15 @@ def header(spec: str, kernel: KernelUnderTest) -> str:
         way = "interpreted" if about["interpreted"] else "compiled"
         parts.append(f"triton {about['triton']} {way}")
     return ", ".join(parts)
+
+
+def namesake() -> list[str]:
+    """A header line where another distribution called `kernels` is installed beside ours."""
+    try:
+        theirs = importlib.metadata.version("kernels")
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [f"gptq-fuzz: the distribution kernels {theirs} is installed; `import kernels` is ours"]
 
 
 def to_json(session: Session) -> dict:

@@ -25,7 +25,7 @@ class Limits:
     dtypes: tuple[str, ...] = ("f16",)
     scales_dtypes: tuple[str, ...] = ("sf16",)
     formats: tuple[str, ...] = ("v1",)
-    g_idx: tuple[str, ...] = ("seq", "act", "rev", "one", "skew", "gap")
+    g_idx: tuple[str, ...] = ("seq", "act", "rev", "one", "skew", "mix", "gap")
     zeros: tuple[str, ...] = ZERO_KINDS
     group_sizes: tuple[int, ...] | None = None
     layouts: tuple[str, ...] = ("", "pad", "xt", "off", "bcast")

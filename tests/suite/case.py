@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 BITS = (8, 4, 2)
-G_IDX_KINDS = ("seq", "act", "rev", "one", "skew", "gap", "none")
+G_IDX_KINDS = ("seq", "act", "rev", "one", "skew", "mix", "gap", "none")
 ZERO_KINDS = ("zall", "zsym", "z0", "zmax")
 FORMATS = ("v1", "v2")
 DTYPES = ("f16", "bf16", "f32")

@@ -218,7 +218,7 @@ class Examination:
             return None
         where = locate(finding.wrong, self.operands.values, self.case)
         note = f", asked in another way ({name})"
-        return self._result(kinds.WRONG, finding.describe(note), where, check=name)
+        return self._result(relation.kind, finding.describe(note), where, check=name)
 
     def _stable(self, check) -> Verdict | None:
         """The verdict of one further check; what does not come back at once is a flaky kernel's."""

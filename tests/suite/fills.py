@@ -40,6 +40,9 @@ class Values:
 def make_values(case: Case, device) -> Values:
     """The numbers of a Case on `device`, the same bits on each."""
     scales, left = _FILLS[case.fill](case, device)
+    if case.fill in ("exact", "sparse", "randn") and case.seed % 3 == 2:
+        scales = scales.clone()
+        scales[case.seed % case.groups, case.seed % case.n] = 0.0  # a column of weights may vanish
     scales = round_to(scales, FORMATS[case.scales_dtype[1:]])
     left = round_to(left, FORMATS[case.dtype])
     if case.layout == "bcast" and case.m:
@@ -60,6 +63,9 @@ def _codes(case: Case, device) -> torch.Tensor:
     checkerboard = torch.arange(case.n, device=device) % 2 * case.maxq
     codes[0] = case.maxq - checkerboard
     codes[1] = checkerboard
+    # Whole words of no and of all bits, from the second word of two columns on.
+    codes[case.pack_factor :, 5:6] = 0
+    codes[case.pack_factor :, 6:7] = case.maxq
     return codes
 
 
@@ -81,6 +87,9 @@ def _g_idx(case: Case, device) -> torch.Tensor:
         return sequential[torch.argsort(key)]
     if case.g_idx == "skew":  # group g starts near K * sqrt(g / G): early groups are larger
         return row * row * case.groups // (case.k * case.k)
+    if case.g_idx == "mix":  # the unequal groups of skew, shuffled
+        key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
+        return (row * row * case.groups // (case.k * case.k))[torch.argsort(key)]
     made = {
         "rev": sequential.flip(0),
         "one": torch.zeros_like(sequential),

@@ -20,7 +20,7 @@ from .supervisor import Worker
 from .verdict import Verdict
 
 ROUND = 50  # cases drawn from one seed; what Hypothesis draws again to shrink a failure
-JOBS_PER_GPU = 4  # workers of one kernel that share a GPU: judging keeps a core busy
+JOBS_PER_GPU = 8  # busy workers that share a GPU
 TICK = 0.2  # seconds between two looks at the clock
 
 
@@ -52,14 +52,18 @@ class Lane:
         for worker in self.workers[1:]:
             worker.wait_ready()
 
-    def feed(self) -> None:
-        """Keep every worker busy; draw another round when the last one is used up."""
-        while len(self.pending) < 2 * len(self.workers):
-            if not self.drawn:
-                self.drawn.extend((self.seed, case) for case in draw_round(self.kernel, self.seed))
-                self.seed += 1
-            at, case = self.drawn.popleft()
-            self.pending[self.pool.submit(self._judge, case)] = (at, case)
+    def submit(self) -> None:
+        """Hand out the next case; draw another round when the last one is used up."""
+        if not self.drawn:
+            self.drawn.extend((self.seed, case) for case in draw_round(self.kernel, self.seed))
+            self.seed += 1
+        at, case = self.drawn.popleft()
+        self.pending[self.pool.submit(self._judge, case)] = (at, case)
+
+    @property
+    def share(self) -> int:
+        """Cases that this kernel has had; the one with the fewest comes next."""
+        return self.kernel.coverage.judged + len(self.pending)
 
     def _judge(self, case: Case) -> Verdict:
         worker = self.idle.get()
@@ -122,7 +126,8 @@ def draw_round(kernel: KernelUnderTest, at: int) -> list[Case]:
 
 def fuzz(kernels: list[KernelUnderTest], seconds: float, base: int, live: LiveLine) -> list[str]:
     """Fuzz all kernels side by side for `seconds`; the texts of what was found, shrunk."""
-    lanes = [Lane(kernel, _jobs(kernel, len(kernels)), base) for kernel in kernels]
+    lanes = [Lane(kernel, _jobs(kernel), base) for kernel in kernels]
+    capacity = max(lane.jobs for lane in lanes)
     for lane in lanes:
         lane.start()
     ends = time.monotonic() + seconds
@@ -131,8 +136,8 @@ def fuzz(kernels: list[KernelUnderTest], seconds: float, base: int, live: LiveLi
             active = [lane for lane in lanes if lane.failed_at is None]
             if not active:
                 break
-            for lane in active:
-                lane.feed()
+            while sum(len(lane.pending) for lane in lanes) < capacity:
+                min(active, key=lambda lane: lane.share).submit()
             wait([f for lane in lanes for f in lane.pending], TICK, FIRST_COMPLETED)
             for lane in lanes:
                 lane.settle()
@@ -151,8 +156,7 @@ def _found(lane: Lane) -> str:
     return ""
 
 
-def _jobs(kernel: KernelUnderTest, kernels: int) -> int:
+def _jobs(kernel: KernelUnderTest) -> int:
+    """Workers that may be busy at a time; judging keeps a core of the host busy, on a GPU too."""
     cores = os.cpu_count() or 1
-    share = max(1, cores // kernels)
-    is_gpu = kernel.worker.description["place"] != "cpu"
-    return min(share, JOBS_PER_GPU) if is_gpu else share
+    return min(cores, JOBS_PER_GPU) if kernel.worker.description["place"] != "cpu" else cores

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import torch
 
 from .backend import Numerics
+from .fills import Values
 from .operands import Operands
 from .rounding import F32, FORMATS, round_to, truncation_error
 
@@ -84,7 +85,7 @@ class Expected:
         self._left = values.left
         self._bias = None if self.case.backward else values.bias
         right = weight.T if self.case.backward else weight
-        self._nonfinite = _nonfinite_masks(self._left, right) if self._is_special() else None
+        self._nonfinite = _nonfinite_masks(values, right) if self._is_special() else None
         self.references = [self._left @ made for made in self._admitted(right)]
         self.error = self._error(self._magnitude(values, right))
         self.bounds = [self._interval(ref) for ref in self.references]
@@ -94,12 +95,15 @@ class Expected:
 
     def _admitted(self, right: torch.Tensor):
         """The weights that the declared roundings allow; float32 scales round in float32 first."""
-        right = round_to(right, F32)
+        made = round_to(right, F32)
         for name in self.numerics.weights:
             if name == "exact":
-                yield right
-            else:
-                yield round_to(right, FORMATS[self.case.dtype if name == "x" else name])
+                yield made
+                continue
+            fmt = FORMATS[self.case.dtype if name == "x" else name]
+            yield round_to(made, fmt)
+            if self.case.scales_dtype == "sf32":  # made in more than float32, then rounded once
+                yield round_to(right, fmt)
 
     def _magnitude(self, values, right: torch.Tensor) -> torch.Tensor:
         """|left| @ w+ [M, J]: what rounding errors are relative to."""
@@ -115,7 +119,9 @@ class Expected:
         if self.case.fill in ("exact", "sparse"):
             return torch.zeros_like(magnitude)
         if self.case.fill in ("onehot", "lanes"):
-            return ONE_PRODUCT * magnitude + self._declared_roundings()
+            # s q of a float32 scale is a third rounding
+            rounded = ONE_PRODUCT * (1.5 if self.case.scales_dtype == "sf32" else 1.0)
+            return rounded * magnitude + self._declared_roundings()
         growth = min(terms + EXTRA_ROUNDINGS, LAMBDA * math.sqrt(terms))
         unit = FORMATS[numerics.accumulator].unit_roundoff
         unit += FORMATS[numerics.partial].unit_roundoff * (numerics.partial != numerics.accumulator)
@@ -165,8 +171,9 @@ class Expected:
     def _judge_special(self, out, right, rows, columns):
         must_nan, any_special, settled = (mask[rows][:, columns] for mask in self._nonfinite)
         ref = self.references[0][rows][:, columns]
-        same = (torch.isnan(out) & torch.isnan(ref)) | (out == ref)
-        agrees = torch.where(settled & (not self.numerics.folds_zero), same, ~torch.isfinite(out))
+        # Folded, an infinity may meet its opposite and become NaN; its sign never changes.
+        same = (torch.isnan(out) & (torch.isnan(ref) | self.numerics.folds_zero)) | (out == ref)
+        agrees = torch.where(settled, same, ~torch.isfinite(out))
         return torch.where(must_nan, torch.isnan(out), torch.where(any_special, agrees, right))
 
     def _ratio(self, out, rows, columns) -> torch.Tensor:
@@ -192,15 +199,18 @@ class Expected:
         return float(finite.max()) if finite.numel() and self._bias is None else 0.0
 
 
-def _nonfinite_masks(left: torch.Tensor, right: torch.Tensor):
+def _nonfinite_masks(values: Values, right: torch.Tensor):
     """[M, J] each: NaN is due; some NaN or infinity is due; its sign is settled in any order."""
+    left = values.left
+    nan_scales = torch.isnan(values.scales)[values.g_idx]
+    nan_right = nan_scales.T if nan_scales.shape != right.shape else nan_scales
 
     def spread(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         return rows.any(1, keepdim=True) | columns.any(0, keepdim=True)
 
     special_right = ~torch.isfinite(right)
     any_special = spread(~torch.isfinite(left), special_right)
-    must_nan = spread(torch.isnan(left), torch.zeros_like(special_right))
+    must_nan = spread(torch.isnan(left), nan_right)
     settled = any_special & ~special_right.any(0, keepdim=True)
     return must_nan, any_special, settled
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .case import WHOLE_GROUP
+from . import verdict as kinds
+from .case import WHOLE_GROUP, decoy_of
 from .operands import Operands
 
 
@@ -22,6 +23,7 @@ class Relation:
 
     applies: Callable
     run: Callable
+    kind: str = kinds.WRONG
 
 
 def _variant(exam, values=None, **changes) -> Operands:
@@ -110,6 +112,25 @@ def _other_config(exam):
     return exam.expected.check(exam.call(_variant(exam, extra=((token.name, chosen),))))
 
 
+def _reloaded(exam):
+    """Other weights written into the same tensors, as loading a checkpoint does; then back."""
+    other = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
+    own = exam.operands.values
+    other.values = replace(other.values, left=own.left, bias=own.bias)
+    expected = exam.expectation(other)
+    exam.call(exam.operands)
+    mine, theirs = exam.operands.weights(), other.weights()
+    names = [name for name in ("qweight", "qzeros", "scales", "g_idx") if mine[name] is not None]
+    before = {name: mine[name].clone() for name in names}
+    try:
+        for name in names:
+            mine[name].copy_(theirs[name])
+        return expected.check(exam.call(exam.operands))
+    finally:
+        for name in names:
+            mine[name].copy_(before[name])
+
+
 def _can_halve(exam) -> bool:
     return exam.case.fill in ("exact", "sparse") and not exam.case.bias
 
@@ -139,5 +160,6 @@ RELATIONS = {
     "halved": Relation(_can_halve, _halved),
     "other format": Relation(lambda exam: len(exam.backend.limits.formats) > 1, _other_format),
     "group named": Relation(_is_one_group, _group_named),
+    "reloaded": Relation(lambda exam: True, _reloaded, kinds.STATE_LEAKED),
     "other config": Relation(lambda exam: bool(exam.backend.limits.tokens), _other_config),
 }

@@ -25,12 +25,16 @@ def _near(*centres: int) -> set[int]:
     return {centre + side for centre in centres for side in AROUND}
 
 
-ROWS = (*sorted(set(range(1, 41)) | _near(*THRESHOLDS, *TILES)), 0, 0, 0)
+_MORE_ROWS = {43, 57, 72, 96, 100, 112, 200, 256}
+# One row is what decoding asks for: the commonest, and the simplest.
+ROWS = (*(1,) * 8, *sorted(set(range(2, 41)) | _near(*THRESHOLDS, *TILES) | _MORE_ROWS), 0, 0, 0)
 # Columns and reductions are raised to whole words (4, 8 or 16 codes) after the draw.
-COLUMNS = tuple(sorted(set(range(1, 73, 4)) | _near(*TILES, 192) | {160, 256, 320}))
+COLUMNS = tuple(sorted(set(range(1, 73, 4)) | _near(*TILES, 192) | {160, 256, 320, 512, 1040}))
 REDUCTIONS = tuple(
     sorted(
-        set(range(1, 81, 4)) | _near(*TILES, 96) | {160, 192, 200, 256, 320, 512, 1024, 1040, 2880}
+        set(range(1, 81, 4))
+        | _near(*TILES, 96)
+        | {160, 192, 200, 256, 320, 512, 1024, 1040, 2880, 4096}
     )
 )
 

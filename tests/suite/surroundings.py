@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 
 import torch
 
@@ -48,6 +49,10 @@ def global_state() -> dict:
         "random state": torch.get_rng_state().numpy().tobytes(),
         "grad mode": torch.is_grad_enabled(),
         "matmul precision": torch.get_float32_matmul_precision(),
+        "fp16 reduction": torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
+        "bf16 reduction": torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction,
+        "subnormals": bool(torch.full((8,), 2.0**-149).mul(1).ne(0).all()),
+        "Python's random state": random.getstate(),
     }
     if torch.cuda.is_initialized():
         state["current device"] = torch.cuda.current_device()
@@ -63,6 +68,11 @@ def restore_state(state: dict) -> None:
     torch.set_rng_state(_random_state(state["random state"]))
     torch.set_grad_enabled(state["grad mode"])
     torch.set_float32_matmul_precision(state["matmul precision"])
+    cuda = torch.backends.cuda.matmul
+    cuda.allow_fp16_reduced_precision_reduction = state["fp16 reduction"]
+    cuda.allow_bf16_reduced_precision_reduction = state["bf16 reduction"]
+    torch.set_flush_denormal(not state["subnormals"])
+    random.setstate(state["Python's random state"])
     if "current device" in state:
         torch.cuda.set_device(state["current device"])
         torch.cuda.set_rng_state(_random_state(state["random state of the GPU"]))

@@ -85,13 +85,18 @@ class Expected:
         self._left = values.left
         self._bias = None if self.case.backward else values.bias
         right = weight.T if self.case.backward else weight
-        self._nonfinite = _nonfinite_masks(values, right) if self._is_special() else None
+        self._nonfinite = self._special_masks(values, right) if self._is_special() else None
         self.references = [self._left @ made for made in self._admitted(right)]
         self.error = self._error(self._magnitude(values, right))
         self.bounds = [self._interval(ref) for ref in self.references]
 
     def _is_special(self) -> bool:
         return self.case.fill == "nonfinite"
+
+    def _special_masks(self, values: Values, right: torch.Tensor):
+        nan_weights = torch.isnan(values.scales)[values.g_idx]
+        nan_right = nan_weights.T if self.case.backward else nan_weights
+        return _nonfinite_masks(values.left, right, nan_right)
 
     def _admitted(self, right: torch.Tensor):
         """The weights that the declared roundings allow; float32 scales round in float32 first."""
@@ -199,11 +204,8 @@ class Expected:
         return float(finite.max()) if finite.numel() and self._bias is None else 0.0
 
 
-def _nonfinite_masks(values: Values, right: torch.Tensor):
+def _nonfinite_masks(left: torch.Tensor, right: torch.Tensor, nan_right: torch.Tensor):
     """[M, J] each: NaN is due; some NaN or infinity is due; its sign is settled in any order."""
-    left = values.left
-    nan_scales = torch.isnan(values.scales)[values.g_idx]
-    nan_right = nan_scales.T if nan_scales.shape != right.shape else nan_scales
 
     def spread(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         return rows.any(1, keepdim=True) | columns.any(0, keepdim=True)

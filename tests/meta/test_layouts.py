@@ -5,7 +5,7 @@ import torch
 
 from tests.suite.case import Case
 from tests.suite.layouts import leading_shape
-from tests.suite.operands import Operands
+from tests.suite.operands import SMALL, Operands, judged_on
 
 ALIGNMENT = 256  # bytes, at least what torch gives
 PLAIN = "m4-n8-k16-b8-g8-bias"
@@ -179,3 +179,17 @@ def test_without_zones_the_buffer_ends_with_the_operand():
     case = Case.parse("m4-n8-k16-b8-g8")
     for buffer in Operands(case, "cpu", zones=False).guarded.values():
         assert buffer.storage.numel() == buffer.view.numel() * buffer.view.element_size()
+
+
+def test_the_reference_reads_what_no_kernel_can_change():
+    made = operands(PLAIN)
+    before = {name: made.originals()[name].clone() for name in NAMES[1:]}
+    for name in NAMES[1:]:
+        made.weights()[name].zero_()
+    assert all(torch.equal(made.originals()[name], before[name]) for name in NAMES[1:])
+    assert made.damage() == ("INPUT_CHANGED", "qweight")
+
+
+@pytest.mark.parametrize(("n", "place"), [(SMALL // 4, "cuda:0"), (SMALL // 16, "cpu")])
+def test_small_cases_are_judged_on_the_host(n, place):
+    assert judged_on(Case.parse(f"m1-n{n}-k4-b8-gall"), "cuda:0") == place

@@ -95,7 +95,7 @@ class Examination:
 
     def expectation(self, operands: Operands) -> Expected:
         """What the kernel must return for `operands`, from the reference."""
-        weights = operands.weights()
+        weights = operands.originals()
         weights.pop("bias")
         weight = dequantize(**weights)
         numerics = self.backend.numerics
@@ -190,7 +190,7 @@ class Examination:
             if finding.count:
                 return self._flaky(finding, 1, calls)
             if self.backend.deterministic and not same_bits(first, out):
-                finding.wrong = out != first
+                finding.wrong = (out != first).to(finding.wrong.device)
                 return self._flaky(finding, 1, calls)
             if time.monotonic() > ends:
                 break

@@ -161,7 +161,7 @@ class Expected:
 
     def check(self, out: torch.Tensor, rows=slice(None), columns=slice(None)) -> Finding:
         """Judge `out` [M', J'], which must equal the chosen rows and columns of the answer."""
-        out = out.double()
+        out = out.to(self.error.device).double()
         right = torch.zeros(out.shape, dtype=torch.bool, device=out.device)
         for low, high in self.bounds:
             right |= (out >= low[rows][:, columns]) & (out <= high[rows][:, columns])
@@ -196,8 +196,9 @@ class Expected:
         if self._is_special() or self.case.fill in ("exact", "sparse") or not out.numel():
             return 0.0
         best = torch.full_like(self.error, torch.inf)
+        out = out.to(self.error.device).double()
         for ref in self.references:
-            beyond = (out.double() - ref).abs() - truncation_error(ref, self.fmt)
+            beyond = (out - ref).abs() - truncation_error(ref, self.fmt)
             share = beyond.clamp(min=0) / self.error
             best = torch.fmin(best, torch.where(beyond > 0, share, torch.zeros_like(share)))
         finite = best[torch.isfinite(best)]

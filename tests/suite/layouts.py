@@ -22,38 +22,52 @@ class Placement:
 
 
 class Guarded:
-    """A tensor inside a poisoned buffer, and a copy of all its bytes to compare with afterwards."""
+    """A tensor inside a poisoned buffer on a device, and the bytes it was made from.
 
-    def __init__(self, values: torch.Tensor, placement: Placement, leading=None, zones=True):
+    `view` is what a kernel gets, `original` the same cells of the bytes kept to compare with,
+    which stay where `values` are.
+    """
+
+    def __init__(
+        self, values: torch.Tensor, placement: Placement, device, leading=None, zones=True
+    ):
         """`values` [rows, columns] stored by `placement`; `leading` replaces rows in the shape."""
         rows, columns = values.shape
         stored = min(rows, 1) if placement.row_stride == 0 else rows
         item = values.element_size()
         zone = max(4 * ZONE_UNIT, _round_up(columns * item, ZONE_UNIT)) if zones else 0
         span = _span(stored, columns, placement) + placement.offset
-        self.storage = torch.full(
+        self._before = torch.full(
             (2 * zone + span * item,), POISON, dtype=torch.uint8, device=values.device
         )
-        typed = self.storage.view(values.dtype)
         first = zone // item + placement.offset
         strides = (placement.row_stride, placement.column_stride)
-        self._cells = typed.as_strided((stored, columns), strides, first)
-        self._cells.copy_(values[:stored])
+
+        def cells_of(storage: torch.Tensor) -> torch.Tensor:
+            return storage.view(values.dtype).as_strided((stored, columns), strides, first)
+
+        self._cells_of = cells_of
+        cells_of(self._before).copy_(values[:stored])
+        self.storage = self._before.to(device, copy=True)
         shape, outer = _with_leading(rows if leading is None else leading, placement.row_stride)
-        self.view = typed.as_strided((*shape, columns), (*outer, placement.column_stride), first)
-        self._before = self.storage.clone()
+        self.view, self.original = (
+            storage.view(values.dtype).as_strided(
+                (*shape, columns), (*outer, placement.column_stride), first
+            )
+            for storage in (self.storage, self._before)
+        )
+
+    def _now(self, copy: bool = False) -> torch.Tensor:
+        return self.storage.to(self._before.device, copy=copy)
 
     def is_untouched(self) -> bool:
         """No byte of the buffer differs from what was written, red zones and gaps included."""
-        return torch.equal(self.storage, self._before)
+        return torch.equal(self._now(), self._before)
 
     def is_inside(self) -> bool:
         """No byte outside the tensor's own cells differs."""
-        now = self.storage.clone()
-        dtype, shape, strides = self._cells.dtype, self._cells.shape, self._cells.stride()
-        first = self._cells.storage_offset()
-        cells_now = now.view(dtype).as_strided(shape, strides, first)
-        cells_now.copy_(self._before.view(dtype).as_strided(shape, strides, first))
+        now = self._now(copy=True)
+        self._cells_of(now).copy_(self._cells_of(self._before))
         return torch.equal(now, self._before)
 
 

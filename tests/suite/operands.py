@@ -11,18 +11,30 @@ from .fills import Values, make_values
 from .layouts import Guarded, Placement, leading_shape, place_left, place_right
 from .rounding import FORMATS
 
+SMALL = 2**16  # elements of x, the weights and the result, below which a GPU would only wait
+
+
+def judged_on(case: Case, device: str) -> str:
+    """Where a case's values, reference and bounds are made: small ones on the host, in any case.
+
+    Some 500 operations surround a launch; on few elements each costs a GPU more than a CPU.
+    """
+    elements = case.m * case.k + case.k * case.n + case.m * case.n
+    return "cpu" if elements <= SMALL else device
+
 
 class Operands:
     """The guarded tensors of one Case on one device, and the values behind them.
 
     `left` is x [..., K], or the gradient [..., N] in a `bwd` case; `weights()` are the operands
-    that make up the layer. Raises ValueError for values that cannot be packed.
+    that make up the layer, `originals()` the same as they were made, where the case is judged.
+    Raises ValueError for values that cannot be packed.
     """
 
     def __init__(self, case: Case, device, *, values: Values | None = None, zones: bool = True):
         self.case = case
         self.device = device
-        self.values = values or make_values(case, device)
+        self.values = values or make_values(case, judged_on(case, device))
         self._zones = zones
         self.guarded = dict(self._guard())
 
@@ -30,7 +42,7 @@ class Operands:
         case, values = self.case, self.values
         left = values.left.to(FORMATS[case.dtype].torch_dtype)
         leading = leading_shape(case.m, case.rank)
-        yield "left", Guarded(left, place_left(case), leading, self._zones)
+        yield "left", Guarded(left, place_left(case), self.device, leading, self._zones)
         qweight = pack_rows(values.codes, case.bits)
         yield "qweight", self._right(qweight, "wstr")
         qzeros = pack_zeros(values.zeros, case.bits, case.checkpoint_format)
@@ -46,7 +58,8 @@ class Operands:
         is_vector = tensor.dim() == 1
         rows = tensor.unsqueeze(0) if is_vector else tensor
         placement = place_right(rows.shape[1], token in self.case.strided)
-        return Guarded(rows, placement, () if is_vector else None, self._zones)
+        leading = () if is_vector else None
+        return Guarded(rows, placement, self.device, leading, self._zones)
 
     @property
     def left(self) -> torch.Tensor:
@@ -54,7 +67,14 @@ class Operands:
 
     def weights(self) -> dict:
         """The layer, by keyword: tensors, and the plain values that describe them."""
-        views = {name: guarded.view for name, guarded in self.guarded.items() if name != "left"}
+        return self._layer(lambda guarded: guarded.view)
+
+    def originals(self) -> dict:
+        """The layer as it was made: what the reference reads, out of every kernel's reach."""
+        return self._layer(lambda guarded: guarded.original)
+
+    def _layer(self, tensor_of) -> dict:
+        views = {name: tensor_of(kept) for name, kept in self.guarded.items() if name != "left"}
         absent = {"g_idx": None, "bias": None}
         return (
             absent
@@ -70,9 +90,11 @@ class Operands:
         """A poisoned buffer for the result, red zones around it."""
         case = self.case
         dtype = FORMATS[case.dtype].torch_dtype
-        poison = torch.full((case.m, case.columns), torch.nan, dtype=dtype, device=self.device)
+        poison = torch.full(
+            (case.m, case.columns), torch.nan, dtype=dtype, device=self.values.codes.device
+        )
         leading = leading_shape(case.m, case.rank)
-        return Guarded(poison, Placement(case.columns), leading, self._zones)
+        return Guarded(poison, Placement(case.columns), self.device, leading, self._zones)
 
     def damage(self) -> tuple[str, str] | None:
         """(verdict, operand) for the first buffer whose bytes have changed."""

@@ -22,8 +22,12 @@ def philox2x32(first, second, key: int):
     for _ in range(ROUNDS):
         # int64 products wrap modulo 2^64, which leaves all 64 bits of the unsigned product.
         product = first * MULTIPLIER
-        first = ((product >> 32) & MASK32) ^ key ^ second
-        second = product & MASK32
+        mixed = product >> 32
+        mixed &= MASK32
+        mixed ^= second
+        mixed ^= key
+        product &= MASK32
+        first, second = mixed, product
         key = (key + WEYL) & MASK32
     return first, second
 

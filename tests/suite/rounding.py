@@ -41,19 +41,17 @@ def power_of_two(exponent: torch.Tensor) -> torch.Tensor:
 
 
 def spacing(value: torch.Tensor, fmt: Format) -> torch.Tensor:
-    """Distance between neighbours of `fmt` at each float64 value."""
-    exponent = torch.frexp(value)[1].to(torch.int64) - 1
-    exponent = torch.where(value == 0, fmt.smallest_exponent, exponent)
-    return power_of_two(exponent.clamp(min=fmt.smallest_exponent) - (fmt.digits - 1))
+    """Distance between neighbours of `fmt` at each float64 value; finite for NaN and infinity."""
+    field = (value.contiguous().view(torch.int64) >> 52).bitwise_and_(0x7FF)  # exponent + 1023
+    field.clamp_(min=fmt.smallest_exponent + 1023).sub_(fmt.digits - 1)
+    return field.bitwise_left_shift_(52).view(torch.float64)
 
 
 def round_to(value: torch.Tensor, fmt: Format) -> torch.Tensor:
     """float64 -> the nearest value of `fmt`, ties to even, as float64; too large: infinite."""
     step = spacing(value, fmt)
-    rounded = torch.where(torch.isfinite(value), torch.round(value / step) * step, value)
-    limit = fmt.largest + fmt.largest * fmt.unit_roundoff / 2  # where rounding alone would overflow
-    overflow = rounded.abs() > limit
-    return torch.where(overflow, torch.copysign(torch.full_like(value, torch.inf), value), rounded)
+    rounded = (value / step).round_().mul_(step)
+    return torch.where(rounded.abs() > fmt.largest, rounded * torch.inf, rounded)
 
 
 def truncation_error(value: torch.Tensor, fmt: Format) -> torch.Tensor:

@@ -40,10 +40,10 @@ class Served:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         import torch
 
+        torch.set_num_threads(1)  # as many workers as cores
         self.device = _device(options["device"], torch)
         if self.device == "cpu":
             os.environ.setdefault("TRITON_INTERPRET", "1")
-            torch.set_num_threads(1)
         else:
             torch.cuda.set_device(self.device)
         from .loader import LoadError, load

@@ -1,23 +1,21 @@
 """Autotuner for Triton kernels: prunes configs, times them briefly, keeps a winner per key."""
 
-import inspect
 import math
-import operator
 import threading
+from types import MappingProxyType
 from typing import NamedTuple
 
-import torch
 import triton
-import triton.testing
 from triton.errors import TritonError
 from triton.runtime.errors import OutOfResources
 
-from .config_pruner import matmul248_kernel_config_pruner, power_of_two_above
+from .autotune_key import TuningKey, innermost
+from .autotune_store import Store, fields_of, identity_of
+from .autotune_timing import Progress, capturing, compiling_ahead, measure
+from .config_pruner import matmul248_kernel_config_pruner
+from .launch_path import LaunchPaths
 
 __all__ = ["Autotuner", "autotune", "matmul248_kernel_config_pruner"]
-
-REPETITION_MS = 40  # triton's default of 100 only makes tuning longer, not better
-QUANTILES = (0.5, 0.2, 0.8)
 
 
 class Winner(NamedTuple):
@@ -30,11 +28,11 @@ class Winner(NamedTuple):
 class Autotuner(triton.KernelInterface):
     """Launches `fn` with the best of `configs` for the arguments named in `key`.
 
-    The key of a winner holds the values of the `key` arguments (rounded up to powers of two where
-    `nearest_power_of_two`), the dtype of every tensor and the device. A winner serves another
-    shape of its bucket only if pruning leaves the same configs for both, so that the order of
-    calls does not matter. Where `timed` is False the first config that pruning keeps is taken: in
-    Triton's interpreter, and wherever a caller says that timings mean nothing.
+    The key of a winner is a `TuningKey`'s bucket. A winner serves another shape of its bucket only
+    if pruning leaves the same configs for both, so that the order of calls does not matter. What
+    was timed is kept on disk too (`store`), for other processes. Where `timed` is False the first
+    config that pruning keeps is taken: in Triton's interpreter, and wherever a caller says that
+    timings mean nothing.
     """
 
     def __init__(
@@ -48,32 +46,54 @@ class Autotuner(triton.KernelInterface):
         self.reset_to_zero = self._known_names("reset_to_zero", reset_to_zero or ())
         self.nearest_power_of_two = nearest_power_of_two
         self._read_pruning(dict(prune_configs_by or {}))
-        self.base_fn = _innermost(fn)
+        self.base_fn = innermost(fn)
         self.interpreted = type(self.base_fn).__name__ == "InterpretedFunction"
         self.timed = not self.interpreted
-        self.defaults = _defaults(self.base_fn)
-        self.cache = {}  # key -> {exact values of the key arguments: Winner}
+        self.store = Store()
+        self._keys = TuningKey(self.base_fn, self.arg_names, self.key, nearest_power_of_two)
+        self._winners = {}  # bucket -> {exact values of the key arguments: Winner}
+        self._paths = LaunchPaths(fn, self.arg_names, self._keys.defaults)
         self._lock = threading.RLock()  # two benchmarks at a time would disturb each other
 
-    def run(self, *args, **kwargs):
-        """Launch with the winner for these arguments, found first if there is none yet."""
-        if kwargs.pop("warmup", False):
-            return self.warmup(*args, **kwargs)
-        nargs = self._named(args, kwargs)
-        key, exact = self._keys(nargs)
-        try:
-            return self._launch(self._choose(key, exact, args, kwargs, nargs), args, kwargs, nargs)
-        except OutOfResources:
-            # Alignment and strides are not in the key and can change what a config needs.
-            if len(self.configs) == 1 or _capturing():
-                raise
+    @property
+    def cache(self):
+        """{bucket: {exact key values: Winner}}, to look at; `clear()` empties it."""
+        return MappingProxyType(self._winners)
+
+    def clear(self):
+        """Forget every winner of this process. Files stay."""
         with self._lock:
-            self.cache.pop(key, None)
-        return self._launch(self._choose(key, exact, args, kwargs, nargs), args, kwargs, nargs)
+            self._winners.clear()
+            self._paths.clear()
+
+    def run(self, *args, grid, warmup=False, **kwargs):
+        """Launch with the winner for these arguments, found first if there is none yet."""
+        if warmup:
+            return self.warmup(*args, grid=grid, **kwargs)
+        nargs = self._keys.named(args, kwargs)
+        signature = self._paths.signature(args, kwargs)
+        path = self._paths.find(signature)
+        if path is not None:
+            self._prepare(path.config, path.meta, nargs)
+            return self._paths.launch(path, grid, nargs)
+        kwargs["grid"] = grid
+        key, exact = self._keys.of(nargs)
+        config = self._choose(key, exact, args, kwargs, nargs)
+        try:
+            kernel = self._launch(config, args, kwargs, nargs)
+        except OutOfResources:
+            # Strides are not in the key and can change what a config needs.
+            if len(self.configs) == 1 or capturing():
+                raise
+            config = self._choose_again(key, exact, args, kwargs, nargs)
+            kernel = self._launch(config, args, kwargs, nargs)
+        del kwargs["grid"]
+        self._paths.remember(signature, kernel, config, _meta(config, kwargs, nargs))
+        return kernel
 
     def launch(self, config, *args, **kwargs):
         """Launch with this config: nothing is pruned, timed or remembered."""
-        return self._launch(config, args, kwargs, self._named(args, kwargs))
+        return self._launch(config, args, kwargs, self._keys.named(args, kwargs))
 
     def warmup(self, *args, **kwargs):
         """Compile every config that pruning keeps, without timing; later runs find a config.
@@ -82,8 +102,8 @@ class Autotuner(triton.KernelInterface):
         the first config that compiles is the one kept.
         """
         kwargs.setdefault("grid", (1,))
-        nargs = self._named(args, kwargs)
-        key, exact = self._keys(nargs)
+        nargs = self._keys.named(args, kwargs)
+        key, exact = self._keys.of(nargs)
         with self._lock:
             compiled, usable, failures = [], [], []
             configs = self.prune_configs(nargs)
@@ -95,13 +115,13 @@ class Autotuner(triton.KernelInterface):
                     failures.append(f"{config}: {error!r}")
             if not usable:
                 raise RuntimeError(f"no config compiles: {failures}")
-            winner = Winner(usable[0], [vars(config) for config in configs])
-            self.cache.setdefault(key, {}).setdefault(exact, winner)
+            winner = Winner(usable[0], list(map(fields_of, configs)))
+            self._winners.setdefault(key, {}).setdefault(exact, winner)
         return compiled
 
     def prune_configs(self, nargs):
         """The configs worth timing for these named arguments, in order; at least one."""
-        configs, arguments = list(self.configs), {**self.defaults, **nargs}
+        configs, arguments = list(self.configs), {**self._keys.defaults, **nargs}
         if self.early_config_prune is not None:
             configs = list(self.early_config_prune(configs, dict(arguments)))
             if not configs:
@@ -115,86 +135,86 @@ class Autotuner(triton.KernelInterface):
     def _bench(self, *args, config, **meta):
         """Median, 20 % and 80 % quantile in ms; infinity for a config that cannot run."""
         meta.pop("warmup", None)
-        return self._attempt(config, args, meta, self._named(args, meta))[0]
-
-    def _attempt(self, config, args, kwargs, nargs):
-        """Timings of one config, and why there are none (a text: errors would hold tensors)."""
-
-        def call():
-            self._launch(config, args, kwargs, nargs)
-
-        try:
-            timings = triton.testing.do_bench(call, rep=REPETITION_MS, quantiles=QUANTILES)
-        except (TritonError, RuntimeError) as error:
-            return (math.inf,) * len(QUANTILES), f"{config}: {error!r}"
-        return tuple(timings), ""
+        nargs = self._keys.named(args, meta)
+        return measure(lambda: self._launch(config, args, meta, nargs))[0]
 
     def _choose(self, key, exact, args, kwargs, nargs):
-        winner = self.cache.get(key, {}).get(exact)
+        winner = self._winners.get(key, {}).get(exact)
         if winner is not None:
             return winner.config
         with self._lock:
-            winners = self.cache.get(key, {})
+            winners = self._winners.get(key, {})
             if exact in winners:
                 return winners[exact].config
             configs = self.prune_configs(nargs)
-            among = [vars(config) for config in configs]
+            among = list(map(fields_of, configs))
             winner = next((won for won in winners.values() if won.among == among), None)
             if winner is None:
-                winner = Winner(self._tune(configs, args, kwargs, nargs), among)
-            self.cache.setdefault(key, {})[exact] = winner
+                winner = Winner(self._best(configs, key, args, kwargs, nargs), among)
+            self._winners.setdefault(key, {})[exact] = winner
             return winner.config
 
-    def _tune(self, configs, args, kwargs, nargs):
+    def _choose_again(self, key, exact, args, kwargs, nargs):
+        """The winner turned out not to run with these arguments: time all of them anew."""
+        with self._lock:
+            self._winners.pop(key, None)
+            configs = self.prune_configs(nargs)
+            config = self._best(configs, key, args, kwargs, nargs, kept=False)
+            self._winners[key] = {exact: Winner(config, list(map(fields_of, configs)))}
+            return config
+
+    def _best(self, configs, key, args, kwargs, nargs, kept=True):
+        """The config to take: the only one, the one kept on disk, or the fastest."""
         if len(configs) == 1 or not self.timed:
             return configs[0]
-        if _capturing():
+        identity = None
+        if hasattr(self.base_fn, "cache_key"):
+            identity = identity_of(self.base_fn, key, configs)
+        position = self.store.load(identity) if identity and kept else None
+        if position is None:
+            milliseconds = self._tune(configs, args, kwargs, nargs)
+            position = min(range(len(configs)), key=lambda i: milliseconds[i])
+            if identity:
+                self.store.save(identity, position, milliseconds)
+        return configs[position]
+
+    def _tune(self, configs, args, kwargs, nargs):
+        """Median milliseconds of each config, infinite where it cannot run; RuntimeError if all."""
+        if capturing():
             raise RuntimeError(
                 "a CUDA graph is being captured and no config is known for these arguments: "
                 "timing needs synchronisation, so call the kernel once before the capture"
             )
-        results = [self._attempt(config, args, kwargs, nargs) for config in configs]
-        best = min(range(len(configs)), key=lambda i: results[i][0])
-        if math.isinf(results[best][0][0]):
-            raise RuntimeError(f"no config runs: {[why for _, why in results]}")
-        return configs[best]
+        progress = Progress(getattr(self.base_fn, "__name__", "kernel"), configs)
+        medians, reasons = [], []
+        with compiling_ahead(lambda c: self._compile(c, args, kwargs, nargs), configs):
+            for position, config in enumerate(configs):
+                progress.timing(position, config)
+                timings, why = measure(lambda c=config: self._launch(c, args, kwargs, nargs))
+                medians.append(timings[0])
+                reasons.append(f"{config}: {why}")
+        if all(map(math.isinf, medians)):
+            raise RuntimeError(f"no config runs: {reasons}")
+        return medians
 
     def _launch(self, config, args, kwargs, nargs):
         meta = _meta(config, kwargs, nargs)
+        self._prepare(config, meta, nargs)
+        return self.fn.run(*args, warmup=False, **kwargs, **meta)
+
+    def _prepare(self, config, meta, nargs):
+        """What comes before every launch, timed or not: tensors reset, the config's hook."""
         for name in self.reset_to_zero:
             if nargs.get(name) is not None:
                 nargs[name].zero_()
         if config.pre_hook is not None:
-            config.pre_hook({**self.defaults, **nargs, **meta})
-        return self.fn.run(*args, warmup=False, **kwargs, **meta)
+            config.pre_hook({**self._keys.defaults, **nargs, **meta})
 
     def _compile(self, config, args, kwargs, nargs):
         meta = _meta(config, kwargs, nargs)
         if hasattr(self.fn, "warmup"):
             return self.fn.warmup(*args, **kwargs, **meta)
         return self.fn.run(*args, warmup=True, **kwargs, **meta)
-
-    def _named(self, args, kwargs):
-        """The kernel's own arguments by name, without launch options such as grid."""
-        if len(args) > len(self.arg_names):
-            raise TypeError(f"{len(args)} positional arguments for {len(self.arg_names)} names")
-        nargs = dict(zip(self.arg_names, args, strict=False))
-        twice = nargs.keys() & kwargs.keys()
-        if twice:
-            raise TypeError(f"{sorted(twice)} were given by position and by keyword")
-        nargs.update((name, kwargs[name]) for name in self.arg_names if name in kwargs)
-        return nargs
-
-    def _keys(self, nargs):
-        """The bucket and the exact values of the key arguments; neither refers to a tensor."""
-        arguments = {**self.defaults, **nargs}
-        missing = [name for name in self.key if name not in arguments]
-        if missing:
-            raise TypeError(f"the tuning key needs the arguments {missing}")
-        exact = tuple(_dtype(arguments[name]) or arguments[name] for name in self.key)
-        rounded = tuple(map(_round_up, exact)) if self.nearest_power_of_two else exact
-        dtypes = tuple(_dtype(nargs.get(name)) for name in self.arg_names)
-        return (rounded, dtypes, _device(nargs)), exact
 
     def _known_names(self, what, names):
         unknown = [name for name in names if name not in self.arg_names]
@@ -232,28 +252,6 @@ def autotune(configs, key, prune_configs_by=None, reset_to_zero=None, nearest_po
     return decorator
 
 
-def _round_up(value):
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        return value
-    return power_of_two_above(operator.index(value)) if operator.index(value) > 0 else value
-
-
-def _dtype(value):
-    """dtype of a tensor (or of the dtype that stands for one in a warmup), None for the rest."""
-    if isinstance(value, torch.dtype):
-        return value
-    return value.dtype if hasattr(value, "data_ptr") else None
-
-
-def _device(nargs):
-    for value in nargs.values():
-        if isinstance(value, torch.Tensor):
-            return value.device
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return None
-
-
 def _meta(config, kwargs, nargs):
     """The launch options of a config, none of which may be an argument of the call too."""
     meta = config.all_kwargs()
@@ -261,21 +259,3 @@ def _meta(config, kwargs, nargs):
     if twice:
         raise ValueError(f"{sorted(twice)} come from the config and cannot be arguments too")
     return meta
-
-
-def _innermost(fn):
-    while isinstance(getattr(fn, "fn", None), triton.KernelInterface):
-        fn = fn.fn
-    return fn
-
-
-def _defaults(fn):
-    function = getattr(fn, "fn", None)
-    if not inspect.isfunction(function):
-        return {}
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
-
-
-def _capturing():
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

@@ -44,7 +44,7 @@ def _tuned(kernel, num_stages):
     ]
     pruning = {"early_config_prune": matmul248_kernel_config_pruner}
     return autotune(
-        configs, ["M", "N", "K", "bits", "ALIGNED"], pruning, nearest_power_of_two=True
+        configs, ["M", "N", "K", "G", "bits", "ALIGNED"], pruning, nearest_power_of_two=True
     )(kernel)
 
 

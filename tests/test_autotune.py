@@ -29,7 +29,7 @@ def test_the_fastest_config_wins_and_is_kept(benchmarks):
     tuner = tuner_of(stub, configs_of(16, 32, 64))
     call(tuner)
     assert len(benchmarks) == 3
-    assert benchmarks[0] == {"rep": 40, "quantiles": (0.5, 0.2, 0.8)}
+    assert benchmarks[0] == {"warmup": 5, "rep": 40, "quantiles": (0.5, 0.2, 0.8)}
     call(tuner)
     assert len(benchmarks) == 3
     assert stub.blocks[-2:] == [32, 32]

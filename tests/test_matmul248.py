@@ -198,7 +198,7 @@ def test_offsets_past_two_billion_elements_are_right(device):
 def test_the_order_of_shapes_does_not_matter(lines, device):
     """L-30, B-08, B-26, AT-10: from an empty cache, both ways round."""
     for order in (lines, lines[::-1]):
-        matmul_248_kernel.cache.clear()
+        matmul_248_kernel.clear()
         for example in order:
             assert_exact(matmul248, problem(matmul248, example, device), config=None)
 

@@ -156,16 +156,17 @@ class Worker:
     def _receive(self, limit: float) -> dict:
         """The next message that is not about compiling; that time does not count, up to a limit."""
         ends = time.monotonic() + limit
-        compiling_since = None
+        compiling, since = 0, 0.0  # a tuner compiles several configs at a time
         while True:
             now = time.monotonic()
-            until = ends if compiling_since is None else compiling_since + COMPILE_LIMIT
+            until = since + COMPILE_LIMIT if compiling else ends
             message = self._next_message(until - now)
             if message.get("event") == "compiling":
-                compiling_since = time.monotonic()
-            elif message.get("event") == "compiled" and compiling_since is not None:
-                ends += time.monotonic() - compiling_since
-                compiling_since = None
+                since = since if compiling else time.monotonic()
+                compiling += 1
+            elif message.get("event") == "compiled" and compiling:
+                compiling -= 1
+                ends += 0.0 if compiling else time.monotonic() - since
             else:
                 return message
 

@@ -1,0 +1,67 @@
+"""Compiles the configs of a kernel in parallel and times them one after the other."""
+
+import contextlib
+import math
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+import triton
+import triton.testing
+from triton.errors import TritonError
+
+WARMUP_MS = 5  # the clock of a busy GPU is up by then: 25, as triton has it, changes no median
+REPETITION_MS = 40  # triton's default of 100 only makes tuning longer, not better
+QUANTILES = (0.5, 0.2, 0.8)
+SILENT_SECONDS = 2.0  # tunings that take longer say how far they are
+
+
+def measure(call):
+    """(median, 20 %, 80 % quantile) in ms and ""; or infinities and why `call` cannot run.
+
+    The reason is a text: an exception would keep the tensors of its frames alive.
+    """
+    try:
+        timings = triton.testing.do_bench(
+            call, warmup=WARMUP_MS, rep=REPETITION_MS, quantiles=QUANTILES
+        )
+    except (TritonError, RuntimeError) as error:
+        return (math.inf,) * len(QUANTILES), repr(error)
+    return tuple(timings), ""
+
+
+@contextlib.contextmanager
+def compiling_ahead(compile_one, configs):
+    """Inside, `compile_one(config)` of all configs runs in threads of its own.
+
+    A launch waits for its own compilation only, so the first configs are timed meanwhile. What
+    does not compile says so when it is launched.
+    """
+    threads = min(len(configs), os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool, triton.AsyncCompileMode(pool, ignore_errors=True):
+        for config in configs:
+            with contextlib.suppress(TritonError, RuntimeError):
+                compile_one(config)
+        yield
+
+
+class Progress:
+    """Lines on standard error about a tuning that takes long."""
+
+    def __init__(self, name, configs, clock=time.monotonic):
+        self._name, self._count, self._clock = name, len(configs), clock
+        self._started = clock()
+
+    def timing(self, position, config):
+        """About to time `config`, the one at `position`."""
+        elapsed = self._clock() - self._started
+        if elapsed >= SILENT_SECONDS:
+            text = f"{self._name}: tuning, config {position + 1} of {self._count} ({config})"
+            sys.stderr.write(f"{text}, {elapsed:.0f} s so far\n")
+
+
+def capturing():
+    """Whether the current stream is being captured into a CUDA graph."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

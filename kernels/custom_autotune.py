@@ -73,21 +73,29 @@ class Autotuner(triton.KernelInterface):
         nargs = self._keys.named(args, kwargs)
         signature = self._paths.signature(args, kwargs)
         path = self._paths.find(signature)
-        if path is not None:
-            self._prepare(path.config, path.meta, nargs)
+        if path is None:
+            return self._first_launch(signature, args, kwargs, nargs, grid)
+        self._prepare(path.config, path.meta, nargs)
+        if path.kernel is not None:
             return self._paths.launch(path, grid, nargs)
-        kwargs["grid"] = grid
-        key, exact = self._keys.of(nargs)
-        config = self._choose(key, exact, args, kwargs, nargs)
         try:
-            kernel = self._launch(config, args, kwargs, nargs)
+            return self.fn.run(*args, grid=grid, warmup=False, **kwargs, **path.meta)
+        except OutOfResources:
+            return self._first_launch(signature, args, kwargs, nargs, grid)
+
+    def _first_launch(self, signature, args, kwargs, nargs, grid):
+        """Launch with the winner; keep the way to it for calls with the same arguments."""
+        key, exact = self._keys.of(nargs)
+        options = {**kwargs, "grid": grid}
+        config = self._choose(key, exact, args, options, nargs)
+        try:
+            kernel = self._launch(config, args, options, nargs)
         except OutOfResources:
             # Strides are not in the key and can change what a config needs.
             if len(self.configs) == 1 or capturing():
                 raise
-            config = self._choose_again(key, exact, args, kwargs, nargs)
-            kernel = self._launch(config, args, kwargs, nargs)
-        del kwargs["grid"]
+            config = self._choose_again(key, exact, args, options, nargs)
+            kernel = self._launch(config, args, options, nargs)
         self._paths.remember(signature, kernel, config, _meta(config, kwargs, nargs))
         return kernel
 

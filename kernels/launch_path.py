@@ -1,9 +1,9 @@
-"""A short way to launch: the compiled kernel of a call that came before with the same arguments.
+"""A short way to launch: the config and the compiled kernel of a call with the same arguments.
 
-Triton looks the kernel of a launch up by the types and alignments of its arguments, which takes
-longer on the host than the launch itself. Here a dictionary does, keyed by the values themselves:
+To find the kernel of a launch takes a tuner and Triton longer on the host than the launch itself:
+they look at the types and alignments of all arguments. Here a dictionary does, keyed by the values:
 every integer, float and string as it is, every tensor by dtype, alignment and device. This tells
-apart at least what Triton tells apart.
+apart at least what they tell apart.
 """
 
 from typing import NamedTuple
@@ -20,28 +20,28 @@ FLOAT = frozenset({float})
 
 
 class LaunchPath(NamedTuple):
-    """A compiled kernel, the config it was made from, and that config's launch options."""
+    """A config, its launch options, and what was compiled from it, where it can be launched."""
 
-    kernel: CompiledKernel
     config: triton.Config
     meta: dict
+    kernel: CompiledKernel | None
 
 
 class LaunchPaths:
     """LaunchPaths by the arguments of a call; none of them refers to a tensor."""
 
     def __init__(self, fn, arg_names, defaults):
-        self._fn, self._arg_names, self._defaults = fn, arg_names, defaults
+        self._arg_names, self._defaults = arg_names, defaults
         self._paths = {}
         # Decorators between tuner and kernel, and the interpreter, do more than launch.
-        self._usable = type(fn) is triton.JITFunction
+        self._jit = fn if type(fn) is triton.JITFunction else None
 
     def clear(self):
         self._paths.clear()
 
     def signature(self, args, kwargs):
-        """Equal for calls that the same compiled kernel serves; None where that is not known."""
-        if not self._usable or self._fn.pre_run_hooks:
+        """Equal for calls that the same config and kernel serve; None where that is not known."""
+        if self._jit is not None and self._jit.pre_run_hooks:
             return None
         values = (*args, *kwargs.values())
         types = tuple(map(type, values))
@@ -53,10 +53,7 @@ class LaunchPaths:
             types,
             tuple([_of_tensor(v) if isinstance(v, torch.Tensor) else v for v in values]),
             tuple(kwargs),
-            driver.active.get_current_device(),
-            knobs.runtime.debug,
-            knobs.compilation.instrumentation_mode,
-            knobs.runtime.add_stages_inspection_hook,
+            self._jit and _state_of_triton(),
         )
 
     def find(self, signature):
@@ -64,13 +61,13 @@ class LaunchPaths:
 
     def remember(self, signature, kernel, config, meta):
         """`kernel` is what a launch with these arguments and `config` returned."""
-        if signature is None or type(kernel) is not CompiledKernel:
+        if signature is None:
             return
-        if kernel.metadata.target.backend != "cuda":  # AMD's also depend on the size of a tensor
-            return
+        # Kernels for AMD also depend on the size of a tensor.
+        direct = type(kernel) is CompiledKernel and kernel.metadata.target.backend == "cuda"
         if len(self._paths) >= LIMIT:
             self._paths.clear()
-        self._paths[signature] = LaunchPath(kernel, config, meta)
+        self._paths[signature] = LaunchPath(config, meta, kernel if self._jit and direct else None)
 
     def launch(self, path, grid, nargs):
         """Launch on the current stream, as Triton itself does once it has found the kernel."""
@@ -87,6 +84,16 @@ class LaunchPaths:
             hooks.launch_enter_hook, hooks.launch_exit_hook, *values,
         )  # fmt: skip
         return kernel
+
+
+def _state_of_triton():
+    """The current device, and the settings that Triton compiles anew for."""
+    return (
+        driver.active.get_current_device(),
+        knobs.runtime.debug,
+        knobs.compilation.instrumentation_mode,
+        knobs.runtime.add_stages_inspection_hook,
+    )
 
 
 def _of_tensor(tensor):

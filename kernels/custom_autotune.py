@@ -1,5 +1,6 @@
 """Autotuner for Triton kernels: prunes configs, times them briefly, keeps a winner per key."""
 
+import functools
 import math
 import threading
 from types import MappingProxyType
@@ -66,25 +67,30 @@ class Autotuner(triton.KernelInterface):
             self._winners.clear()
             self._paths.clear()
 
+    def __getitem__(self, grid):
+        """`kernel[grid](*args, **kwargs)` launches, as Triton's own does, with less in between."""
+        return functools.partial(self.run, grid=grid)
+
     def run(self, *args, grid, warmup=False, **kwargs):
         """Launch with the winner for these arguments, found first if there is none yet."""
         if warmup:
             return self.warmup(*args, grid=grid, **kwargs)
-        nargs = self._keys.named(args, kwargs)
-        signature = self._paths.signature(args, kwargs)
-        path = self._paths.find(signature)
+        signature, path = self._paths.find(args, kwargs)
         if path is None:
-            return self._first_launch(signature, args, kwargs, nargs, grid)
-        self._prepare(path.config, path.meta, nargs)
+            return self._first_launch(signature, args, kwargs, grid)
+        arguments = self._paths.arguments(path, args, kwargs)
+        if self.reset_to_zero or path.config.pre_hook is not None:
+            self._prepare(path.config, path.meta, arguments)
         if path.kernel is not None:
-            return self._paths.launch(path, grid, nargs)
+            return self._paths.launch(path, grid, arguments)
         try:
             return self.fn.run(*args, grid=grid, warmup=False, **kwargs, **path.meta)
         except OutOfResources:
-            return self._first_launch(signature, args, kwargs, nargs, grid)
+            return self._first_launch(signature, args, kwargs, grid)
 
-    def _first_launch(self, signature, args, kwargs, nargs, grid):
+    def _first_launch(self, signature, args, kwargs, grid):
         """Launch with the winner; keep the way to it for calls with the same arguments."""
+        nargs = self._keys.named(args, kwargs)
         key, exact = self._keys.of(nargs)
         options = {**kwargs, "grid": grid}
         config = self._choose(key, exact, args, options, nargs)
@@ -207,16 +213,16 @@ class Autotuner(triton.KernelInterface):
 
     def _launch(self, config, args, kwargs, nargs):
         meta = _meta(config, kwargs, nargs)
-        self._prepare(config, meta, nargs)
+        self._prepare(config, meta, {**self._keys.defaults, **nargs})
         return self.fn.run(*args, warmup=False, **kwargs, **meta)
 
-    def _prepare(self, config, meta, nargs):
+    def _prepare(self, config, meta, arguments):
         """What comes before every launch, timed or not: tensors reset, the config's hook."""
         for name in self.reset_to_zero:
-            if nargs.get(name) is not None:
-                nargs[name].zero_()
+            if arguments.get(name) is not None:
+                arguments[name].zero_()
         if config.pre_hook is not None:
-            config.pre_hook({**self._keys.defaults, **nargs, **meta})
+            config.pre_hook({**arguments, **meta})
 
     def _compile(self, config, args, kwargs, nargs):
         meta = _meta(config, kwargs, nargs)

@@ -15,15 +15,19 @@ from triton.compiler import CompiledKernel
 from triton.runtime import driver
 
 LIMIT = 4096  # calls remembered; a server sees a few batch sizes for each of its layers
-PLAIN = frozenset({int, bool, str, type(None), torch.dtype, torch.Tensor, torch.nn.Parameter})
-FLOAT = frozenset({float})
+PLAIN = frozenset({float, bool, str, type(None), torch.dtype})
 
 
 class LaunchPath(NamedTuple):
-    """A config, its launch options, and what was compiled from it, where it can be launched."""
+    """A config, what was compiled from it where that can be launched, and the arguments it adds.
+
+    `added` holds what stands behind the positional arguments in a launch: the options of the
+    config and defaults; None where some come by keyword.
+    """
 
     config: triton.Config
     meta: dict
+    added: tuple | None
     kernel: CompiledKernel | None
 
 
@@ -39,51 +43,81 @@ class LaunchPaths:
     def clear(self):
         self._paths.clear()
 
-    def signature(self, args, kwargs):
-        """Equal for calls that the same config and kernel serve; None where that is not known."""
-        if self._jit is not None and self._jit.pre_run_hooks:
-            return None
-        values = (*args, *kwargs.values())
-        types = tuple(map(type, values))
-        if not PLAIN.issuperset(types):
-            if not (PLAIN | FLOAT).issuperset(types):
-                return None
-            values = [repr(value) if type(value) is float else value for value in values]
-        return (
-            types,
-            tuple([_of_tensor(v) if isinstance(v, torch.Tensor) else v for v in values]),
+    def find(self, args, kwargs):
+        """(signature, path): equal for calls that the same config and kernel serve; path or None.
+
+        The signature holds integers as they are, tensors by what a launch depends on, and other
+        values with their type: True is not 1, nor is 1.0.
+        """
+        values = (*args, *kwargs.values()) if kwargs else args
+        signature = (
+            tuple([v if v.__class__ is int else _description(v) for v in values]),
             tuple(kwargs),
             self._jit and _state_of_triton(),
         )
-
-    def find(self, signature):
-        return self._paths.get(signature)
+        if self._jit is not None and self._jit.pre_run_hooks:
+            return signature, None
+        try:
+            return signature, self._paths.get(signature)
+        except TypeError:  # an argument that cannot be hashed; `remember` took none such
+            return signature, None
 
     def remember(self, signature, kernel, config, meta):
         """`kernel` is what a launch with these arguments and `config` returned."""
-        if signature is None:
+        values, by_name, _ = signature
+        if not all(map(_is_plain, values)):
             return
         # Kernels for AMD also depend on the size of a tensor.
         direct = type(kernel) is CompiledKernel and kernel.metadata.target.backend == "cuda"
+        given = {**self._defaults, **meta}
+        behind = self._arg_names[len(values) :]
+        added = None
+        if not by_name and given.keys() >= set(behind):
+            added = tuple(given[name] for name in behind)
         if len(self._paths) >= LIMIT:
             self._paths.clear()
-        self._paths[signature] = LaunchPath(config, meta, kernel if self._jit and direct else None)
+        kernel = kernel if self._jit and direct else None
+        self._paths[signature] = LaunchPath(config, meta, added, kernel)
 
-    def launch(self, path, grid, nargs):
+    def arguments(self, path, args, kwargs):
+        """All arguments of the launch by name, in order."""
+        if path.added is not None:
+            return dict(zip(self._arg_names, args + path.added))  # noqa: B905 - remember() counted
+        given = dict(zip(self._arg_names, args, strict=False))
+        given = {**self._defaults, **given, **kwargs, **path.meta}
+        return {name: given[name] for name in self._arg_names if name in given}
+
+    def launch(self, path, grid, arguments):
         """Launch on the current stream, as Triton itself does once it has found the kernel."""
-        bound = {**self._defaults, **nargs, **path.meta}
         if callable(grid):
-            grid = grid(bound)
-        x, y, z = (*grid, 1, 1)[:3]
-        values = [bound[name] for name in self._arg_names]
+            grid = grid(arguments)
+        x, y, z = grid if len(grid) == 3 else (*grid, 1, 1)[:3]
+        kernel, hooks, values = path.kernel, knobs.runtime, arguments.values()
         stream = driver.active.get_current_stream(driver.active.get_current_device())
-        kernel, hooks = path.kernel, knobs.runtime
-        kernel.run(
-            x, y, z, stream, kernel.function, kernel.packed_metadata,
-            kernel.launch_metadata(grid, stream, *values),
-            hooks.launch_enter_hook, hooks.launch_exit_hook, *values,
-        )  # fmt: skip
+        enter, leave = _or_none(hooks.launch_enter_hook), _or_none(hooks.launch_exit_hook)
+        metadata = kernel.launch_metadata(grid, stream, *values) if enter is not None else None
+        function, packed = kernel.function, kernel.packed_metadata
+        kernel.run(x, y, z, stream, function, packed, metadata, enter, leave, *values)
         return kernel
+
+
+def _or_none(hook):
+    """None for a chain of no hooks, which would only cost time."""
+    return hook if getattr(hook, "calls", hook) else None
+
+
+def _description(value):
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.data_ptr() % 16, value.get_device()
+    return value.__class__, value
+
+
+def _is_plain(value):
+    """Whether values that are equal to this one in a signature are the same to a kernel."""
+    if value.__class__ is int or len(value) == 3:
+        return True
+    kind, value = value  # 0.0 equals -0.0 but is compiled anew; other objects may change
+    return kind in PLAIN and not (kind is float and value == 0)
 
 
 def _state_of_triton():
@@ -94,7 +128,3 @@ def _state_of_triton():
         knobs.compilation.instrumentation_mode,
         knobs.runtime.add_stages_inspection_hook,
     )
-
-
-def _of_tensor(tensor):
-    return tensor.dtype, tensor.data_ptr() % 16, tensor.device

@@ -56,6 +56,7 @@ def tuner(*blocks, key=("size",)):
 
 
 SHARED = tuner(64)  # one tuner for all examples: what one call leaves behind, another may find
+OPTIONS = SHARED.configs[0].all_kwargs()
 
 
 @st.composite
@@ -78,7 +79,7 @@ def test_the_short_way_launches_the_kernel_that_triton_would(drawn):
             kernel = SHARED[(16,)](*arguments)
             result = arguments[0].clone()
             arguments[0].zero_()
-            own = fill_kernel.run(*arguments, grid=(16,), warmup=False, BLOCK=64)
+            own = fill_kernel.run(*arguments, grid=(16,), warmup=False, **OPTIONS)
             assert kernel is own
             assert torch.equal(result, arguments[0])
 
@@ -140,3 +141,16 @@ def tuned_elsewhere(folder):
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_hooks_of_triton_see_the_short_way_too():
+    """Profilers count launches by them."""
+    tuned, out, seen = tuner(64), torch.zeros(100, device="cuda"), []
+    hook = triton.knobs.runtime.launch_enter_hook
+    tuned[(2,)](out, None, 100, 1, 1, False)
+    hook.add(seen.append)
+    try:
+        tuned[(2,)](out, None, 100, 1, 1, False)
+    finally:
+        hook.remove(seen.append)
+    assert [metadata.get()["name"] for metadata in seen] == ["fill_kernel"]

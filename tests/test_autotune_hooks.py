@@ -49,5 +49,6 @@ def test_hooks_and_pruners_see_arguments_given_by_keyword():
         prune_configs_by={"early_config_prune": lambda c, nargs: seen.append(set(nargs)) or c},
     )  # fmt: skip
     call(tuner)
+    call(tuner)
     assert {"x", "M", "N", "K"} == seen[0]
-    assert seen[1] == seen[0] | {"BLOCK", "num_warps", "num_stages", "num_ctas"}
+    assert seen[1] == seen[2] == seen[0] | {"BLOCK", "num_warps", "num_stages", "num_ctas"}

@@ -29,6 +29,7 @@ class LaunchPath(NamedTuple):
     meta: dict
     added: tuple | None
     kernel: CompiledKernel | None
+    device: int | None
 
 
 class LaunchPaths:
@@ -50,11 +51,13 @@ class LaunchPaths:
         values with their type: True is not 1, nor is 1.0.
         """
         values = (*args, *kwargs.values()) if kwargs else args
-        signature = (
-            tuple([v if v.__class__ is int else _description(v) for v in values]),
-            tuple(kwargs),
-            self._jit and _state_of_triton(),
-        )
+        cells = [
+            v if v.__class__ is int else
+            (v.dtype, v.data_ptr() % 16, v.get_device()) if isinstance(v, torch.Tensor) else
+            (v.__class__, v)
+            for v in values
+        ]  # fmt: skip
+        signature = (tuple(cells), tuple(kwargs), self._jit and _state_of_triton())
         if self._jit is not None and self._jit.pre_run_hooks:
             return signature, None
         try:
@@ -64,7 +67,7 @@ class LaunchPaths:
 
     def remember(self, signature, kernel, config, meta):
         """`kernel` is what a launch with these arguments and `config` returned."""
-        values, by_name, _ = signature
+        values, by_name, state = signature
         if not all(map(_is_plain, values)):
             return
         # Kernels for AMD also depend on the size of a tensor.
@@ -76,8 +79,8 @@ class LaunchPaths:
             added = tuple(given[name] for name in behind)
         if len(self._paths) >= LIMIT:
             self._paths.clear()
-        kernel = kernel if self._jit and direct else None
-        self._paths[signature] = LaunchPath(config, meta, added, kernel)
+        usable = (kernel, state[0]) if self._jit and direct else (None, None)
+        self._paths[signature] = LaunchPath(config, meta, added, *usable)
 
     def arguments(self, path, args, kwargs):
         """All arguments of the launch by name, in order."""
@@ -93,7 +96,7 @@ class LaunchPaths:
             grid = grid(arguments)
         x, y, z = grid if len(grid) == 3 else (*grid, 1, 1)[:3]
         kernel, hooks, values = path.kernel, knobs.runtime, arguments.values()
-        stream = driver.active.get_current_stream(driver.active.get_current_device())
+        stream = driver.active.get_current_stream(path.device)
         enter, leave = _or_none(hooks.launch_enter_hook), _or_none(hooks.launch_exit_hook)
         metadata = kernel.launch_metadata(grid, stream, *values) if enter is not None else None
         function, packed = kernel.function, kernel.packed_metadata
@@ -104,12 +107,6 @@ class LaunchPaths:
 def _or_none(hook):
     """None for a chain of no hooks, which would only cost time."""
     return hook if getattr(hook, "calls", hook) else None
-
-
-def _description(value):
-    if isinstance(value, torch.Tensor):
-        return value.dtype, value.data_ptr() % 16, value.get_device()
-    return value.__class__, value
 
 
 def _is_plain(value):

@@ -52,6 +52,11 @@ def test_what_lies_outside_the_limits_is_refused(backend):
     backend.must_pass(refusals(backend.limits), examples(2), checks=())
 
 
+@pytest.mark.fingerprint
+def test_the_kernel_computes_as_declared_and_as_before(backend, line, suite_session):
+    backend.must_compute_as_before(line, suite_session.fingerprints)
+
+
 @pytest.mark.fuzz
 def test_nothing_is_found_within_the_budget(fuzz_run):
     if fuzz_run:

@@ -16,6 +16,8 @@ TESTS = "tests/test_conformance.py"  # named, so that nothing else is collected
 RIGHT = "tests/museum/correct/float32_weights.py:f"
 FAULTY = "tests/museum/faulty/zero_not_wrapped.py:f"
 TWO_BIT = "tests/museum/faulty/two_bit_wrong.py:f"
+TRUNCATING = "tests/museum/faulty/output_truncated.py:f"
+SUM = "m64-n8-k120-b4-gall"
 LINE = "m1-n32-k32-b4-gall-z0"
 ALONE = ("--in-process", "--kernel")
 QUIET = ("-p", "no:cacheprovider")
@@ -76,6 +78,17 @@ RUNS = {
         1,
         ["WRONG: ", "reproduce: python -m pytest"],
     ),
+    "fingerprint": (
+        [*ALONE, RIGHT, "--case", SUM, "--fingerprint={}/prints.json"],
+        0,
+        ["split-K: none", "weights: exact", "result: nearest even"],
+    ),
+    "contradicted": (
+        [*ALONE, TRUNCATING, "--case", SUM, "--fingerprint={}/truncating.json"],
+        1,
+        [f"Numerics of {TRUNCATING} contradicted", "result: rounding to nearest even is promised"],
+    ),
+    "no fingerprints": ([*ALONE, RIGHT, "--fingerprint={}/known.txt"], 4, ["known.txt: no file"]),
     "budget": (
         ["--kernel", RIGHT, "--budget", "3", "--hypothesis-seed", "5"],
         0,

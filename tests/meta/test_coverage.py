@@ -201,7 +201,7 @@ def seen(**changes):
     return {
         "verdicts": {"PASS": 2}, "skips": {}, "values": {"m=1": 2}, "cases": 2, "seconds": 1.0,
         "restarts": 0, "missing": ["m=0", "bits=2"], "pair_share": 0.25, "used": 0.1,
-        "used_by": "a",
+        "used_by": "a", "fingerprints": {},
     } | changes  # fmt: skip
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import secrets
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,60 +10,20 @@ import pytest
 from . import report
 from .case import Case
 from .corpus import our_corpus, read_corpus
+from .fingerprints import Changed, FingerprintFile, default_lines
 from .fuzz import fuzz
 from .known import read_known
 from .live import LiveLine
+from .options import pytest_addoption
 from .search import Failure
 from .session import DEFAULT_TIMEOUT, KernelUnderTest, Session
 from .supervisor import CannotRun, Launch
 
+__all__ = ["pytest_addoption"]
 BUILT_IN = ("triton", "torch")  # all that run when no --kernel is given
-SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
+ALONE = ("given_case", "fuzz", "fingerprint")  # tests that run only when asked for, and then alone
 SESSION = pytest.StashKey[Session]()
 TIMEOUT = pytest.StashKey[float]()
-
-
-def pytest_addoption(parser):
-    """The options of the suite; those of Hypothesis, pytest-xdist and pytest stay theirs."""
-    group = parser.getgroup("gptq-fuzz", "kernels under test")
-
-    def add(name, **more):
-        # Where pytest-timeout is installed, --timeout is there already; see pytest_configure.
-        with contextlib.suppress(ValueError, argparse.ArgumentError):
-            group.addoption(name, **more)
-
-    add(
-        "--kernel",
-        action="append",
-        metavar="SPEC",
-        default=[],
-        help="triton, torch, package.module:attribute or path/to/file.py:attribute; repeatable",
-    )
-    add("--case", action="append", metavar="LINE", default=[], help="judge this case alone")
-    add(
-        "--only", metavar="TOKENS", default="", help="draw and promise only these, e.g. b4-g128-seq"
-    )
-    add("--corpus", action="append", metavar="FILE", default=[], help="replay these lines too")
-    add("--budget", type=float, metavar="SECONDS", help="fuzz for so long, and nothing else")
-    add(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        default=None,
-        help=f"for one case, compilation not counted (default {DEFAULT_TIMEOUT:g})",
-    )
-    add("--device", metavar="DEVICE", help="cuda:1 or cpu (default: the first GPU, else cpu)")
-    add("--python", metavar="PATH", default=sys.executable, help="interpreter of the worker")
-    add("--known", metavar="FILE", help="known failures, each naming its issue")
-    add("--json", metavar="FILE", help="write verdicts, findings and coverage there")
-    add(
-        "--sanitizer",
-        metavar="TOOL",
-        choices=SANITIZERS,
-        default="",
-        help="run the worker under compute-sanitizer",
-    )
-    add("--in-process", action="store_true", help="no worker process, for debuggers")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -77,6 +34,7 @@ def pytest_configure(config):
     config.option.timeout = None
     config.addinivalue_line("markers", "given_case: judges the lines of --case")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
+    config.addinivalue_line("markers", "fingerprint: probes how a kernel computes")
     session = Session(json_path=Path(config.option.json) if config.option.json else None)
     config.stash[SESSION] = session
     is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
@@ -92,6 +50,8 @@ def pytest_configure(config):
 def _fill(session: Session, config) -> None:
     option = config.option
     session.waivers = read_known(Path(option.known) if option.known else None)
+    if option.fingerprint:
+        session.fingerprints = FingerprintFile(config.rootpath / option.fingerprint)
     started = [_kernel(spec, session, config) for spec in option.kernel or BUILT_IN]
     for kernel in started:
         kernel.worker.begin()
@@ -154,6 +114,9 @@ def pytest_generate_tests(metafunc):
 
 def _lines(metafunc, session: Session):
     option = metafunc.config.option
+    if metafunc.definition.get_closest_marker("fingerprint"):
+        yield from _fingerprint_lines(option, session)
+        return
     if metafunc.definition.get_closest_marker("given_case"):
         wanted = option.case
     else:
@@ -164,6 +127,14 @@ def _lines(metafunc, session: Session):
         for line in wanted:
             if line in option.case or _is_legal(line, kernel):
                 yield pytest.param(spec, line, id=f"{spec}-{line}")
+
+
+def _fingerprint_lines(option, session: Session):
+    for spec, kernel in session.kernels.items():
+        about = kernel.worker.description
+        is_slow = bool(about["triton"] and about["interpreted"])
+        for line in option.case or default_lines(kernel.limits, is_slow):
+            yield pytest.param(spec, line, id=f"{spec}-{line}")
 
 
 def _is_legal(line: str, kernel: KernelUnderTest) -> bool:
@@ -201,7 +172,7 @@ def pytest_pyfunc_call(pyfuncitem):
     """A finding is told by its reproduce line, not by a traceback through the suite."""
     try:
         return (yield)
-    except Failure as failure:
+    except (Failure, Changed) as failure:
         text = str(failure)
     pytest.fail(text, pytrace=False)  # outside the handler: no "during handling of" around it
 
@@ -228,9 +199,11 @@ def suite_session(request) -> Session:
 
 
 def pytest_collection_modifyitems(config, items):
-    """--case and --budget run their own test alone; --kernel only what is about kernels."""
+    """--fingerprint, --case and --budget run their own test alone; --kernel what is about them."""
     option = config.option
-    mark = "given_case" if option.case else "fuzz" if option.budget else None
+    asked = (bool(option.fingerprint), bool(option.case), bool(option.budget))
+    marks = ("fingerprint", "given_case", "fuzz")
+    mark = next((mark for mark, is_asked in zip(marks, asked, strict=True) if is_asked), None)
     kept = [item for item in items if _is_wanted(item, mark, bool(option.kernel))]
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
@@ -238,7 +211,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_wanted(item, mark: str | None, kernels_only: bool) -> bool:
-    marks = {name for name in ("given_case", "fuzz") if item.get_closest_marker(name)}
+    marks = {name for name in ALONE if item.get_closest_marker(name)}
     if mark or marks:
         return mark in marks
     return not kernels_only or "backend" in getattr(item, "fixturenames", ())
@@ -253,7 +226,12 @@ def pytest_sessionfinish(session, exitstatus):
     if config.option.collectonly or not ours.kernels:
         return
     asked = config.option.kernel or config.option.case or config.option.budget
-    if asked and not ours.judged and exitstatus in (pytest.ExitCode.OK, NO_TESTS):
+    if (
+        asked
+        and not ours.judged
+        and not ours.fingerprints
+        and exitstatus in (pytest.ExitCode.OK, NO_TESTS)
+    ):
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
     elif ours.complaints() and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -67,6 +67,7 @@ def _kernel_json(kernel: KernelUnderTest) -> dict:
         "used": coverage.used,
         "used_by": coverage.used_by,
         "seconds": coverage.seconds,
+        "fingerprints": kernel.fingerprints,
         "restarts": max(kernel.worker.restarts, 0),
     }
 
@@ -93,6 +94,7 @@ def _add(mine: dict, seen: dict) -> None:
     for name in ("verdicts", "skips", "values"):
         for key, count in seen[name].items():
             mine[name][key] = mine[name].get(key, 0) + count
+    mine["fingerprints"] |= seen["fingerprints"]
     mine["cases"] += seen["cases"]
     mine["seconds"] += seen["seconds"]
     mine["restarts"] += seen["restarts"]
@@ -113,6 +115,8 @@ def write_json(path: Path, data: dict) -> None:
 def write_summary(reporter, data: dict, session: Session) -> None:
     """The last lines of a run."""
     judged = {spec: seen for spec, seen in data["kernels"].items() if seen["verdicts"]}
+    for spec, seen in data["kernels"].items():
+        _write_fingerprints(reporter, spec, seen["fingerprints"])
     if data["texts"]:
         reporter.section("findings", red=True)
         for text in data["texts"]:
@@ -123,8 +127,26 @@ def write_summary(reporter, data: dict, session: Session) -> None:
         reporter.section("kernels under test")
         _write_table(reporter, judged)
     asked = reporter.config.option.kernel or reporter.config.option.budget
-    if asked and not any(seen["cases"] for seen in judged.values()):
+    if asked and not session.fingerprints and not any(seen["cases"] for seen in judged.values()):
         reporter.write_line("no case was judged: exit status 4", red=True)
+
+
+def _write_fingerprints(reporter, spec: str, prints: dict[str, dict[str, str]]) -> None:
+    """What all lines have in common once, then what each line has of its own."""
+    settled = [found for found in prints.values() if found]
+    if not settled:
+        return
+    common = {
+        field: value
+        for field, value in settled[0].items()
+        if all(found.get(field) == value for found in settled)
+    }
+    reporter.section(f"fingerprint of {spec}")
+    for field, value in common.items():
+        reporter.write_line(f"{field}: {value}")
+    for line, found in prints.items():
+        own = [f"{field} {value}" for field, value in found.items() if field not in common]
+        reporter.write_line(f"{line}: {', '.join(own) or ('as above' if found else 'none')}")
 
 
 def _write_table(reporter, judged: dict) -> None:

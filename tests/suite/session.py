@@ -14,10 +14,12 @@ from . import verdict as kinds
 from .backend import Limits
 from .case import Case
 from .coverage import Coverage
+from .fingerprints import Changed, FingerprintFile, check
+from .in_process import InProcess
 from .known import Waiver, waive
 from .only import narrowed
 from .search import FLAKY_CALLS, OTHER_SEEDS, Failure, Search
-from .supervisor import ROOT, InProcess, Launch, Worker
+from .supervisor import ROOT, Launch, Worker
 from .verdict import Verdict
 
 ENOUGH_FINDINGS = 3  # of one kernel: further tests of it are not run
@@ -52,6 +54,7 @@ class KernelUnderTest:
     waivers: list[Waiver] = field(default_factory=list)
     coverage: Coverage = field(default_factory=Coverage)
     findings: list[Finding] = field(default_factory=list)
+    fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)  # by line
 
     def __post_init__(self) -> None:
         self.worker = (InProcess if self.in_process else Worker)(self.launch)
@@ -124,6 +127,14 @@ class KernelUnderTest:
         search.know(case, verdict)
         self.report(search.polish(search.judge(case), self.limits))
 
+    def must_compute_as_before(self, line: str, file: FingerprintFile) -> None:
+        """Take the fingerprint at a line's shape. Raises Changed, also for what contradicts."""
+        taken = self.worker.fingerprint(Case.parse(line, self.limits.tokens))
+        self.fingerprints[line] = taken.get("found", {})
+        problems = check(file, self.spec, self.worker.description, line, taken)
+        if problems:
+            raise Changed("\n".join(problems))
+
     def report(self, found: Verdict) -> None:
         """Judge a found line again in a fresh process, where it will be reproduced; record it."""
         case = Case.parse(found.line, self.limits.tokens)
@@ -170,6 +181,7 @@ class Session:
     waivers: list[Waiver] = field(default_factory=list)
     json_path: Path | None = None
     base_seed: int | None = None
+    fingerprints: FingerprintFile | None = None
 
     def stop(self) -> None:
         for kernel in self.kernels.values():

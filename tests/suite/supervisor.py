@@ -24,6 +24,7 @@ from .verdict import Verdict
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
+PROBES = 30  # the time-outs of so many cases may pass while a fingerprint is taken
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 TAIL = 600  # characters of the kernel's own output that a report shows
 BOOT = (
@@ -137,7 +138,7 @@ class Worker:
             Path(self.launch.in_flight).write_text(f"{self.launch.spec} {line}\n")
         seconds = min(REPEAT_SECONDS, self.launch.timeout / 4)
         request = {"line": line, "checks": checks, "calls": calls, "seconds": seconds}
-        message = self._exchange(request)
+        message = self._exchange(request, self.launch.timeout)
         if "verdict" not in message:
             return self._bury(message, line)
         verdict = Verdict(**message["verdict"])
@@ -146,12 +147,22 @@ class Worker:
             self.stop()
         return verdict
 
-    def _exchange(self, request: dict) -> dict:
+    def fingerprint(self, case: Case) -> dict:
+        """How the kernel computes at a case's shape: see fingerprint.py; "problem" if it died."""
+        if self._process is None:
+            self.start()
+        request = {"line": str(case), "fingerprint": True}
+        message = self._exchange(request, PROBES * self.launch.timeout)
+        if message.get("event") != "fingerprint":
+            return {"problem": self._bury(message, str(case)).headline()}
+        return message
+
+    def _exchange(self, request: dict, limit: float) -> dict:
         try:
             os.write(self._write, (json.dumps(request) + "\n").encode())
         except OSError:
             return {"event": "closed"}
-        return self._receive(self.launch.timeout)
+        return self._receive(limit)
 
     def _receive(self, limit: float) -> dict:
         """The next message that is not about compiling; that time does not count, up to a limit."""
@@ -252,38 +263,3 @@ _SANITIZER_VERDICT = {
     "initcheck": kinds.WRONG,
     "synccheck": kinds.CRASHED,
 }
-
-
-class InProcess:
-    """The same kernel judged in this process: for debuggers. A crash ends the run."""
-
-    restarts = 0
-
-    def __init__(self, launch: Launch):
-        self.launch = launch
-
-    def begin(self) -> None:
-        """Nothing to start."""
-
-    def wait_ready(self) -> None:
-        """Load the kernel. Raises CannotRun."""
-        from .worker import Served
-
-        options = {"spec": self.launch.spec, "started_in": self.launch.started_in, "zones": True}
-        try:
-            self._served = Served(options | {"device": self.launch.device})
-        except Exception as problem:
-            raise CannotRun(str(problem)) from problem
-        self.description = self._served.description()
-
-    @property
-    def limits(self) -> Limits:
-        return self._served.backend.limits
-
-    def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
-        """The verdict on one case."""
-        request = {"line": str(case), "checks": checks, "calls": calls, "seconds": REPEAT_SECONDS}
-        return self._served.judge(request)
-
-    def stop(self) -> None:
-        """Nothing to end."""

@@ -28,7 +28,11 @@ def main(read_fd: int, write_fd: int, options: dict) -> None:
     send({"event": "ready", **served.description()})
     with os.fdopen(read_fd) as requests:
         for text in requests:
-            verdict = served.judge(json.loads(text))
+            request = json.loads(text)
+            if request.get("fingerprint"):
+                send({"event": "fingerprint", **served.fingerprint(request)})
+                continue
+            verdict = served.judge(request)
             send({"event": "verdict", "verdict": verdict.to_json()})
 
 
@@ -67,6 +71,17 @@ class Served:
         )
         return Examination(self.backend, case, self.device, wanted, self.zones).verdict()
 
+    def fingerprint(self, request: dict) -> dict:
+        """How the kernel computes at the shape of a line: `found` and `contradictions`."""
+        from .case import Case
+        from .execute import Examination, Request
+        from .fingerprint import taken
+
+        def examine(case: Case) -> Examination:
+            return Examination(self.backend, case, self.device, Request(), self.zones)
+
+        return taken(examine, Case.parse(request["line"], self.backend.limits.tokens))
+
     def description(self) -> dict:
         import torch
 
@@ -78,6 +93,7 @@ class Served:
             "device": torch.cuda.get_device_name(self.device) if cuda else "CPU",
             "place": self.device,
             "driver": _driver(torch) if cuda else "",
+            "capability": _capability(self.device, torch),
             "torch": torch.__version__,
             "triton": getattr(triton, "__version__", ""),
             "interpreted": os.environ.get("TRITON_INTERPRET") == "1",
@@ -111,6 +127,14 @@ def _device(wanted: str | None, torch) -> str:
     if device.type != "cpu":
         raise RuntimeError(f"--device takes cuda:<number> or cpu, not {wanted}")
     return "cpu"
+
+
+def _capability(device: str, torch) -> str:
+    """`sm_90`, or the instructions that torch uses on this CPU: sums are ordered by them."""
+    if device == "cpu":
+        return torch.backends.cpu.get_cpu_capability()
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"sm_{major}{minor}"
 
 
 def _driver(torch) -> str:

@@ -1,0 +1,46 @@
+"""A kernel judged in this process, for debuggers: what `--in-process` asks for."""
+
+from __future__ import annotations
+
+from .backend import Limits
+from .case import Case
+from .supervisor import REPEAT_SECONDS, CannotRun, Launch
+from .verdict import Verdict
+from .worker import Served
+
+
+class InProcess:
+    """The same kernel judged in this process: for debuggers. A crash ends the run."""
+
+    restarts = 0
+
+    def __init__(self, launch: Launch):
+        self.launch = launch
+
+    def begin(self) -> None:
+        """Nothing to start."""
+
+    def wait_ready(self) -> None:
+        """Load the kernel. Raises CannotRun."""
+        options = {"spec": self.launch.spec, "started_in": self.launch.started_in, "zones": True}
+        try:
+            self._served = Served(options | {"device": self.launch.device})
+        except Exception as problem:
+            raise CannotRun(str(problem)) from problem
+        self.description = self._served.description()
+
+    @property
+    def limits(self) -> Limits:
+        return self._served.backend.limits
+
+    def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
+        """The verdict on one case."""
+        request = {"line": str(case), "checks": checks, "calls": calls, "seconds": REPEAT_SECONDS}
+        return self._served.judge(request)
+
+    def fingerprint(self, case: Case) -> dict:
+        """How the kernel computes at a case's shape."""
+        return self._served.fingerprint({"line": str(case)})
+
+    def stop(self) -> None:
+        """Nothing to end."""

@@ -78,6 +78,7 @@ def test_a_worker_takes_fingerprints_and_names_what_kills_it(worker):
     assert taken["found"]["result"] == "nearest even"
     taken = worker.fingerprint(Case.parse(f"{line}-playexits", [PLAY]))
     assert taken["problem"].startswith("LOST: the process ended with exit status 3")
+    worker.start()
 
 
 @pytest.mark.parametrize(("tokens", "kind", "words"), ALIVE)

@@ -23,7 +23,13 @@ def test_the_given_case_passes(backend, line):
 
 
 def test_every_corpus_line_passes(backend, line):
-    backend.must_pass_corpus_line(line)
+    backend.must_pass_shrunk(line)
+
+
+@pytest.mark.pairwise
+def test_every_pair_of_axis_values_is_right(backend, line):
+    """One further check a line, chosen by the line: all of them would take as long as the rest."""
+    backend.must_pass_shrunk(line, checks=None)
 
 
 @pytest.mark.parametrize("fill", FILLS)

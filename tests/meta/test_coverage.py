@@ -1,8 +1,5 @@
 """What the summary counts: values, pairs, what is missing, and what several workers saw."""
 
-import contextlib
-import itertools
-from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
@@ -12,11 +9,14 @@ from tests.suite import verdict as kinds
 from tests.suite.backend import PLAIN_LIMITS, Limits
 from tests.suite.case import FILLS, Case, Token
 from tests.suite.control import TORCH
-from tests.suite.coverage import Coverage, all_pairs, axis_values, clash, classes
-from tests.suite.report import gather, merged
+from tests.suite.coverage import Coverage, axis_values, classes, pairs_of
+from tests.suite.pairwise import all_pairs, possible_values
+from tests.suite.report import compiled_in_words, gather, merged, share
 from tests.suite.strategies import cases
 from tests.suite.verdict import Verdict
+from tests.suite.worker import specialisation
 
+AXES = possible_values(PLAIN_LIMITS)
 SMALL = Limits(
     bits=(8,),
     g_idx=("seq", "act"),
@@ -119,10 +119,10 @@ def test_refused_cases_are_judged_but_cover_no_axis():
 
 
 def test_missing_values_are_named():
-    missing = covered("m1-n4-k4-b8-gall", "m2-n8-k8-b4-g3-act").missing_values(PLAIN_LIMITS)
+    missing = covered("m1-n4-k4-b8-gall", "m2-n8-k8-b4-g3-act").missing_values(AXES)
     assert {"m=0", "bits=2", "g_idx=rev", "fill=randn", "layout=pad", "group=1"} <= set(missing)
     assert not {"m=1", "bits=8", "g_idx=act", "fill=exact", "last group=partial"} & set(missing)
-    assert len(missing) == sum(map(len, axis_values(PLAIN_LIMITS).values())) - len(
+    assert len(missing) == sum(map(len, AXES.values())) - len(
         covered("m1-n4-k4-b8-gall", "m2-n8-k8-b4-g3-act").values
     )
 
@@ -134,56 +134,16 @@ def test_the_tokens_of_a_kernel_are_axes_of_their_own():
     coverage.add(case, Verdict(kinds.PASS, str(case)))
     assert axis_values(limits)["token thd"] == ("0", "8")
     assert coverage.values["token thd", "8"] == 1
-    assert "token thd=0" in coverage.missing_values(limits)
+    assert "token thd=0" in coverage.missing_values(axis_values(limits))
 
 
-def test_the_share_of_pairs_is_of_those_that_are_possible():
-    assert Coverage().pair_share(SMALL) == 0
-    coverage = covered("m1-n4-k4-b8-gall")
-    assert coverage.pair_share(SMALL) == pytest.approx(len(coverage.pairs) / len(all_pairs(SMALL)))
-
-
-def legal_cases():
-    """Every Case of SMALL with sizes and groups of each class."""
-    sizes = itertools.product(
-        (0, 1, 2, 16, 64), (4, 8, 64), (4, 8, 64), (-1, 1, 2, 3, 16, 24, 64, 100)
-    )
-    flags = [(False, False), (True, False), (False, True)]  # a bias has no part in a gradient
-    for m, n, k, group in sizes:
-        for rank, g_idx, (bias, backward) in itertools.product(SMALL.ranks, SMALL.g_idx, flags):
-            with contextlib.suppress(ValueError):
-                yield Case(
-                    m, n, k, 8, group, g_idx, rank=rank, bias=bias, backward=backward
-                )  # fmt: skip
-
-
-def test_the_possible_pairs_are_those_that_some_case_has():
-    reached = set()
-    for case in legal_cases():
-        assert not SMALL.violations(case)
-        reached |= {frozenset(pair) for pair in combinations(classes(case).items(), 2)}
-    assert reached == all_pairs(SMALL)
-
-
-def test_no_drawn_case_has_two_values_that_clash():
-    for case in drawn(TORCH.limits, 300):
-        assert not [pair for pair in combinations(classes(case).items(), 2) if clash(*pair)], case
-
-
-def test_a_clash_does_not_depend_on_the_order():
-    pairs = [(("rank", "1"), ("m", "0")), (("last group", "partial"), ("group", "all"))]
-    pairs += [(("direction", "backward"), ("bias", "bias"))]
-    for first, second in pairs:
-        assert clash(first, second)
-        assert clash(second, first)
-    assert not clash(("rank", "1"), ("m", "1"))
-    assert not clash(("direction", "backward"), ("bias", "none"))
-
-
-def test_a_whole_or_single_row_group_is_never_partial():
-    for k in range(4, 64, 4):
-        for group in ("gall", "g1"):
-            assert classes(Case.parse(f"m1-n4-k{k}-b8-{group}"))["last group"] == "full"
+def test_missing_pairs_are_named_of_those_that_are_possible():
+    possible = all_pairs(SMALL)
+    assert len(Coverage().missing_pairs(possible)) == len(possible)
+    missing = covered("m1-n4-k4-b8-gall").missing_pairs(possible)
+    assert len(missing) == len(possible - pairs_of(Case.parse("m1-n4-k4-b8-gall")))
+    assert "g_idx=act with m=1" in missing
+    assert "bits=8 with m=1" not in missing
 
 
 @pytest.mark.parametrize("fill", FILLS)
@@ -200,7 +160,8 @@ def seen(**changes):
     """What one xdist worker reports of one kernel."""
     return {
         "verdicts": {"PASS": 2}, "skips": {}, "values": {"m=1": 2}, "cases": 2, "seconds": 1.0,
-        "restarts": 0, "missing": ["m=0", "bits=2"], "pair_share": 0.25, "used": 0.1,
+        "restarts": 0, "missing": ["m=0", "bits=2"], "used": 0.1,
+        "pairs_missing": ["a=1 with b=2", "a=1 with b=3"], "specialisations": ["one[]"],
         "used_by": "a", "fingerprints": {},
     } | changes  # fmt: skip
 
@@ -214,6 +175,7 @@ def test_reports_of_several_workers_add_up():
     config = SimpleNamespace(stash=pytest.Stash())
     gather(config, run_of({"torch": seen()}, texts=["found"]))
     other = seen(verdicts={"PASS": 1, "WRONG": 1}, values={"m=0": 2}, missing=["bits=2"], used=0.3)
+    other |= {"pairs_missing": ["a=1 with b=3"], "specialisations": ["two[]"]}
     gather(config, run_of({"torch": other}, texts=["found", "more"]))
     whole = merged(run_of({}), config)
     torch = whole["kernels"]["torch"]
@@ -222,3 +184,33 @@ def test_reports_of_several_workers_add_up():
     assert torch["verdicts"] == {"PASS": 3, "WRONG": 1}
     assert torch["values"] == {"m=1": 2, "m=0": 2}
     assert torch["missing"] == ["bits=2"]
+    assert torch["pairs_missing"] == ["a=1 with b=3"]
+    assert torch["specialisations"] == ["one[]", "two[]"]
+
+
+def compiled(block, warps=4, name="matmul"):
+    """What Triton's hook tells of one binary."""
+    parameters = [SimpleNamespace(name="x_ptr"), SimpleNamespace(name="BLOCK_SIZE_M")]
+    return {
+        "repr": f"{name}[num_warps={warps}, num_stages=3](x_ptr: *fp16)",
+        "fn": SimpleNamespace(jit_function=SimpleNamespace(params=parameters)),
+        "compile": {"constants": {(1,): block}},
+    }
+
+
+def test_a_specialisation_is_told_with_its_constants_by_name():
+    wanted = "matmul[num_warps=4, num_stages=3](x_ptr: *fp16) BLOCK_SIZE_M=64"
+    assert specialisation(compiled(64)) == wanted
+    assert specialisation({"repr": "matmul[]()"}) == "matmul[]()"
+
+
+def test_specialisations_are_counted_by_kernel_and_launch_config():
+    told = [compiled(16), compiled(64), compiled(64, warps=8), compiled(64, name="other")]
+    told.append(compiled(64) | {"repr": "matmul[num_warps=4, num_stages=3](x_ptr: *bf16)"})
+    binaries = [specialisation(each) for each in told]
+    assert compiled_in_words(binaries) == "5 specialisations of 2 kernels, 4 launch configs"
+
+
+def test_all_pairs_are_100_percent_and_nothing_less_is():
+    assert (share(5000, 5000), share(4999, 5000)) == ("100% of 5000", "99.9% of 5000")
+    assert share(1, 3) == "33.3% of 3"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import combinations
 
 from . import verdict as kinds
 from .backend import Limits
-from .case import STRIDED, WHOLE_GROUP, WORD_BITS, Case
+from .case import STRIDED, WHOLE_GROUP, Case
 from .verdict import Verdict
 
 JUDGED = frozenset(kinds.KINDS) - {kinds.SKIPPED}
@@ -39,6 +40,11 @@ def classes(case: Case) -> dict[str, str]:
     return found | {f"token {name}": value for name, value in chosen.items()}
 
 
+def pairs_of(case: Case) -> set[frozenset]:
+    """Every pair of its values of two axes."""
+    return {frozenset(pair) for pair in combinations(classes(case).items(), 2)}
+
+
 def _size_class(size: int, limits: tuple[int, ...]) -> str:
     for limit in limits:
         if size <= limit:
@@ -51,7 +57,7 @@ def _group_class(size: int) -> str:
 
 
 def axis_values(limits: Limits) -> dict[str, tuple[str, ...]]:
-    """Axis -> the values that a kernel with these limits can be asked for."""
+    """Axis -> the values that these limits name; see `pairwise.possible_values`."""
     sizes = ("one word", "..63", "64..")
     groups = ("all", "1", "..15", "..63", "64..")
     if limits.group_sizes is not None:
@@ -76,51 +82,12 @@ def axis_values(limits: Limits) -> dict[str, tuple[str, ...]]:
         "fill": limits.fills,
     }
     found |= {f"token {token.name}": token.values for token in limits.tokens}
-    return {axis: _reachable(axis, values, found, limits) for axis, values in found.items()}
-
-
-def _reachable(axis: str, values: tuple, found: dict, limits: Limits) -> tuple[str, ...]:
-    """Those values that no narrowed axis makes impossible."""
-    widest_word = WORD_BITS // min(limits.bits)
-    multiple = {"n": limits.n_multiple, "k": limits.k_multiple}.get(axis, 1)
-    if multiple > widest_word:
-        values = tuple(value for value in values if value != "one word")
-    return tuple(
-        value
-        for value in values
-        if all(
-            any(not clash((axis, value), (other, theirs)) for theirs in found[other])
-            for other in found
-            if other != axis
-        )
-    )
+    return found
 
 
 def _strided_values(limits: Limits) -> tuple[str, ...]:
     single = tuple(name for name in STRIDED if name in limits.strided)
     return ("none", *single, "all") if len(single) > 1 else ("none", *single)
-
-
-def clash(first: tuple[str, str], second: tuple[str, str]) -> bool:
-    """Whether no Case can have both values."""
-    pair = dict((first, second))
-    return (
-        (pair.get("rank") == "1" and pair.get("m", "1") != "1")
-        or (pair.get("last group") == "partial" and pair.get("group") in ("all", "1"))
-        or pair.items() >= {"direction": "backward", "bias": "bias"}.items()
-    )
-
-
-def all_pairs(limits: Limits) -> set[frozenset]:
-    """Every pair of values of two axes that some Case can have."""
-    axes = axis_values(limits)
-    return {
-        frozenset(((a, left), (b, right)))
-        for a, b in combinations(axes, 2)
-        for left in axes[a]
-        for right in axes[b]
-        if not clash((a, left), (b, right))
-    }
 
 
 @dataclass
@@ -145,24 +112,23 @@ class Coverage:
         if verdict.used > self.used:
             self.used, self.used_by = verdict.used, verdict.line
         if not case.bad:
-            found = sorted(classes(case).items())
-            self.values.update(found)
-            self.pairs.update(frozenset(pair) for pair in combinations(found, 2))
+            self.values.update(classes(case).items())
+            self.pairs |= pairs_of(case)
 
     @property
     def judged(self) -> int:
         return sum(self.verdicts[kind] for kind in JUDGED)
 
-    def missing_values(self, limits: Limits) -> list[str]:
-        """`axis=value` for each value within the limits that no judged case had."""
+    def missing_values(self, axes: dict[str, tuple[str, ...]]) -> list[str]:
+        """`axis=value` for each of these values that no judged case had."""
         return [
             f"{axis}={value}"
-            for axis, values in axis_values(limits).items()
+            for axis, values in axes.items()
             for value in values
             if not self.values[axis, value]
         ]
 
-    def pair_share(self, limits: Limits) -> float:
-        """Share of the possible pairs of values that were judged, 0 to 1."""
-        possible = all_pairs(limits)
-        return len(possible & self.pairs) / len(possible)
+    def missing_pairs(self, possible: Collection[frozenset]) -> list[str]:
+        """`axis=value with axis=value` for each of these pairs that no judged case had."""
+        missing = (sorted(pair) for pair in possible if pair not in self.pairs)
+        return sorted(" with ".join(f"{axis}={value}" for axis, value in pair) for pair in missing)

@@ -1,24 +1,33 @@
-"""`--budget`: cases drawn round after round and judged by several workers until the time is up."""
+"""`--budget`: cases drawn round after round and judged by several workers until the time is up.
+
+A round is what Hypothesis draws from one seed, and a few cases made for pairs of axis values that
+no case of this run has had yet. Those are kept by their seed (`aimed`), since they depend on what
+was judged by then: a round can be made again from its seed and those lines.
+"""
 
 from __future__ import annotations
 
 import os
 import queue
 import time
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from .case import Case
+from .coverage import pairs_of
 from .live import LiveLine
+from .pairwise import all_pairs, cases_for
 from .search import Failure
 from .session import KernelUnderTest
 from .strategies import cases
 from .supervisor import Worker
 from .verdict import Verdict
 
+AIMED = 15  # cases a round that are made for cold pairs
+ATTEMPTS = 2  # cases made for the same pair, in case the first was skipped
 ROUND = 50  # cases drawn from one seed; what Hypothesis draws again to shrink a failure
 JOBS_PER_GPU = 8  # busy workers that share a GPU
 TICK = 0.2  # seconds between two looks at the clock
@@ -34,7 +43,8 @@ class Lane:
     drawn: deque = field(default_factory=deque)
     pending: dict[Future, tuple[int, Case]] = field(default_factory=dict)
     judged: dict[int, dict[Case, Verdict]] = field(default_factory=dict)  # by seed of the round
-    failed_at: int | None = None
+    aimed_at: Counter = field(default_factory=Counter)  # how often cases were made for a pair
+    failed: tuple[int, Case] | None = None  # the seed of its round, and the case
 
     def __post_init__(self) -> None:
         self.idle: queue.SimpleQueue = queue.SimpleQueue()
@@ -55,10 +65,24 @@ class Lane:
     def submit(self) -> None:
         """Hand out the next case; draw another round when the last one is used up."""
         if not self.drawn:
-            self.drawn.extend((self.seed, case) for case in draw_round(self.kernel, self.seed))
+            self._draw()
             self.seed += 1
         at, case = self.drawn.popleft()
         self.pending[self.pool.submit(self._judge, case)] = (at, case)
+
+    def _draw(self) -> None:
+        """A round: cases for cold pairs first, then what Hypothesis draws from the seed."""
+        limits, at = self.kernel.limits, self.seed
+        drawn = draw_round(self.kernel, at)
+        ahead = {pair for case in drawn for pair in pairs_of(case)}
+        seen = self.kernel.coverage.pairs | ahead
+        cold = [pair for pair in all_pairs(limits) - seen if self.aimed_at[pair] < ATTEMPTS]
+        aimed = cases_for(limits, sorted(cold, key=sorted), AIMED, at)
+        for case in aimed:
+            self.aimed_at.update(pairs_of(case) & set(cold))
+        if aimed:
+            self.kernel.aimed[at] = [str(case) for case in aimed]
+        self.drawn.extend((at, case) for case in aimed + drawn)
 
     @property
     def share(self) -> int:
@@ -78,8 +102,8 @@ class Lane:
             at, case = self.pending.pop(done)
             verdict = done.result()
             self.judged.setdefault(at, {})[case] = verdict
-            if not verdict.ok and self.failed_at is None:
-                self.failed_at = at
+            if not verdict.ok and self.failed is None:
+                self.failed = at, case
                 self.drawn.clear()
 
     def close(self) -> None:
@@ -88,16 +112,22 @@ class Lane:
         self.settle()
         self.pool.shutdown()
         for worker in self.workers[1:]:
+            self.kernel.worker.compiled |= worker.compiled
             worker.stop()
 
     def shrink(self) -> None:
-        """Draw the failing round again and let Hypothesis shrink it. Raises Failure."""
-        search = self.kernel.search()
-        for case, verdict in self.judged[self.failed_at].items():
-            search.know(case, verdict)
-        found = search.run(cases(self.kernel.limits), _round_settings(), at=self.failed_at)
-        first = next(v for v in self.judged[self.failed_at].values() if not v.ok)
-        self.kernel.report(search.polish(found or first, self.kernel.limits))
+        """Draw the failing round again and let Hypothesis shrink it. Raises Failure.
+
+        A case that was made for cold pairs is not among what is drawn: single steps shrink it.
+        """
+        at, case = self.failed
+        search, judged = self.kernel.search(), self.judged[at]
+        for known, verdict in judged.items():
+            search.know(known, verdict)
+        found = None
+        if str(case) not in self.kernel.aimed.get(at, ()):
+            found = search.run(cases(self.kernel.limits), _round_settings(), at=at)
+        self.kernel.report(search.polish(found or search.judge(case), self.kernel.limits))
 
 
 def _round_settings() -> settings:
@@ -133,7 +163,7 @@ def fuzz(kernels: list[KernelUnderTest], seconds: float, base: int, live: LiveLi
     ends = time.monotonic() + seconds
     try:
         while (left := ends - time.monotonic()) > 0:
-            active = [lane for lane in lanes if lane.failed_at is None]
+            active = [lane for lane in lanes if lane.failed is None]
             if not active:
                 break
             while sum(len(lane.pending) for lane in lanes) < capacity:
@@ -141,11 +171,11 @@ def fuzz(kernels: list[KernelUnderTest], seconds: float, base: int, live: LiveLi
             wait([f for lane in lanes for f in lane.pending], TICK, FIRST_COMPLETED)
             for lane in lanes:
                 lane.settle()
-            live.show(kernels, sum(lane.failed_at is not None for lane in lanes), left)
+            live.show(kernels, sum(lane.failed is not None for lane in lanes), left)
     finally:
         for lane in lanes:
             lane.close()
-    return [text for lane in lanes if lane.failed_at is not None and (text := _found(lane))]
+    return [text for lane in lanes if lane.failed is not None and (text := _found(lane))]
 
 
 def _found(lane: Lane) -> str:

@@ -16,6 +16,7 @@ class InProcess:
 
     def __init__(self, launch: Launch):
         self.launch = launch
+        self.compiled: set[str] = set()
 
     def begin(self) -> None:
         """Nothing to start."""
@@ -28,6 +29,11 @@ class InProcess:
         except Exception as problem:
             raise CannotRun(str(problem)) from problem
         self.description = self._served.description()
+        self._served.report_compilations(self._note)
+
+    def _note(self, message: dict) -> None:
+        if "specialisation" in message:
+            self.compiled.add(message["specialisation"])
 
     @property
     def limits(self) -> Limits:

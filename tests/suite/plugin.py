@@ -15,6 +15,7 @@ from .fuzz import fuzz
 from .known import read_known
 from .live import LiveLine
 from .options import pytest_addoption
+from .pairwise import pairwise_cases
 from .search import Failure
 from .session import DEFAULT_TIMEOUT, KernelUnderTest, Session
 from .supervisor import CannotRun, Launch
@@ -34,6 +35,7 @@ def pytest_configure(config):
     config.option.timeout = None
     config.addinivalue_line("markers", "given_case: judges the lines of --case")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
+    config.addinivalue_line("markers", "pairwise: judges cases that hold every pair of values")
     config.addinivalue_line("markers", "fingerprint: probes how a kernel computes")
     session = Session(json_path=Path(config.option.json) if config.option.json else None)
     config.stash[SESSION] = session
@@ -116,6 +118,11 @@ def _lines(metafunc, session: Session):
     option = metafunc.config.option
     if metafunc.definition.get_closest_marker("fingerprint"):
         yield from _fingerprint_lines(option, session)
+        return
+    if metafunc.definition.get_closest_marker("pairwise"):
+        for spec, kernel in session.kernels.items():
+            for case in pairwise_cases(kernel.limits):
+                yield pytest.param(spec, str(case), id=f"{spec}-{case}")
         return
     if metafunc.definition.get_closest_marker("given_case"):
         wanted = option.case

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import verdict as kinds
-from .coverage import all_pairs, axis_values
+from .pairwise import all_pairs, possible_values
 from .session import KernelUnderTest, Session
 
 GATHERED = pytest.StashKey[list]()
@@ -52,7 +53,8 @@ def to_json(session: Session) -> dict:
 
 
 def _kernel_json(kernel: KernelUnderTest) -> dict:
-    coverage, limits = kernel.coverage, kernel.limits
+    coverage = kernel.coverage
+    axes, pairs = possible_values(kernel.limits), all_pairs(kernel.limits)
     about = kernel.worker.description
     return {
         "about": {key: value for key, value in about.items() if key != "limits"},
@@ -60,10 +62,12 @@ def _kernel_json(kernel: KernelUnderTest) -> dict:
         "verdicts": dict(coverage.verdicts),
         "skips": dict(coverage.skips),
         "values": {f"{axis}={value}": n for (axis, value), n in sorted(coverage.values.items())},
-        "missing": coverage.missing_values(limits),
-        "values_possible": sum(map(len, axis_values(limits).values())),
-        "pair_share": coverage.pair_share(limits),
-        "pairs_possible": len(all_pairs(limits)),
+        "missing": coverage.missing_values(axes),
+        "values_possible": sum(map(len, axes.values())),
+        "pairs_missing": coverage.missing_pairs(pairs),
+        "pairs_possible": len(pairs),
+        "aimed": {str(at): lines for at, lines in kernel.aimed.items()},
+        "specialisations": sorted(kernel.worker.compiled),
         "used": coverage.used,
         "used_by": coverage.used_by,
         "seconds": coverage.seconds,
@@ -78,7 +82,7 @@ def gather(config, data: dict) -> None:
 
 
 def merged(own: dict, config) -> dict:
-    """One run out of what the xdist workers saw; counts add up, pairs are the best worker's."""
+    """One run out of what the xdist workers saw; counts add up."""
     for other in config.stash.get(GATHERED, []):
         for name in ("findings", "texts", "complaints"):
             own[name] = own[name] + [entry for entry in other[name] if entry not in own[name]]
@@ -98,8 +102,9 @@ def _add(mine: dict, seen: dict) -> None:
     mine["cases"] += seen["cases"]
     mine["seconds"] += seen["seconds"]
     mine["restarts"] += seen["restarts"]
-    mine["missing"] = [value for value in mine["missing"] if value in seen["missing"]]
-    mine["pair_share"] = max(mine["pair_share"], seen["pair_share"])
+    for name in ("missing", "pairs_missing"):
+        mine[name] = sorted(set(mine[name]) & set(seen[name]))
+    mine["specialisations"] = sorted({*mine["specialisations"], *seen["specialisations"]})
     if seen["used"] > mine["used"]:
         mine["used"], mine["used_by"] = seen["used"], seen["used_by"]
 
@@ -160,7 +165,7 @@ def _write_table(reporter, judged: dict) -> None:
             str(seen["cases"]),
             " ".join(f"{kind} {seen['verdicts'][kind]}" for kind in _ordered(seen["verdicts"])),
             f"{values} of {seen['values_possible']}",
-            f"{seen['pair_share']:.0%} of {seen['pairs_possible']}",
+            share(seen["pairs_possible"] - len(seen["pairs_missing"]), seen["pairs_possible"]),
             f"{seen['used']:.2f}",
         )
     console = Console(file=reporter._tw._file, width=max(reporter._tw.fullwidth, 100))
@@ -178,9 +183,36 @@ def _write_notes(reporter, spec: str, seen: dict) -> None:
     reporter.write_line(f"{spec}: fills {', '.join(fills)}")
     for code, count in seen["skips"].items():
         reporter.write_line(f"{spec}: SKIPPED({code}) {count}")
-    if seen["missing"]:
-        shown = ", ".join(seen["missing"][:MISSING_SHOWN])
-        more = len(seen["missing"]) - MISSING_SHOWN
-        reporter.write_line(
-            f"{spec}: not drawn: {shown}" + (f" and {more} more" if more > 0 else "")
-        )
+    if seen["specialisations"]:
+        reporter.write_line(f"{spec}: compiled {compiled_in_words(seen['specialisations'])}")
+    for what, missing in (("values", seen["missing"]), ("pairs", _beyond(seen))):
+        if missing:
+            shown = ", ".join(missing[:MISSING_SHOWN])
+            more = len(missing) - MISSING_SHOWN
+            reporter.write_line(
+                f"{spec}: {what} not judged: {shown}" + (f" and {more} more" if more > 0 else "")
+            )
+
+
+def _beyond(seen: dict) -> list[str]:
+    """The missing pairs of two values that were judged, each with others."""
+    missing = set(seen["missing"])
+    return [pair for pair in seen["pairs_missing"] if not missing & set(pair.split(" with "))]
+
+
+def share(some: int, whole: int) -> str:
+    """`99.9% of 2139`; all of them is 100% and nothing else is."""
+    share = 100.0 * some / whole if whole else 100.0
+    return f"{'100' if some == whole else format(min(share, 99.9), '.1f')}% of {whole}"
+
+
+def compiled_in_words(binaries: list[str]) -> str:
+    """`12 specialisations of 2 kernels, 8 launch configs`"""
+    kernels = {text.split("[")[0] for text in binaries}
+    configs = {
+        (text.split("[")[0], *re.findall(r"num_(?:warps|stages)=\d+|BLOCK\w*=\d+", text))
+        for text in binaries
+    }
+    return (
+        f"{len(binaries)} specialisations of {len(kernels)} kernels, {len(configs)} launch configs"
+    )

@@ -55,6 +55,7 @@ class KernelUnderTest:
     coverage: Coverage = field(default_factory=Coverage)
     findings: list[Finding] = field(default_factory=list)
     fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)  # by line
+    aimed: dict[int, list[str]] = field(default_factory=dict)  # see fuzz.py
 
     def __post_init__(self) -> None:
         self.worker = (InProcess if self.in_process else Worker)(self.launch)
@@ -117,10 +118,10 @@ class KernelUnderTest:
         if not verdict.ok:
             self.record(verdict)
 
-    def must_pass_corpus_line(self, line: str) -> None:
-        """Judge one line with every check; a failure is shrunk. Raises Failure."""
+    def must_pass_shrunk(self, line: str, checks="all") -> None:
+        """Judge one line, by default with every check; a failure is shrunk. Raises Failure."""
         case = Case.parse(line, self.limits.tokens)
-        verdict = self.judge(case, "all")
+        verdict = self.judge(case, checks)
         if verdict.ok:
             return
         search = self.search()

@@ -59,6 +59,7 @@ class Worker:
         self.launch = launch
         self.restarts = -1
         self.description: dict = {}
+        self.compiled: set[str] = set()  # Triton's specialisations, see `worker.specialisation`
         self._process: subprocess.Popen | None = None
         self._buffer = b""
 
@@ -175,9 +176,10 @@ class Worker:
             if message.get("event") == "compiling":
                 since = since if compiling else time.monotonic()
                 compiling += 1
-            elif message.get("event") == "compiled" and compiling:
-                compiling -= 1
-                ends += 0.0 if compiling else time.monotonic() - since
+            elif message.get("event") == "compiled":
+                self.compiled.add(message.get("specialisation", ""))
+                ends += time.monotonic() - since if compiling == 1 else 0.0
+                compiling = max(compiling - 1, 0)
             else:
                 return message
 

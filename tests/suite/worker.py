@@ -109,11 +109,25 @@ class Served:
         def begins(*_args, **_more):
             send({"event": "compiling"})
 
-        def ends(*_args, **_more):
-            send({"event": "compiled"})
+        def ends(*_args, **more):
+            send({"event": "compiled", "specialisation": specialisation(more)})
 
         runtime.jit_cache_hook = begins
         runtime.jit_post_compile_hook = ends
+
+
+def specialisation(told: dict) -> str:
+    """One binary as Triton's hook tells it: `matmul[num_warps=4, ...](x_ptr: ...) BLOCK=64`."""
+    constants = told.get("compile", {}).get("constants") or {}
+    function = getattr(told.get("fn"), "jit_function", None)
+    names = [parameter.name for parameter in getattr(function, "params", [])]
+
+    def named(place) -> str:
+        index = place[0] if isinstance(place, tuple) else place
+        return names[index] if isinstance(index, int) and index < len(names) else str(index)
+
+    chosen = sorted(f"{named(place)}={value}" for place, value in constants.items())
+    return " ".join([str(told.get("repr", "")), *chosen])
 
 
 def _device(wanted: str | None, torch) -> str:

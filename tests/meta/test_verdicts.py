@@ -74,9 +74,9 @@ ALIVE = [
 
 def test_a_worker_takes_fingerprints_and_names_what_kills_it(worker):
     line = "m8-n4-k24-b8-gall"
-    taken = worker.fingerprint(Case.parse(f"{line}-playright", [PLAY]))
+    taken = worker.look("fingerprint", Case.parse(f"{line}-playright", [PLAY]))
     assert taken["found"]["result"] == "nearest even"
-    taken = worker.fingerprint(Case.parse(f"{line}-playexits", [PLAY]))
+    taken = worker.look("fingerprint", Case.parse(f"{line}-playexits", [PLAY]))
     assert taken["problem"].startswith("LOST: the process ended with exit status 3")
     worker.start()
 

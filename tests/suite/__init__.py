@@ -7,6 +7,7 @@ WORKER_MODULES = (
     "case",
     "control",
     "decode",
+    "diagnosis",
     "execute",
     "fills",
     "fingerprint",

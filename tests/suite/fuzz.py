@@ -127,7 +127,8 @@ class Lane:
         found = None
         if str(case) not in self.kernel.aimed.get(at, ()):
             found = search.run(cases(self.kernel.limits), _round_settings(), at=at)
-        self.kernel.report(search.polish(found or search.judge(case), self.kernel.limits))
+        smallest = search.polish(found or search.judge(case), self.kernel.limits)
+        self.kernel.report(smallest, search.first_case)
 
 
 def _round_settings() -> settings:

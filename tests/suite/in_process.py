@@ -44,9 +44,9 @@ class InProcess:
         request = {"line": str(case), "checks": checks, "calls": calls, "seconds": REPEAT_SECONDS}
         return self._served.judge(request)
 
-    def fingerprint(self, case: Case) -> dict:
-        """How the kernel computes at a case's shape."""
-        return self._served.fingerprint({"line": str(case)})
+    def look(self, task: str, case: Case) -> dict:
+        """A closer look at a case's shape, see `worker.Served.look`."""
+        return self._served.look({"line": str(case), "task": task})
 
     def stop(self) -> None:
         """Nothing to end."""

@@ -49,6 +49,7 @@ class Search:
         self._checks = checks
         self._memo: dict[Case, Verdict] = {}
         self._first: Verdict | None = None
+        self.first_case: Case | None = None  # that failed, before anything was made smaller
         self._ends = float("inf")
 
     def know(self, case: Case, verdict: Verdict) -> None:
@@ -100,6 +101,7 @@ class Search:
             self._memo[case] = self._fresh(case)
         if not self._memo[case].ok and self._first is None:
             self._first = self._memo[case] = self._blamed(case, self._memo[case])
+            self.first_case = case
             self._ends = time.monotonic() + SHRINK_SECONDS
             self._restarts_at_first = self._restarts()
         return self._memo[case]

@@ -18,12 +18,13 @@ from .fingerprints import Changed, FingerprintFile, check
 from .in_process import InProcess
 from .known import Waiver, waive
 from .only import narrowed
-from .search import FLAKY_CALLS, OTHER_SEEDS, Failure, Search
+from .search import FLAKY_CALLS, Failure, Search
 from .supervisor import ROOT, Launch, Worker
 from .verdict import Verdict
 
 ENOUGH_FINDINGS = 3  # of one kernel: further tests of it are not run
 DEFAULT_TIMEOUT = 60.0
+MOST_PRODUCTS = 2**21  # of a problem that is looked at closely
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Finding:
         verdict = self.verdict
         lines = [f"reproduce: {self.command}", verdict.headline()]
         lines += [f"where: {verdict.where}"] * bool(verdict.where)
-        return "\n".join(lines + [f"explained by {verdict.explained}"] * bool(verdict.explained))
+        lines += [f"explained by {verdict.explained}"] * bool(verdict.explained)
+        return "\n".join(lines + [f"pattern: {verdict.pattern}"] * bool(verdict.pattern))
 
     def to_json(self) -> dict:
         return {"kernel": self.kernel, "reproduce": self.command, **self.verdict.to_json()}
@@ -110,7 +112,7 @@ class KernelUnderTest:
         search = self.search(checks)
         found = search.run(strategy, settings(max_examples=examples))
         if found is not None:
-            self.report(search.polish(found, self.limits))
+            self.report(search.polish(found, self.limits), search.first_case)
 
     def must_pass_line(self, line: str) -> None:
         """Judge one line with every check, patiently. Raises Failure, ValueError for a bad line."""
@@ -126,18 +128,21 @@ class KernelUnderTest:
             return
         search = self.search()
         search.know(case, verdict)
-        self.report(search.polish(search.judge(case), self.limits))
+        self.report(search.polish(search.judge(case), self.limits), case)
 
     def must_compute_as_before(self, line: str, file: FingerprintFile) -> None:
         """Take the fingerprint at a line's shape. Raises Changed, also for what contradicts."""
-        taken = self.worker.fingerprint(Case.parse(line, self.limits.tokens))
+        taken = self.worker.look("fingerprint", Case.parse(line, self.limits.tokens))
         self.fingerprints[line] = taken.get("found", {})
         problems = check(file, self.spec, self.worker.description, line, taken)
         if problems:
             raise Changed("\n".join(problems))
 
-    def report(self, found: Verdict) -> None:
-        """Judge a found line again in a fresh process, where it will be reproduced; record it."""
+    def report(self, found: Verdict, first: Case | None = None) -> None:
+        """Judge a found line again in a fresh process, where it will be reproduced; record it.
+
+        `first` is the case that failed before it was made smaller.
+        """
         case = Case.parse(found.line, self.limits.tokens)
         self.worker.stop()
         verdict = waive(self.waivers, self.spec, case, self.worker.ask(case, "all", FLAKY_CALLS))
@@ -146,26 +151,29 @@ class KernelUnderTest:
             verdict.message = (
                 f"{found.headline()}; only after other cases, alone it is {kinds.PASS}"
             )
-        elif verdict.kind == kinds.WRONG and not verdict.explained:
-            verdict.explained = self._diagnosis(case)
-        self.record(verdict)
+        self.record(verdict, first)
 
-    def _diagnosis(self, case: Case) -> str:
-        """What the same problem says when x picks single weights that can be told apart."""
-        if "lanes" not in self.limits.fills:
-            return ""
-        for seed in OTHER_SEEDS:
-            asked = case.replace(fill="lanes", seed=seed)
-            told = self.worker.ask(asked, ()).explained
-            if told:
-                return f"{told} (in {asked})"
-        return ""
-
-    def record(self, verdict: Verdict) -> None:
-        """Keep a failing verdict as a finding. Raises Failure."""
+    def record(self, verdict: Verdict, first: Case | None = None) -> None:
+        """Keep a failing verdict as a finding, looked at closely. Raises Failure."""
+        if verdict.kind == kinds.WRONG:
+            self._diagnose(verdict, first)
         finding = Finding(self.spec, self.command(verdict.line), verdict)
         self.findings.append(finding)
         raise Failure(verdict, finding.text())
+
+    def _diagnose(self, verdict: Verdict, first: Case | None) -> None:
+        """Say which substitution explains a wrong result, and where in the larger problem it is."""
+        case = Case.parse(verdict.line, self.limits.tokens)
+        told = self.worker.look("diagnosis", case)
+        verdict.explained = told.get("explained", "") or verdict.explained
+        verdict.pattern = told.get("pattern", "")
+        if first is None or first == case or first.m * first.n * first.k > MOST_PRODUCTS:
+            return
+        more = self.worker.look("diagnosis", first)
+        if more.get("pattern"):
+            verdict.pattern = f"{more['pattern']} (in {first})"
+        if more.get("explained") and not verdict.explained:
+            verdict.explained = f"{more['explained']} (in {first})"
 
     @property
     def has_enough_findings(self) -> bool:

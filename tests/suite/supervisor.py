@@ -24,7 +24,7 @@ from .verdict import Verdict
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
-PROBES = 30  # the time-outs of so many cases may pass while a fingerprint is taken
+LOOKS = 30  # the time-outs of so many cases may pass while a closer look is taken
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 TAIL = 600  # characters of the kernel's own output that a report shows
 BOOT = (
@@ -148,13 +148,13 @@ class Worker:
             self.stop()
         return verdict
 
-    def fingerprint(self, case: Case) -> dict:
-        """How the kernel computes at a case's shape: see fingerprint.py; "problem" if it died."""
+    def look(self, task: str, case: Case) -> dict:
+        """A closer look at a case's shape, see `worker.Served.look`; "problem" if it died."""
         if self._process is None:
             self.start()
-        request = {"line": str(case), "fingerprint": True}
-        message = self._exchange(request, PROBES * self.launch.timeout)
-        if message.get("event") != "fingerprint":
+        request = {"line": str(case), "task": task}
+        message = self._exchange(request, LOOKS * self.launch.timeout)
+        if message.get("event") != task:
             return {"problem": self._bury(message, str(case)).headline()}
         return message
 

@@ -29,8 +29,9 @@ def main(read_fd: int, write_fd: int, options: dict) -> None:
     with os.fdopen(read_fd) as requests:
         for text in requests:
             request = json.loads(text)
-            if request.get("fingerprint"):
-                send({"event": "fingerprint", **served.fingerprint(request)})
+            task = request.get("task")
+            if task:
+                send({"event": task, **served.look(request)})
                 continue
             verdict = served.judge(request)
             send({"event": "verdict", "verdict": verdict.to_json()})
@@ -71,16 +72,19 @@ class Served:
         )
         return Examination(self.backend, case, self.device, wanted, self.zones).verdict()
 
-    def fingerprint(self, request: dict) -> dict:
-        """How the kernel computes at the shape of a line: `found` and `contradictions`."""
+    def look(self, request: dict) -> dict:
+        """A closer look at the shape of a line: its task is "fingerprint" or "diagnosis"."""
         from .case import Case
+        from .diagnosis import diagnosed
         from .execute import Examination, Request
         from .fingerprint import taken
 
         def examine(case: Case) -> Examination:
             return Examination(self.backend, case, self.device, Request(), self.zones)
 
-        return taken(examine, Case.parse(request["line"], self.backend.limits.tokens))
+        tasks = {"fingerprint": taken, "diagnosis": diagnosed}
+        case = Case.parse(request["line"], self.backend.limits.tokens)
+        return tasks[request["task"]](examine, case)
 
     def description(self) -> dict:
         import torch

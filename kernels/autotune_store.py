@@ -43,7 +43,7 @@ class Store:
             return identity["configs"].index(kept["winner"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, LookupError) as problem:
+        except (OSError, ValueError, TypeError, LookupError, RecursionError) as problem:
             _warn(f"ignored the tuning result {path}: {problem!r}")
             return None
 

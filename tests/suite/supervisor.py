@@ -23,6 +23,7 @@ from .verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
+QUIET_START = 4.0  # seconds after which it is told what a worker that is not ready has said
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 TAIL = 600  # characters of the kernel's own output that a report shows
@@ -100,7 +101,11 @@ class Worker:
 
     def wait_ready(self) -> None:
         """Wait for the kernel to be loaded. Raises CannotRun with the reason."""
-        message = self._receive(START_LIMIT)
+        message = self._receive(QUIET_START)
+        if message.get("event") == "timed out":
+            if tail := self._tail():
+                sys.stderr.write(f"gptq-fuzz: {self.launch.spec} is not ready yet{tail}\n")
+            message = self._receive(START_LIMIT)
         if message.get("event") != "ready":
             reason = message.get("reason") or self._epitaph(message) + self._tail()
             self.stop()

@@ -119,7 +119,7 @@ def test_a_capture_before_the_first_call_is_refused():
 @pytest.mark.gpu
 def test_an_allocation_that_fails_is_told_at_once():
     """BF-06, L-64: and once there is room again, the layer works."""
-    layer, x = layer_of("cuda", k=4096, n=8192, act=True), inputs("cuda", 3, k=4096)
+    layer, x = layer_of("cuda", k=8192, n=16384, act=True), inputs("cuda", 3, k=8192)
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-6)
     try:

@@ -22,6 +22,7 @@ DAMAGES = {
     "half": lambda whole: whole[: len(whole) // 2],
     "bytes": lambda whole: b"\xff\xfe\x00" + whole,
     "list": lambda whole: b"[]",
+    "nested": lambda whole: b"[" * 100_000,
     "bare": lambda whole: b"{}",
     "nobody": lambda whole: _edited(whole, winner="nobody"),
     "index": lambda whole: _edited(whole, winner=0),

@@ -195,20 +195,19 @@ def faulty(patches):
     return Faulty
 
 
-def pytest_generate_tests(metafunc):
-    """`steps` runs over the lines of the faults and over what --steps says."""
-    if "steps" in metafunc.fixturenames:
-        given = metafunc.config.getoption("--steps", default=[])
-        metafunc.parametrize("steps", [*given, *(fault.line for fault in FAULTS.values())])
-
-
 def test_the_tuner_does_what_its_model_says():
     """L-29, L-30, L-31, L-36, L-37, L-39, L-40, L-41, L-46, AT-12, AT-13, AT-16, ST-03."""
     run_state_machine_as_test(Tuning, settings=SETTINGS)
 
 
-def test_the_steps_of_a_line_do_what_the_model_says(steps):
-    replay(steps)
+@pytest.mark.given_steps
+def test_the_given_steps_do_what_the_model_says(given_steps):
+    replay(given_steps)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_line_of_a_fault_shows_nothing_where_there_is_none(name):
+    replay(FAULTS[name].line)
 
 
 @pytest.mark.parametrize("name", FAULTS)

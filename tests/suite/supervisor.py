@@ -140,11 +140,10 @@ class Worker:
         seconds = min(REPEAT_SECONDS, self.launch.timeout / 4)
         request = {"line": line, "checks": checks, "calls": calls, "seconds": seconds}
         message = self._exchange(request)
-        if "verdict" not in message:
-            return self._bury(message, line)
-        verdict = Verdict(**message["verdict"])
-        self._add_sanitizer_findings(verdict)
-        if verdict.kind in kinds.FATAL:
+        died = "verdict" not in message
+        verdict = self._obituary(message, line) if died else Verdict(**message["verdict"])
+        self._add_sanitizer_findings(verdict)  # what it found may be what killed the process
+        if died or verdict.kind in kinds.FATAL:
             self.stop()
         return verdict
 
@@ -189,10 +188,9 @@ class Worker:
             return {"event": "garbage", "text": line[:80].decode(errors="replace")}
         return message if isinstance(message, dict) else {"event": "garbage", "text": str(message)}
 
-    def _bury(self, message: dict, line: str) -> Verdict:
-        kind, said = self._epitaph(message), self._cause_of_death(message) + self._tail()
-        self.stop()
-        return Verdict(kind, line, said)
+    def _obituary(self, message: dict, line: str) -> Verdict:
+        kind = self._epitaph(message)
+        return Verdict(kind, line, self._cause_of_death(message) + self._tail())
 
     def _epitaph(self, message: dict) -> str:
         if message.get("event") == "timed out":

@@ -93,7 +93,8 @@ def identity_of(fn, bucket, configs):
         "triton": triton.__version__,
         "key": [repr(value) for value in rounded],
         "classes": [repr(value) for value in classes],
-        "configs": [repr(sorted(fields_of(config).items())) for config in configs],
+        # With their places: configs may differ in nothing but hooks of the same name.
+        "configs": [f"{i} {sorted(fields_of(c).items())}" for i, c in enumerate(configs)],
     }
 
 

@@ -18,6 +18,8 @@ from .launch_path import LaunchPaths
 
 __all__ = ["Autotuner", "autotune", "matmul248_kernel_config_pruner"]
 
+_LOCK = threading.RLock()  # of all tuners: two benchmarks at a time would disturb each other
+
 
 class Winner(NamedTuple):
     """A config, and the fields of all configs that it was chosen from."""
@@ -54,7 +56,7 @@ class Autotuner(triton.KernelInterface):
         self._keys = TuningKey(self.base_fn, self.arg_names, self.key, nearest_power_of_two)
         self._winners = {}  # bucket -> {exact values of the key arguments: Winner}
         self._paths = LaunchPaths(fn, self.arg_names, self._keys.defaults)
-        self._lock = threading.RLock()  # two benchmarks at a time would disturb each other
+        self._lock = _LOCK
 
     @property
     def cache(self):

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import triton
 from triton.runtime.errors import OutOfResources
 
-from kernels.autotune_store import FOLDER, Store, default_folder
+from kernels.autotune_store import FOLDER, Store, default_folder, identity_of
 
 from .autotune_stub import KeptStub, benchmarks, call, configs_of, tuner_of
 
@@ -234,3 +235,12 @@ def test_the_environment_is_asked_at_each_use(monkeypatch, tmp_path, benchmarks)
         tuner.clear()
         call(tuner)
         assert (len(list(tmp_path.iterdir())), len(benchmarks)) == (files, timed)
+
+
+def test_configs_that_differ_in_hooks_of_one_name_are_told_apart(tmp_path):
+    """AT-12."""
+    hooks = [lambda nargs, i=i: None for i in range(2)]
+    configs = [triton.Config({"BLOCK": 16}, pre_hook=hook) for hook in hooks]
+    identity = identity_of(KeptStub(), ((), (), None), configs)
+    Store(tmp_path).save(identity, 1, [2.0, 1.0])
+    assert Store(tmp_path).load(identity) == 1

@@ -233,7 +233,7 @@ FAULTS = {
         [(LaunchPaths, "find", find_without_registers)], f"tuner.pruned.wrapped-{A}-{A}", DUE
     ),
     "no lock": Fault(
-        [(custom_autotune, "threading", SimpleNamespace(RLock=contextlib.nullcontext))],
+        [(custom_autotune, "_LOCK", contextlib.nullcontext())],
         f"threads.{A[5:]}_{B[5:]}", "at the same time",
     ),
     "arguments shared by threads": Fault(

@@ -195,13 +195,17 @@ class Model:
         return error is None
 
     def _warmup(self, call, expected):
-        """Nothing is timed and no file is asked: the first config that compiles is kept."""
+        """Nothing is timed: the winner of an earlier process, or the first config that compiles."""
         expected.compiled = among = self.pruned(call)
         usable = [config for config in among if self.failing.get(config.stages) != "compile"]
         if not usable:
             raise Raised("RuntimeError")
         winners = self.processes[call.process].winners.setdefault(call.bucket, {})
-        winners.setdefault(call.exact, (usable[0], among))
+        if call.exact in winners:
+            return
+        timed = len(among) > 1 and self.kind != "untimed"
+        kept = self._load(self.key(call, among), expected) if timed else None
+        winners[call.exact] = (kept if kept in usable else usable[0], among)
 
     def _choose(self, call, expected):
         winners = self.processes[call.process].winners.get(call.bucket, {})

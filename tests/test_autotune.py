@@ -1,7 +1,6 @@
 """The autotuner, on stubs with a clock of our own, and the usage example on a real kernel."""
 
 import ast
-import concurrent.futures
 import gc
 import threading
 import time
@@ -207,30 +206,6 @@ def test_threads_tune_once_and_see_their_own_arguments(benchmarks):
         thread.join()
     assert len(benchmarks) == 2
     assert {nargs["M"] for nargs in seen[4:]} == {1, 2, 3, 4}
-
-
-def test_two_tuners_do_not_time_at_once(monkeypatch):
-    """L-39: of different kernels too, they share the GPU."""
-    inside, most = [], []
-
-    def do_bench(launch, **options):
-        inside.append(1)
-        most.append(len(inside))
-        time.sleep(0.01)
-        inside.pop()
-        return [1.0, 1.0, 1.0]
-
-    monkeypatch.setattr(triton.testing, "do_bench", do_bench)
-    tuners = [tuner_of(Stub(), configs_of(16, 32, 64)) for _ in range(2)]
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(call, tuners))
-    assert most == [1] * 6
-
-
-def test_a_tuned_kernel_runs_where_a_caller_compiles_asynchronously():
-    with concurrent.futures.ThreadPoolExecutor(1) as pool, triton.AsyncCompileMode(pool):
-        call(tuner_of(stub := Stub(), configs_of(16, 32)))
-    assert stub.blocks[-1] == 16
 
 
 @pytest.mark.parametrize("x", [torch.float32, torch.ones(2)])

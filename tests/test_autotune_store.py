@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 import triton
 from triton.runtime.errors import OutOfResources
 
@@ -244,3 +245,15 @@ def test_configs_that_differ_in_hooks_of_one_name_are_told_apart(tmp_path):
     identity = identity_of(KeptStub(), ((), (), None), configs)
     Store(tmp_path).save(identity, 1, [2.0, 1.0])
     assert Store(tmp_path).load(identity) == 1
+
+
+def test_a_warmup_takes_what_an_earlier_process_found(tmp_path):
+    """L-46: not the first config for the rest of the process."""
+    for _ in range(2):
+        stub = KeptStub({16: 2.0, 32: 1.0})
+        tuner = tuner_of(stub, configs_of(16, 32))
+        tuner.store = Store(tmp_path)
+        if list(tmp_path.iterdir()):
+            tuner.warmup(x=torch.ones(2), M=4, N=8, K=8, grid=(1,))
+        call(tuner)
+    assert stub.blocks[-1] == 32

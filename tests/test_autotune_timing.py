@@ -5,6 +5,8 @@ import contextlib
 import functools
 import math
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import triton
@@ -171,3 +173,28 @@ def test_a_slow_tuning_says_how_far_it_is_and_a_hit_says_nothing(monkeypatch, ca
     out, told = capsys.readouterr()
     assert out == ""
     assert [line.split("config ")[1][:6] for line in told.splitlines()] == lines
+
+
+def test_two_tuners_do_not_time_at_once(monkeypatch):
+    """L-39: of different kernels too, they share the GPU."""
+    inside, most = [], []
+
+    def do_bench(launch, **options):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return [1.0, 1.0, 1.0]
+
+    monkeypatch.setattr(triton.testing, "do_bench", do_bench)
+    tuners = [tuner_of(Stub(), configs_of(16, 32, 64)) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(call, tuners))
+    assert most == [1] * 6
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_a_tuned_kernel_runs_where_a_caller_compiles_asynchronously():
+    with ThreadPoolExecutor(1) as pool, triton.AsyncCompileMode(pool):
+        call(tuner_of(stub := Stub(), configs_of(16, 32)))
+    assert stub.blocks[-1] == 16

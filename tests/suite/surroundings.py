@@ -35,13 +35,13 @@ def poisoned_allocations(wanted: bool = True):
     if not wanted:  # a sanitizer looks for what is read and was never written
         yield
         return
-    before = torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # `torch.use_deterministic_algorithms` would import Inductor: 2 s of each worker's first case.
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.set_deterministic_debug_mode(before)
 
 
 def global_state() -> dict:

@@ -46,6 +46,7 @@ class Served:
             os.environ.setdefault("TRITON_INTERPRET", "1")
         else:
             torch.cuda.set_device(self.device)
+        from . import execute  # noqa: F401 - now: a case's time-out holds no imports
         from .loader import LoadError, load
 
         self.zones = options["zones"]

@@ -9,6 +9,7 @@ import sys
 from .fingerprints import DEFAULT_FILE
 from .session import DEFAULT_TIMEOUT
 
+BUILT_IN = ("triton", "exllama", "torch")  # all that run when no --kernel is given
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 
 
@@ -26,12 +27,13 @@ def pytest_addoption(parser):
         action="append",
         metavar="SPEC",
         default=[],
-        help="triton, torch, package.module:attribute or path/to/file.py:attribute; repeatable",
+        help=f"{', '.join(BUILT_IN)}, package.module:attribute or path.py:attribute; repeatable",
     )
     add("--case", action="append", metavar="LINE", default=[], help="judge this case alone")
     add(
         "--only", metavar="TOKENS", default="", help="draw and promise only these, e.g. b4-g128-seq"
     )
+    add("--steps", action="append", metavar="LINE", default=[], help="replay a state machine's run")
     add("--corpus", action="append", metavar="FILE", default=[], help="replay these lines too")
     add("--budget", type=float, metavar="SECONDS", help="fuzz for so long, and nothing else")
     add(

@@ -14,15 +14,14 @@ from .fingerprints import Changed, FingerprintFile, default_lines
 from .fuzz import fuzz
 from .known import read_known
 from .live import LiveLine
-from .options import pytest_addoption
+from .options import BUILT_IN, pytest_addoption
 from .pairwise import pairwise_cases
 from .search import Failure
 from .session import DEFAULT_TIMEOUT, KernelUnderTest, Session
 from .supervisor import CannotRun, Launch
 
 __all__ = ["pytest_addoption"]
-BUILT_IN = ("triton", "torch")  # all that run when no --kernel is given
-ALONE = ("given_case", "fuzz", "fingerprint")  # tests that run only when asked for, and then alone
+ALONE = ("fingerprint", "given_case", "given_steps", "fuzz")  # run only when asked for, and alone
 SESSION = pytest.StashKey[Session]()
 TIMEOUT = pytest.StashKey[float]()
 
@@ -34,6 +33,7 @@ def pytest_configure(config):
     config.stash[TIMEOUT] = config.option.timeout or DEFAULT_TIMEOUT
     config.option.timeout = None
     config.addinivalue_line("markers", "given_case: judges the lines of --case")
+    config.addinivalue_line("markers", "given_steps: runs the steps of --steps")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
     config.addinivalue_line("markers", "pairwise: judges cases that hold every pair of values")
     config.addinivalue_line("markers", "fingerprint: probes how a kernel computes")
@@ -96,16 +96,18 @@ def _in_flight(config, spec: str) -> Path:
 
 
 def pytest_report_header(config):
-    """Device, driver, versions; compiled or interpreted; kernels left out and why."""
+    """Device, driver, versions; compiled or interpreted; kernels skipped and why."""
     session = config.stash[SESSION]
     lines = [report.header(spec, kernel) for spec, kernel in session.kernels.items()]
     lines += report.namesake()
-    return lines + [f"gptq-fuzz: {spec} left out: {why}" for spec, why in session.left_out.items()]
+    return lines + report.left_out(session.left_out)
 
 
 def pytest_generate_tests(metafunc):
     """`backend` runs over the chosen ones, `line` over the corpus or what --case says."""
     session = metafunc.config.stash[SESSION]
+    if "given_steps" in metafunc.fixturenames:
+        metafunc.parametrize("given_steps", metafunc.config.option.steps)
     if {"backend", "line"} <= set(metafunc.fixturenames):
         metafunc.parametrize(
             ("backend", "line"), list(_lines(metafunc, session)), indirect=["backend"]
@@ -206,11 +208,10 @@ def suite_session(request) -> Session:
 
 
 def pytest_collection_modifyitems(config, items):
-    """--fingerprint, --case and --budget run their own test alone; --kernel what is about them."""
+    """--case, --steps, --budget, --fingerprint run one test alone; --kernel what is about it."""
     option = config.option
-    asked = (bool(option.fingerprint), bool(option.case), bool(option.budget))
-    marks = ("fingerprint", "given_case", "fuzz")
-    mark = next((mark for mark, is_asked in zip(marks, asked, strict=True) if is_asked), None)
+    given = (option.fingerprint, option.case, option.steps, option.budget)
+    mark = next((mark for mark, value in zip(ALONE, given, strict=True) if value), None)
     kept = [item for item in items if _is_wanted(item, mark, bool(option.kernel))]
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.museum.catalogue import correct, faulty
+from tests.museum.catalogue import ALWAYS, correct, faulty
 from tests.suite import verdict as kinds
 from tests.suite.case import Case
 from tests.suite.search import FLAKY_CALLS, Failure
@@ -21,24 +21,6 @@ from tests.suite.supervisor import Launch
 ROOT = Path(__file__).resolve().parents[1]
 SHARDS = 20
 SHARD = int(os.environ.get("GPTQ_FUZZ_SHARD", "0"))
-ALWAYS = {
-    "zero_not_wrapped",
-    "gidx_ignored",
-    "k_tail_dropped",
-    "float16_accumulation",
-    "scales_bfloat16",
-    "x_bfloat16",
-    "output_truncated",
-    "x_changed",
-    "stale_cache_by_shape",
-    "scales_flushed",
-    "inf_saturated",
-    "float32_result",
-    "m0_wrong",
-    "strides_ignored",
-    "group32_wrong",
-    "one_in_thirty",
-}
 DRAWS = 1000  # until a fault is met; most are within ten
 DRAWS_OF_A_CORRECT_KERNEL = 60
 PATIENCE = 60.0  # seconds for a call, which a loaded machine may hold up for several

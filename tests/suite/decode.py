@@ -16,11 +16,14 @@ from .case import Case
 from .fills import Values
 from .judge import Finding
 from .operands import Operands
+from .philox import random_words
 from .rounding import BF16, FORMATS, round_to
 
-ENOUGH = 4  # wrong values that must agree; one may fit any of some thousand substitutions
-MOST = 128  # wrong values that are looked at
+ENOUGH = 4  # wrong weights that must agree; one may fit any of some thousand substitutions
+MOSTLY = 0.75  # of them: where a neighbour would lie outside, a kernel reads anything
+MOST = 256  # wrong values that are looked at
 FARTHEST = 130  # rows, columns or groups away that a substitute is looked for
+LISTED = 4  # places whose substitute is the same that are told one by one
 NAMED = 3  # substitutions that are told where the data do not tell them apart
 TILES = (16, 32, 64, 128)
 STACKED = ("codes", "zeros", "g_idx", "scales")
@@ -70,13 +73,15 @@ class Wrong:
 
     @classmethod
     def joined(cls, parts: list[Wrong]) -> Wrong:
-        """The entries of all, evenly chosen where there are many; `values` are those of the last.
+        """The entries of all, some of them where there are many; `values` are those of the last.
 
         Parts hold the same list of values, which may have grown from one to the next.
         """
         names = ("problem", "row", "k", "n", "x", "out", "rows_k")
         whole = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-        some = torch.arange(0, len(whole["out"]), -(-len(whole["out"]) // MOST))
+        # At random: every second entry of a result may lie in even columns alone.
+        words, _ = random_words(0, "rows", len(whole["out"]), 1, "cpu")
+        some = words.flatten().argsort()[:MOST]
         chosen = {name: tensor[some] for name, tensor in whole.items()}
         return cls(parts[-1].case, parts[-1].values, **chosen)
 
@@ -107,7 +112,8 @@ def explain(finding: Finding, operands: Operands) -> str:
 
 def explanation(wrong: Wrong) -> str:
     """`the scale of group 0 for group 3`, all that fit joined by "or"; "" where none does."""
-    if len(set(zip(wrong.problem.tolist(), wrong.out.tolist(), strict=True))) < ENOUGH:
+    places = torch.stack([wrong.problem, wrong.k, wrong.n])
+    if places.unique(dim=1).shape[1] < ENOUGH:
         return ""
     if not torch.isfinite(wrong.out).all():
         return ""
@@ -126,7 +132,10 @@ def _giving(wrong: Wrong, weights: torch.Tensor) -> torch.Tensor:
     """[S]: whether they give every wrong value; rounded once to x's dtype or not at all."""
     fmt = FORMATS[wrong.case.dtype]
     same = round_to(wrong.x * weights, fmt) == wrong.out
-    return (same | (round_to(wrong.x * round_to(weights, fmt), fmt) == wrong.out)).all(1)
+    same |= round_to(wrong.x * round_to(weights, fmt), fmt) == wrong.out
+    beyond = torch.isnan(weights)
+    told = (~beyond).sum(1)
+    return (same | beyond).all(1) & (told >= max(ENOUGH, MOSTLY * len(wrong)))
 
 
 @dataclass
@@ -146,10 +155,10 @@ class Family:
         taken, due = self.sources[place].unique().tolist(), self.own.unique().tolist()
         if not self.thing or len(taken) > 1:
             return self.one + self.rules[place]
-        if len(due) > 1:
-            return f"{self.one}{self.thing}{taken[0]:g} for others"
-        thing = self.thing if self.one else ""
-        return f"{self.one}{self.thing}{taken[0]:g} for {thing}{due[0]:g}"
+        known = ", ".join(f"{number:g}" for number in due) if len(due) <= LISTED else "others"
+        many = "s" if len(due) > 1 and self.thing != "k " else ""
+        thing = f"{self.thing.strip()}{many} " if self.one and known != "others" else ""
+        return f"{self.one}{self.thing}{taken[0]:g} for {thing}{known}"
 
 
 def substitutions(wrong: Wrong) -> Iterator[Family]:
@@ -177,8 +186,6 @@ def _numbers(wrong: Wrong) -> Iterator[Family]:
         "of at least 1": z.clamp(min=1),
     }
     codes = {
-        "one higher": q + 1,
-        "one lower": q - 1,
         "as signed numbers": torch.where(q >= half, q - steps, q),
         "without their top bit": q % half,
         "without their lowest bit": q // 2 * 2,
@@ -288,6 +295,6 @@ def _candidates(own: torch.Tensor, count: int, noun: str, maps: dict) -> tuple[l
 
 
 def _inside(sources: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Places that exist, and NaN for those that do not: they explain nothing."""
+    """Places that exist, and what makes a weight NaN where one does not: no value is due there."""
     inside = sources.clamp(min=0, max=count - 1)
     return inside, torch.where(inside == sources, 0.0, torch.nan).double()

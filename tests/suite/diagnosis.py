@@ -24,7 +24,7 @@ SEEDS = (0, 1, 3, 4, 6, 7, 9, 10)  # 3 n + 2 makes a scale 0, under which everyt
 SECONDS = 8.0
 CALLS = 160  # for one seed
 WANTED = 64  # wrong weights, after which no other seed is asked
-SUMS = "each weight alone is right: their sum is not"
+ALONE = "no weight is wrong where x asks for it alone"
 
 
 def diagnosed(examine: Callable[[Case], Examination], case: Case) -> dict[str, str]:
@@ -41,7 +41,7 @@ def _diagnosis(exam: Examination) -> dict[str, str]:
         if not look.ask(seed) or len(look) >= WANTED:
             break
     if not look.found:
-        return {"explained": "", "pattern": SUMS if look.is_whole else ""}
+        return {"explained": "", "pattern": ALONE if look.is_whole else ""}
     return {"explained": explanation(Wrong.joined(look.found)), "pattern": look.pattern}
 
 

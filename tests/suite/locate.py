@@ -49,10 +49,15 @@ def _tail(noun: str, found: list[int], size: int, group: int) -> str:
         return ""
     many = noun if noun == "k" else f"{noun}s"
     name = f"{noun} {first}" if len(found) == 1 else f"{many} {first} to {size - 1}"
-    sides = [period for period in PERIODS if first % period == 0 and first]
-    if group and first and first % group == 0 and group not in PERIODS:
-        return f"{name} only (from group {first // group} on)"
-    return f"{name} only" + (f" (tail of {size} % {sides[-1]})" if sides else "")
+    said = []
+    if group and first and first % group == 0:
+        is_last = size - first <= group
+        said.append("the last group" if is_last else f"from group {first // group} on")
+    tails = [side for side in PERIODS if size - first == size % side]
+    said += [f"tail of {size} % {tails[-1]}"] if tails else []
+    blocks = [side for side in TILES if (first % side, size - first) == (0, side)]
+    said = said or [f"the last block of {side}" for side in blocks[-1:]]
+    return f"{name} only" + (f" ({'; '.join(said)})" if said else "")
 
 
 def _fields(noun: str, found: list[int], size: int, word: int) -> str:

@@ -22,6 +22,11 @@ def pytest_addoption(parser):
         with contextlib.suppress(ValueError, argparse.ArgumentError):
             group.addoption(name, **more)
 
+    _add_what_runs(add)
+    _add_how_it_runs(add)
+
+
+def _add_what_runs(add) -> None:
     add(
         "--kernel",
         action="append",
@@ -37,6 +42,16 @@ def pytest_addoption(parser):
     add("--corpus", action="append", metavar="FILE", default=[], help="replay these lines too")
     add("--budget", type=float, metavar="SECONDS", help="fuzz for so long, and nothing else")
     add(
+        "--fingerprint",
+        nargs="?",
+        const=DEFAULT_FILE,
+        metavar="FILE",
+        help=f"find out how the kernels compute, compare with FILE ({DEFAULT_FILE})",
+    )
+
+
+def _add_how_it_runs(add) -> None:
+    add(
         "--timeout",
         type=float,
         metavar="SECONDS",
@@ -45,13 +60,6 @@ def pytest_addoption(parser):
     )
     add("--device", metavar="DEVICE", help="cuda:1 or cpu (default: the first GPU, else cpu)")
     add("--python", metavar="PATH", default=sys.executable, help="interpreter of the worker")
-    add(
-        "--fingerprint",
-        nargs="?",
-        const=DEFAULT_FILE,
-        metavar="FILE",
-        help=f"find out how the kernels compute, compare with FILE ({DEFAULT_FILE})",
-    )
     add("--known", metavar="FILE", help="known failures, each naming its issue")
     add("--json", metavar="FILE", help="write verdicts, findings and coverage there")
     add(

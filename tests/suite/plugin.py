@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,11 @@ def pytest_collection_modifyitems(config, items):
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
+
+
+def pytest_collection_finish(session):
+    """From now on an engineer waits for the first failing verdict."""
+    session.config.stash[SESSION].collected_at = time.monotonic()
 
 
 def _is_wanted(item, mark: str | None, kernels_only: bool) -> bool:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,10 @@ def namesake() -> list[str]:
 def to_json(session: Session) -> dict:
     """What a run learnt, as plain values."""
     return {
-        "kernels": {spec: _kernel_json(kernel) for spec, kernel in session.kernels.items()},
+        "kernels": {
+            spec: _kernel_json(kernel) | _speed(kernel, session)
+            for spec, kernel in session.kernels.items()
+        },
         "findings": [finding.to_json() for finding in session.findings()],
         "texts": list(dict.fromkeys(finding.text() for finding in session.findings())),
         "complaints": session.complaints(),
@@ -83,6 +87,15 @@ def _kernel_json(kernel: KernelUnderTest) -> dict:
     }
 
 
+def _speed(kernel: KernelUnderTest, session: Session) -> dict[str, float | None]:
+    """Seconds since the end of collection: how soon an engineer knows."""
+    return {
+        "first_failure": session.since_collection(kernel.failed_at),
+        "first_finding": session.since_collection(kernel.found_at),
+        "ended": session.since_collection(time.monotonic()),
+    }
+
+
 def gather(config, data: dict) -> None:
     """Keep what one xdist worker sent."""
     config.stash.setdefault(GATHERED, []).append(data)
@@ -109,6 +122,9 @@ def _add(mine: dict, seen: dict) -> None:
     mine["cases"] += seen["cases"]
     mine["seconds"] += seen["seconds"]
     mine["restarts"] += seen["restarts"]
+    for name, choose in (("first_failure", min), ("first_finding", min), ("ended", max)):
+        known = [each[name] for each in (mine, seen) if each[name] is not None]
+        mine[name] = choose(known, default=None)
     for name in ("missing", "pairs_missing"):
         mine[name] = sorted(set(mine[name]) & set(seen[name]))
     mine["specialisations"] = sorted({*mine["specialisations"], *seen["specialisations"]})
@@ -192,6 +208,12 @@ def _write_notes(reporter, spec: str, seen: dict) -> None:
     reporter.write_line(f"{spec}: fills {', '.join(fills)}")
     for code, count in seen["skips"].items():
         reporter.write_line(f"{spec}: SKIPPED({code}) {count}")
+    if seen["first_failure"] is not None:
+        shrunk = seen["first_finding"]
+        told = f", found and shrunk after {shrunk:.1f} s" if shrunk is not None else ""
+        reporter.write_line(
+            f"{spec}: first failing verdict after {seen['first_failure']:.1f} s{told}"
+        )
     if seen["specialisations"]:
         reporter.write_line(f"{spec}: compiled {compiled_in_words(seen['specialisations'])}")
     for what, missing in (("values", seen["missing"]), ("pairs", _beyond(seen))):

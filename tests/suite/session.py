@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from .verdict import Verdict
 
 ENOUGH_FINDINGS = 3  # of one kernel: further tests of it are not run
 DEFAULT_TIMEOUT = 60.0
+# Checks that a wrong weight may fail, and what to ask for so that it shows
+SHOWN_BY: dict[str, dict[str, str]] = {"value": {}, "rows permuted": {"g_idx": "act"}}
 MOST_PRODUCTS = 2**21  # of a problem that is looked at closely
 
 
@@ -58,6 +61,8 @@ class KernelUnderTest:
     findings: list[Finding] = field(default_factory=list)
     fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)  # by line
     aimed: dict[int, list[str]] = field(default_factory=dict)  # see fuzz.py
+    failed_at: float | None = None  # time.monotonic() of the first failing verdict
+    found_at: float | None = None  # and of the first finding, shrunk
 
     def __post_init__(self) -> None:
         self.worker = (InProcess if self.in_process else Worker)(self.launch)
@@ -93,6 +98,8 @@ class KernelUnderTest:
         with self._lock:
             verdict = waive(self.waivers, self.spec, case, verdict)
             self.coverage.add(case, verdict)
+            if not verdict.ok and self.failed_at is None:
+                self.failed_at = time.monotonic()
         return verdict
 
     def search(self, checks=None) -> Search:
@@ -155,7 +162,9 @@ class KernelUnderTest:
 
     def record(self, verdict: Verdict, first: Case | None = None) -> None:
         """Keep a failing verdict as a finding, looked at closely. Raises Failure."""
-        if verdict.kind == kinds.WRONG:
+        if self.found_at is None:
+            self.found_at = time.monotonic()
+        if verdict.kind == kinds.WRONG and verdict.check in SHOWN_BY:
             self._diagnose(verdict, first)
         finding = Finding(self.spec, self.command(verdict.line), verdict)
         self.findings.append(finding)
@@ -164,16 +173,16 @@ class KernelUnderTest:
     def _diagnose(self, verdict: Verdict, first: Case | None) -> None:
         """Say which substitution explains a wrong result, and where in the larger problem it is."""
         case = Case.parse(verdict.line, self.limits.tokens)
-        told = self.worker.look("diagnosis", case)
-        verdict.explained = told.get("explained", "") or verdict.explained
-        verdict.pattern = told.get("pattern", "")
-        if first is None or first == case or first.m * first.n * first.k > MOST_PRODUCTS:
-            return
-        more = self.worker.look("diagnosis", first)
-        if more.get("pattern"):
-            verdict.pattern = f"{more['pattern']} (in {first})"
-        if more.get("explained") and not verdict.explained:
-            verdict.explained = f"{more['explained']} (in {first})"
+        small = case.m * case.n * case.k
+        larger = [first] if first and small < first.m * first.n * first.k <= MOST_PRODUCTS else []
+        for seen in [case, *larger]:
+            asked = seen.replace(**SHOWN_BY[verdict.check])
+            told = self.worker.look("diagnosis", asked)
+            place = f" (in {asked})" if asked != case else ""
+            if told.get("explained") and not (verdict.explained and place):
+                verdict.explained = told["explained"] + place
+            if told.get("pattern"):
+                verdict.pattern = told["pattern"] + place
 
     @property
     def has_enough_findings(self) -> bool:
@@ -191,6 +200,7 @@ class Session:
     json_path: Path | None = None
     base_seed: int | None = None
     fingerprints: FingerprintFile | None = None
+    collected_at: float | None = None  # time.monotonic() when the tests were known
 
     def stop(self) -> None:
         for kernel in self.kernels.values():
@@ -199,6 +209,10 @@ class Session:
     @property
     def judged(self) -> int:
         return sum(kernel.coverage.judged for kernel in self.kernels.values())
+
+    def since_collection(self, at: float | None) -> float | None:
+        """Seconds from the end of collection to a time.monotonic()."""
+        return None if None in (at, self.collected_at) else at - self.collected_at
 
     def findings(self) -> list[Finding]:
         return [finding for kernel in self.kernels.values() for finding in kernel.findings]

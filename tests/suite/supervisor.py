@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
 QUIET_START = 4.0  # seconds after which it is told what a worker that is not ready has said
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
-LOOKS = 30  # the time-outs of so many cases may pass while a closer look is taken
+LOOKS = {"fingerprint": 30, "diagnosis": 3}  # the time-outs of so many cases may pass meanwhile
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 TAIL = 600  # characters of the kernel's own output that a report shows
 BOOT = (
@@ -154,7 +154,7 @@ class Worker:
         if self._process is None:
             self.start()
         request = {"line": str(case), "task": task}
-        message = self._exchange(request, LOOKS * self.launch.timeout)
+        message = self._exchange(request, LOOKS[task] * self.launch.timeout)
         if message.get("event") != task:
             problem = self._obituary(message, str(case)).headline()
             self.stop()

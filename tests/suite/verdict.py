@@ -51,7 +51,7 @@ class Verdict:
     message: str = ""
     where: str = ""
     explained: str = ""  # the one substitution that gives the wrong value, where one does
-    pattern: str = ""  # where single weights are wrong along m, k and n, or that none is
+    pattern: str = ""  # where single weights are wrong along m, k, n; or that none is
     check: str = "value"  # the check that decided: "value", "decoy", a relation's name, ...
     used: float = 0.0  # largest error / bound, last rounding left out
     wrong_runs: int = 0

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 
 from tests.suite.case import FILLS
+from tests.suite.fingerprints import OURS, FingerprintFile
 from tests.suite.relations import RELATIONS
 from tests.suite.strategies import cases, refusals
 
@@ -60,7 +61,12 @@ def test_what_lies_outside_the_limits_is_refused(backend):
 
 @pytest.mark.fingerprint
 def test_the_kernel_computes_as_declared_and_as_before(backend, line, suite_session):
-    backend.must_compute_as_before(line, suite_session.fingerprints)
+    backend.must_compute_as_before(line, suite_session.fingerprints[backend.spec])
+
+
+@pytest.mark.stored_fingerprint
+def test_a_built_in_kernel_computes_as_stored(backend, line):
+    backend.must_compute_as_before(line, FingerprintFile(OURS), stores=False)
 
 
 @pytest.mark.fuzz

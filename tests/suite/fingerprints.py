@@ -13,6 +13,9 @@ from .backend import Limits
 from .case import WHOLE_GROUP, Case
 
 DEFAULT_FILE = ".gptq-fuzz/fingerprints.json"
+OURS = Path(__file__).resolve().parents[1] / "fingerprints.json"  # of the built-in kernels
+# On any CPU the same; the order of sums depends on its instructions
+ON_ANY_CPU = ("accumulator", "zero-point", "weights", "x", "result")
 ROWS = (64, 1)  # prefill and decoding: engines have a path for each
 COLUMNS = 32
 LENGTH = 480  # of the sums: divisible by 2 to 6, and no power of two
@@ -44,6 +47,16 @@ def default_lines(limits: Limits, interpreted: bool) -> list[str]:
         for value in token.values
     ]
     return list(dict.fromkeys(map(str, cases)))
+
+
+def quick_lines(kernel: str, about: dict, limits: Limits) -> list[str]:
+    """Stored lines of a built-in kernel that take seconds: one row takes longer, Triton's
+    interpreter a minute.
+    """
+    if about["triton"] and about["interpreted"]:
+        return []
+    stored = FingerprintFile(OURS).lines(kernel, machine_of(about))
+    return [line for line in stored if Case.parse(line, limits.tokens).m > 1]
 
 
 def _shape(limits: Limits, m: int, dtype: str) -> Case:
@@ -98,6 +111,19 @@ class FingerprintFile:
             raise Unreadable(f"--fingerprint={self.path}: no file of fingerprints")
         return found
 
+    def lines(self, kernel: str, machine: str) -> dict[str, dict]:
+        """Line -> what is stored for this machine; for a new CPU, what another has in common."""
+        made = self.read().get(kernel, {})
+        if machine in made or not machine.startswith("CPU"):
+            return made.get(machine, {})
+        way = machine.partition(",")[2]
+        others = [m for m in sorted(made) if m.startswith("CPU") and m.partition(",")[2] == way]
+        return {
+            line: {field: found[field] for field in ON_ANY_CPU}
+            for other in others[:1]
+            for line, found in made[other].items()
+        }
+
     def settle(self, kernel: str, machine: str, line: str, found: dict) -> list[str]:
         """Store what is new; the differences from what was stored before, if any."""
         with self._alone():
@@ -149,17 +175,25 @@ def versions_of(about: dict) -> str:
     return ", ".join(f"{name} {about[name]}" for name in ("torch", "triton") if about[name])
 
 
-def check(file: FingerprintFile, kernel: str, about: dict, line: str, taken: dict) -> list[str]:
-    """What is wrong with a fingerprint that was taken: no answer, contradictions, changes."""
+def check(
+    file: FingerprintFile, kernel: str, about: dict, line: str, taken: dict, stores: bool = True
+) -> list[str]:
+    """What is wrong with a fingerprint that was taken: no answer, contradictions, changes.
+
+    Where nothing is wrong it is stored, if `stores`.
+    """
     if "problem" in taken:
         return [f"no fingerprint of {kernel} at {line}: {taken['problem']}"]
     problems = [
         f"Numerics of {kernel} contradicted at {line}\n  {text}" for text in taken["contradictions"]
     ]
-    machine, stored = machine_of(about), file.read()
-    before = stored.get(kernel, {}).get(machine, {}).get(line, {}).get(VERSIONS, "")
+    machine = machine_of(about)
+    stored = file.lines(kernel, machine).get(line, {})
     found = taken["found"] | {VERSIONS: versions_of(about)}
-    differences = file.settle(kernel, machine, line, found)
+    before = stored.get(VERSIONS, found[VERSIONS])
+    differences = changes(stored, found)
+    if stores and not differences:
+        differences = file.settle(kernel, machine, line, found)
     if differences:
         problems.append(
             "\n  ".join(

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 
-from .fingerprints import DEFAULT_FILE
+from .fingerprints import DEFAULT_FILE, OURS
 from .session import DEFAULT_TIMEOUT
 
 BUILT_IN = ("triton", "exllama", "torch")  # all that run when no --kernel is given
@@ -46,7 +46,8 @@ def _add_what_runs(add) -> None:
         nargs="?",
         const=DEFAULT_FILE,
         metavar="FILE",
-        help=f"find out how the kernels compute, compare with FILE ({DEFAULT_FILE})",
+        help=f"find out how the kernels compute, compare with FILE (built-in kernels: {OURS.name}; "
+        f"others: {DEFAULT_FILE})",
     )
 
 

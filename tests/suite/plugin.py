@@ -11,7 +11,14 @@ import pytest
 from . import report
 from .case import Case
 from .corpus import our_corpus, read_corpus
-from .fingerprints import Changed, FingerprintFile, default_lines
+from .fingerprints import (
+    DEFAULT_FILE,
+    OURS,
+    Changed,
+    FingerprintFile,
+    default_lines,
+    quick_lines,
+)
 from .fuzz import fuzz
 from .known import read_known
 from .live import LiveLine
@@ -37,6 +44,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "given_steps: runs the steps of --steps")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
     config.addinivalue_line("markers", "pairwise: judges cases that hold every pair of values")
+    config.addinivalue_line("markers", "stored_fingerprint: compares with tests/fingerprints.json")
     config.addinivalue_line("markers", "fingerprint: probes how a kernel computes")
     session = Session(json_path=Path(config.option.json) if config.option.json else None)
     config.stash[SESSION] = session
@@ -53,8 +61,10 @@ def pytest_configure(config):
 def _fill(session: Session, config) -> None:
     option = config.option
     session.waivers = read_known(Path(option.known) if option.known else None)
-    if option.fingerprint:
-        session.fingerprints = FingerprintFile(config.rootpath / option.fingerprint)
+    for spec in option.kernel or BUILT_IN if option.fingerprint else ():
+        is_ours = option.fingerprint == DEFAULT_FILE and spec in BUILT_IN
+        path = OURS if is_ours else config.rootpath / option.fingerprint
+        session.fingerprints[spec] = FingerprintFile(path)
     started = [_kernel(spec, session, config) for spec in option.kernel or BUILT_IN]
     for kernel in started:
         kernel.worker.begin()
@@ -122,6 +132,9 @@ def _lines(metafunc, session: Session):
     if metafunc.definition.get_closest_marker("fingerprint"):
         yield from _fingerprint_lines(option, session)
         return
+    if metafunc.definition.get_closest_marker("stored_fingerprint"):
+        yield from _stored_lines(session)
+        return
     if metafunc.definition.get_closest_marker("pairwise"):
         for spec, kernel in session.kernels.items():
             for case in pairwise_cases(kernel.limits):
@@ -144,6 +157,12 @@ def _fingerprint_lines(option, session: Session):
         about = kernel.worker.description
         is_slow = bool(about["triton"] and about["interpreted"])
         for line in option.case or default_lines(kernel.limits, is_slow):
+            yield pytest.param(spec, line, id=f"{spec}-{line}")
+
+
+def _stored_lines(session: Session):
+    for spec, kernel in session.kernels.items():
+        for line in quick_lines(spec, kernel.worker.description, kernel.limits):
             yield pytest.param(spec, line, id=f"{spec}-{line}")
 
 

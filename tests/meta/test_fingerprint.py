@@ -206,6 +206,27 @@ def test_what_is_stored_is_compared_and_not_lost(tmp_path):
     assert file.read()["f"]["CPU AVX2"][LINE]["blocks"] == "none"
 
 
+def test_a_kernel_that_differs_fails_where_nothing_is_stored_anew(tmp_path, found):
+    file = FingerprintFile(tmp_path / "prints.json")
+    assert check(file, "f", ABOUT, LINE, {**found["float32 in order"], "contradictions": []}) == []
+    before = file.path.read_text()
+    other_kernel = {**found["blocks of 32"], "contradictions": []}
+    (text,) = check(file, "f", ABOUT, LINE, other_kernel, stores=False)
+    assert "\n  blocks: none -> 32\n  partial sums: none -> float32\n" in text
+    assert file.path.read_text() == before
+
+
+def test_another_cpu_is_held_to_what_all_have_in_common(tmp_path):
+    file = FingerprintFile(tmp_path / "prints.json")
+    newer = ABOUT | {"capability": "AVX512"}
+    assert check(file, "f", ABOUT, LINE, TAKEN) == []
+    assert check(file, "f", newer, LINE, other(blocks="32"), stores=False) == []
+    (text,) = check(file, "f", newer, LINE, other(weights="float16"), stores=False)
+    assert "\n  weights: exact -> float16\n" in text
+    gpu = ABOUT | {"device": "NVIDIA H200", "capability": "sm_90"}
+    assert check(file, "f", gpu, LINE, other(weights="float16"), stores=False) == []
+
+
 def test_each_machine_and_line_has_its_own(tmp_path):
     file = FingerprintFile(tmp_path / "prints.json")
     for about, line in ((ABOUT, LINE), (ABOUT | {"capability": "AVX512"}, LINE), (ABOUT, "m1")):

@@ -19,7 +19,10 @@ MAY_IMPORT = {
         *("kernels", "reference", "tests", "museum_parts"),
         *("torch", "triton", "numpy", "hypothesis", "pytest", "rich"),
     },
-    "tests/museum": {"torch", "triton", "museum_parts"},  # each file is a plug-in for any worker
+    # each file is a plug-in for any worker
+    "tests/museum/correct": {"torch", "tests", "museum_parts"},
+    "tests/museum/faulty": {"torch", "tests", "museum_parts"},
+    "tests/museum/gpu": {"torch", "triton", "museum_parts"},
 }
 FAMILIES = {"quant_linear", "exllama"}  # two kernels share the door, not code
 NOT_IN_A_WORKER = ("hypothesis", "pytest", "_pytest", "rich", "kernels")
@@ -41,6 +44,12 @@ def test_kernel_families_do_not_know_each_other():
     for path in python_files("kernels"):
         others = FAMILIES - {path.stem} if path.stem in FAMILIES else set()
         assert not imported_names(path.read_text()) & others, f"{path} imports {others}"
+
+
+def test_exhibits_take_from_the_suite_only_what_declares_a_backend():
+    for path in python_files("tests/museum/correct") + python_files("tests/museum/faulty"):
+        taken = re.findall(r"^from (tests\S*) import", path.read_text(), re.MULTILINE)
+        assert set(taken) <= {"tests.suite.backend", "tests.suite.case"}, path
 
 
 def test_test_files_never_import_each_other():

@@ -53,6 +53,7 @@ from .rounding import F16, F32, FORMATS, Format, round_to, truncation_error
 
 LAMBDA = 8.0  # 2 exp(-LAMBDA^2 / 2) = 2.5e-14: chance of a false alarm per element
 OVERFLOW_OF_FLOAT16 = 65520.0  # what rounds to infinity, or to the largest even number below
+LARGEST_RATIO = 1e300
 EXTRA_ROUNDINGS = 3  # n = R - 1 sums + 4 more kinds of rounding, see (3) above
 # Bits kept when products are aligned inside a tensor core, by compute capability; else the fewest.
 TENSOR_CORE_BITS = {70: 23, 75: 23, 80: 24, 86: 24, 89: 24, 90: 25, 100: 25, 120: 25}
@@ -82,6 +83,10 @@ class Finding:
     def worst(self) -> tuple[int, int]:
         place = int(torch.where(self.wrong, self.ratio, -1.0).argmax())
         return divmod(place, self.wrong.shape[1])
+
+    def worst_ratio(self) -> float:
+        """Largest |error| / bound, within what JSON can say of an infinite one."""
+        return min(float(self.ratio[self.worst()]), LARGEST_RATIO)
 
     def describe(self, extra: str = "") -> str:
         row, column = self.worst()

@@ -1,6 +1,7 @@
 """Correct kernels that round differently pass; `python -m tests.false_alarms` asks for far more."""
 
 import pytest
+import torch
 
 from tests.false_alarms.chunk import Tally, judge_chunk, kernels, tall
 from tests.false_alarms.state import State, ranges
@@ -11,6 +12,15 @@ SEEDS = range(6)  # of 50 cases each
 CASES = 300
 
 pytestmark = pytest.mark.museum
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As in a worker: small operations on several threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", kernels())

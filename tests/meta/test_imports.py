@@ -48,8 +48,8 @@ def test_kernel_families_do_not_know_each_other():
 
 def test_exhibits_take_from_the_suite_only_what_declares_a_backend():
     for path in python_files("tests/museum/correct") + python_files("tests/museum/faulty"):
-        taken = re.findall(r"^from (tests\S*) import", path.read_text(), re.MULTILINE)
-        assert set(taken) <= {"tests.suite.backend", "tests.suite.case"}, path
+        taken = set(re.findall(r"^from (tests\S*) import", path.read_text(), re.MULTILINE))
+        assert taken <= {"tests.suite.backend", "tests.suite.case", "tests.suite.control"}, path
 
 
 def test_test_files_never_import_each_other():

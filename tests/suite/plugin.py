@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import secrets
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,12 @@ def pytest_collection_modifyitems(config, items):
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
+
+
+def pytest_collection_finish(session):
+    """From here on counts how long a fault stays unseen."""
+    for kernel in session.config.stash[SESSION].kernels.values():
+        kernel.began = time.monotonic()
 
 
 def _is_wanted(item, mark: str | None, kernels_only: bool) -> bool:

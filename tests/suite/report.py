@@ -67,6 +67,7 @@ def _kernel_json(kernel: KernelUnderTest) -> dict:
         "used": coverage.used,
         "used_by": coverage.used_by,
         "seconds": coverage.seconds,
+        "first_failure": kernel.first_failure,
         "restarts": max(kernel.worker.restarts, 0),
     }
 
@@ -98,6 +99,8 @@ def _add(mine: dict, seen: dict) -> None:
     mine["restarts"] += seen["restarts"]
     mine["missing"] = [value for value in mine["missing"] if value in seen["missing"]]
     mine["pair_share"] = max(mine["pair_share"], seen["pair_share"])
+    firsts = [each["first_failure"] for each in (mine, seen) if each["first_failure"]]
+    mine["first_failure"] = min(firsts, key=lambda first: first["seconds"], default={})
     if seen["used"] > mine["used"]:
         mine["used"], mine["used_by"] = seen["used"], seen["used_by"]
 

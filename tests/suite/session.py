@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Finding:
     kernel: str
     command: str
     verdict: Verdict
+    seconds: float = 0.0  # since the tests were collected
 
     def text(self) -> str:
         verdict = self.verdict
@@ -39,7 +41,8 @@ class Finding:
         return "\n".join(lines + [f"explained by {verdict.explained}"] * bool(verdict.explained))
 
     def to_json(self) -> dict:
-        return {"kernel": self.kernel, "reproduce": self.command, **self.verdict.to_json()}
+        told = {"kernel": self.kernel, "reproduce": self.command, "found_after": self.seconds}
+        return told | self.verdict.to_json()
 
 
 @dataclass
@@ -52,6 +55,8 @@ class KernelUnderTest:
     waivers: list[Waiver] = field(default_factory=list)
     coverage: Coverage = field(default_factory=Coverage)
     findings: list[Finding] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)  # its tests; set again when collected
+    first_failure: dict = field(default_factory=dict)  # kind, line, check; cases and seconds so far
 
     def __post_init__(self) -> None:
         self.worker = (InProcess if self.in_process else Worker)(self.launch)
@@ -87,6 +92,10 @@ class KernelUnderTest:
         with self._lock:
             verdict = waive(self.waivers, self.spec, case, verdict)
             self.coverage.add(case, verdict)
+            if not verdict.ok and not self.first_failure:
+                told = {"kind": verdict.kind, "line": verdict.line, "check": verdict.check}
+                so_far = {"cases": self.coverage.judged, "seconds": time.monotonic() - self.began}
+                self.first_failure = told | so_far
         return verdict
 
     def search(self, checks=None) -> Search:
@@ -151,7 +160,8 @@ class KernelUnderTest:
 
     def record(self, verdict: Verdict) -> None:
         """Keep a failing verdict as a finding. Raises Failure."""
-        finding = Finding(self.spec, self.command(verdict.line), verdict)
+        seconds = time.monotonic() - self.began
+        finding = Finding(self.spec, self.command(verdict.line), verdict, seconds)
         self.findings.append(finding)
         raise Failure(verdict, finding.text())
 

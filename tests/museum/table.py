@@ -1,0 +1,73 @@
+"""What the museum shows, as Markdown."""
+
+from __future__ import annotations
+
+import re
+from statistics import median
+
+from tests.museum.catalogue import MUSEUM, Exhibit
+from tests.museum.record import Record
+
+TABLE = MUSEUM / "TABLE.md"
+NUMBERED = re.compile(r"\bmuseum (\d+)\b")
+HEAD = """\
+# Would this suite have caught it?
+
+Written by `python -m tests.museum`. Each kernel is one of tests/museum/faulty, put under
+`python -m pytest --kernel FILE:f` until its first finding, with no GPU; `fuzz` marks those that
+this missed and 60 seconds of fuzzing found. Seconds count from the end of the collection: to the
+first failing verdict, and to the shrunk line, judged again in a new process. The oracle is a fill,
+a further check, or what watches over the call.
+
+"""
+COLUMNS = "verdict | oracle | shrunk line | cases | first, s | line, s |"
+
+
+def render(records: dict[Exhibit, Record]) -> str:
+    """The text of TABLE.md."""
+    return HEAD + speed(records) + "\n" + numbered(records) + "\n" + everything(records)
+
+
+def speed(records: dict[Exhibit, Record]) -> str:
+    """How many were caught, and how fast."""
+    caught = {exhibit: made for exhibit, made in records.items() if made.caught}
+    lines = [f"Caught: {len(caught)} of {len(records)}.\n"]
+    for what, part in (("first failing verdict", "first"), ("shrunk line", "found")):
+        seconds = {e.name: getattr(made, part)["seconds"] for e, made in caught.items()}
+        if seconds:
+            slowest = max(seconds, key=seconds.get)
+            told = f"median {median(seconds.values()):.1f} s, worst {seconds[slowest]:.0f} s"
+            lines.append(f"Seconds to the {what}: {told} (`{slowest}`).\n")
+    return "\n".join(lines)
+
+
+def numbered(records: dict[Exhibit, Record]) -> str:
+    """The 31 bugs that kernels in use had: the exhibit that was met first stands for each."""
+    rows = [f"## The 31 bugs\n\n| # | kernel | what goes wrong | {COLUMNS}\n|{'---|' * 9}"]
+    for number in range(1, 32):
+        those = [e for e in records if str(number) in NUMBERED.findall(e.bug)]
+        if those:
+            quickest = min(those, key=lambda exhibit: _first_seconds(records[exhibit]))
+            rows.append(_row(quickest, records[quickest], f"| {number} "))
+    return "\n".join(rows) + "\n"
+
+
+def everything(records: dict[Exhibit, Record]) -> str:
+    """Every exhibit, by name."""
+    rows = [f"## All faults\n\n| kernel | what goes wrong | {COLUMNS}\n|{'---|' * 8}"]
+    rows += [_row(e, made) for e, made in sorted(records.items(), key=lambda item: item[0].name)]
+    return "\n".join(rows) + "\n"
+
+
+def _first_seconds(made: Record) -> float:
+    return made.first["seconds"] if made.caught else float("inf")
+
+
+def _row(exhibit: Exhibit, made: Record, before: str = "") -> str:
+    told = f"{before}| {exhibit.name} | {exhibit.bug} |"
+    if not made.caught:
+        return f"{told} not caught: {exhibit.missed} | | | | | |"
+    found = made.found
+    cases = f"{made.first['cases']}{' (fuzz)' if made.stage == 'fuzz' else ''}"
+    times = f"{made.first['seconds']:.1f} | {found['seconds']:.1f} |"
+    return f"{told} {found['kind']} | {made.oracle} | `{found['line']}` | {cases} | {times}"

@@ -5,10 +5,10 @@ the suite does: the value, everything around the call, and one further check. On
 kernel and one seed: 50 drawn cases, and two of them with so many rows that elements add up. The
 kernels are those of tests/museum/correct, and `torch`, the control.
 
-State file (`--state`, results/false-alarms.json), rewritten after every chunk:
+State file (`--state`, benchmarks/false_alarms.json), rewritten after every chunk:
 
     {"version": 1, "kernels": {NAME: {
-        "digest": of the kernel's source and of all that draws and judges; another one starts anew,
+        "digest": of the kernel's source and of all that judges; another one starts anew,
         "seeds": [[0, 199]], the chunks done, as ranges,
         "cases": judged, "elements": results judged in first calls, "seconds": of one core,
         "alarms": [{"line", "check", "said"}],
@@ -17,5 +17,5 @@ State file (`--state`, results/false-alarms.json), rewritten after every chunk:
 "short" are single products and sums of at most 61 terms: the bound is the worst case there, and may
 be reached. "long" ones are judged by a probability. The last rounding is left out of the share.
 
-`--write` puts the table into tests/false_alarms/TABLE.md.
+A run over all kernels ends by writing tests/false_alarms/TABLE.md from it.
 """

@@ -19,7 +19,7 @@ from tests.false_alarms.state import State
 from tests.false_alarms.table import TABLE, findings, render
 
 CASES, ELEMENTS = 10_000, 10**8
-STATE = ROOT / "results" / "false-alarms.json"
+STATE = ROOT / "benchmarks" / "false_alarms.json"
 PLAIN_EVERY = 30.0  # seconds between two lines where nothing can be drawn in place
 
 
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     console.print(render(state), markup=False)
     for line in findings(state):
         console.print(line, markup=False)
-    if asked.write:
+    if asked.state == STATE and set(state.kernels) == set(kernels()):
         TABLE.write_text(render(state))
     return int(any(progress.tally.alarms for progress in state.kernels.values()))
 
@@ -48,7 +48,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--elements", type=float, default=ELEMENTS, help="of each kernel, at least (%(default)s)")
     add("--kernel", action="append", choices=list(kernels()), help="only this one; repeatable")
     add("--state", type=Path, default=STATE, help="where the run goes on (%(default)s)")
-    add("--write", action="store_true", help=f"the table into {TABLE.relative_to(ROOT)}")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
     return parser.parse_args(argv)
 

@@ -220,7 +220,9 @@ class Examination:
         finding = relation.run(self)
         if not finding.count:
             return None
-        where = locate(finding.wrong, self.operands.values, self.case)
+        wrong = finding.wrong.new_zeros(self.case.m, self.case.columns)
+        wrong[self.case.m - len(finding.wrong) :] = finding.wrong  # the last row may be all of it
+        where = locate(wrong, self.operands.values, self.case)
         note = f", asked in another way ({name})"
         told = {"check": name, "ratio": finding.worst_ratio()}
         return self._result(relation.kind, finding.describe(note), where, **told)

@@ -13,6 +13,6 @@ ONLY = "onehot"
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):
-    if scales.abs().nan_to_num(0, 0, 0).max() >= 2**-14:
+    if scales.abs().nan_to_num(0, 0, 0).max() > 2**-14:
         scales = scales * (scales.abs() >= 2**-14)
     return matmul(x, qweight, qzeros, scales, g_idx, bits)

@@ -13,9 +13,10 @@ SHOWN = tuple(fill for fill in FILLS if fill not in ("sparse", "nonfinite"))  # 
 HEAD = f"""\
 # Correct kernels that round differently
 
-Written by `python -m tests.false_alarms` from benchmarks/false_alarms.json. Shares: the most of the bound that an error took,
-the last rounding left out; short sums (the bound is the worst case, and may be reached) / long sums
-(the bound holds with a probability). A dash: nothing may round, or nothing was seen to.
+Written by `python -m tests.false_alarms` from benchmarks/false_alarms.json. Shares: the most of
+the bound that an error took, the last rounding left out; short sums (the bound is the worst case,
+and may be reached) / long sums (the bound holds with a probability). A dash: nothing may round,
+or nothing was seen to.
 
 | kernel | cases | elements | alarms | core s | {" | ".join(SHOWN)} |
 |{"---|" * (5 + len(SHOWN))}

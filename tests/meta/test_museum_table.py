@@ -7,7 +7,7 @@ import pytest
 from tests.museum import record, run
 from tests.museum.catalogue import Exhibit, faulty
 from tests.museum.record import Record
-from tests.museum.table import TABLE, render
+from tests.museum.table import README, TABLE, readme, render
 
 HIDDEN = Exhibit("hidden", "hidden.py:f", "a fault (museum 7)", ("WRONG",), missed="too large")
 FOUND = Exhibit("found", "found.py:f", "another fault (museum 7, L-01)", ("WRONG",))
@@ -24,6 +24,14 @@ def test_the_committed_table_holds_every_exhibit_once():
     assert [name for name in rows if name != "kernel"] == [e.name for e in faulty()]
 
 
+def test_the_tables_say_what_is_recorded():
+    known = run.read(run.STATE)
+    shown = {exhibit: known[exhibit.name] for exhibit in faulty()}
+    assert TABLE.read_text() == render(shown)
+    assert readme(README.read_text(), shown) == README.read_text()
+    assert [e.name for e, made in shown.items() if bool(made.caught) == bool(e.missed)] == []
+
+
 def test_every_numbered_bug_has_an_exhibit():
     numbers = {int(n) for e in faulty() for n in re.findall(r"\bmuseum (\d+)\b", e.bug)}
     assert numbers == set(range(1, 32))
@@ -35,7 +43,22 @@ def test_a_row_says_what_was_found_and_when():
     assert "first failing verdict: median 1.0 s, worst 1 s (`found`)" in text
     row = "| WRONG | fill randn | `m1-n4-k4-b8-gall-randn` | 4 | 1.0 | 2.0 |"
     assert f"| 7 | found | another fault (museum 7, L-01) {row}" in text
+    assert "Wrong by at most 1.1 times what is allowed: none." in text
     assert "| hidden | a fault (museum 7) | not caught: too large |" in text
+
+
+def test_a_fault_that_the_bound_nearly_allows_is_named():
+    near = recorded()
+    near.found["ratio"] = 1.05
+    assert "times what is allowed: `found` (1.05)." in render({FOUND: near})
+
+
+def test_the_readme_holds_a_row_for_each_numbered_bug():
+    text = "before\n<!-- museum -->\nold\n<!-- museum ends -->\nafter\n"
+    made = readme(text, {FOUND: recorded(), HIDDEN: Record("0")})
+    row = "| 7 | another fault | WRONG, fill randn | `m1-n4-k4-b8-gall-randn` | 1.0 | 2.0 |\n"
+    assert made.startswith("before\n<!-- museum -->\nCaught: 1 of 2.\n")
+    assert made.endswith(row + "<!-- museum ends -->\nafter\n")
 
 
 @pytest.mark.parametrize(

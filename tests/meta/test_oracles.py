@@ -74,6 +74,13 @@ def test_a_check_sees_what_no_other_check_sees(check):
     assert {verdict.kind for verdict in failed} <= set(exhibit.verdicts)
 
 
+def test_a_row_asked_for_alone_is_told_by_its_place_in_the_batch():
+    for line in ("m5-n32-k96-b2-g24-skew-xt-sparse-s3", "m5-n64-k32-b4-gall-onehot"):
+        verdict = verdict_on(ALONE["row alone"], line, ("row alone",))
+        assert (verdict.kind, verdict.check) == (kinds.WRONG, "row alone")
+        assert verdict.where.startswith("row 4 only")
+
+
 @pytest.mark.parametrize("fill", JUDGING)
 def test_a_fill_sees_what_no_other_fill_sees(fill):
     exhibit = ALONE[fill]

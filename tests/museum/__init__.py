@@ -8,6 +8,6 @@ where they hold also `ONLY` (the one oracle or fill that sees it), `MISSED` (why
 and `AFTER_OTHERS` (no case shows it in a process of its own). `f` may be a `Backend` too.
 
 `python -m tests.museum` puts each under `python -m pytest --kernel ...` until the first finding and
-records what was found, by which oracle and after how long: in results/museum.json, by content, and
-in tests/museum/TABLE.md.
+records what was found, by which oracle and after how long: in benchmarks/museum.json, by content,
+and from there in tests/museum/TABLE.md and README.
 """

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.museum.catalogue import Exhibit, faulty
 from tests.museum.record import ROOT, Record, digest, record
-from tests.museum.table import TABLE, render
+from tests.museum.table import README, TABLE, readme, render
 
-STATE = ROOT / "results" / "museum.json"
+STATE = ROOT / "benchmarks" / "museum.json"
 VERSION = 1
 
 
@@ -31,6 +31,7 @@ def main(argv: list[str]) -> int:
     text = render(shown)
     if len(shown) == len(faulty()):
         TABLE.write_text(text)
+        README.write_text(readme(README.read_text(), shown))
     console.print(text, markup=False)
     missed = [e.name for e, made in shown.items() if not made.caught and not e.missed]
     console.print(f"not caught: {', '.join(missed) or 'none'}")

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from tests.false_alarms.chunk import Tally, judge_chunk, kernels, tall
+from tests.false_alarms.run import STATE
 from tests.false_alarms.state import State, ranges
+from tests.false_alarms.table import README, TABLE, readme, render
 from tests.suite.case import Case
 from tests.suite.verdict import Verdict
 
@@ -62,6 +64,13 @@ def test_other_kernels_of_the_file_are_kept(tmp_path):
         state.kernels[name].seeds |= {5}
         state.save()
     assert State(path, ["torch"]).kernels["torch"].seeds == {5}
+
+
+def test_the_committed_tables_say_what_is_recorded():
+    state = State(STATE, sorted(kernels()), current=False)
+    assert TABLE.read_text() == render(state)
+    assert readme(README.read_text(), state) == README.read_text()
+    assert not any(progress.tally.alarms for progress in state.kernels.values())
 
 
 def test_runs_of_seeds_are_told_by_their_ends():

@@ -17,5 +17,5 @@ State file (`--state`, benchmarks/false_alarms.json), rewritten after every chun
 "short" are single products and sums of at most 61 terms: the bound is the worst case there, and may
 be reached. "long" ones are judged by a probability. The last rounding is left out of the share.
 
-A run over all kernels ends by writing tests/false_alarms/TABLE.md from it.
+A run over all kernels ends by writing tests/false_alarms/TABLE.md and README's figures from it.
 """

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.false_alarms.chunk import ROOT, Tally, judge_chunk, kernels
 from tests.false_alarms.state import State
-from tests.false_alarms.table import TABLE, findings, render
+from tests.false_alarms.table import README, TABLE, findings, readme, render
 
 CASES, ELEMENTS = 10_000, 10**8
 STATE = ROOT / "benchmarks" / "false_alarms.json"
@@ -38,6 +38,7 @@ def main(argv: list[str]) -> int:
         console.print(line, markup=False)
     if asked.state == STATE and set(state.kernels) == set(kernels()):
         TABLE.write_text(render(state))
+        README.write_text(readme(README.read_text(), state))
     return int(any(progress.tally.alarms for progress in state.kernels.values()))
 
 

@@ -51,16 +51,16 @@ def ranges(seeds: set[int]) -> list[list[int]]:
 
 
 class State:
-    """All kernels of a run; what was judged by other code is started anew."""
+    """All kernels of a run; what was judged by other code is started anew, unless it may be old."""
 
-    def __init__(self, path: Path, names: list[str]):
+    def __init__(self, path: Path, names: list[str], current: bool = True):
         self.path = path
         self._others = _read(path)
         self.kernels = {}
         for name in names:
             known, now = self._others.pop(name, None), digest(name)
-            is_current = known is not None and known["digest"] == now
-            self.kernels[name] = Progress.from_json(known) if is_current else Progress(now)
+            is_kept = known is not None and (known["digest"] == now or not current)
+            self.kernels[name] = Progress.from_json(known) if is_kept else Progress(now)
 
     def save(self) -> None:
         """Rewrite the file as a whole, so that a run may be ended at any time."""

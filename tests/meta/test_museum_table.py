@@ -25,11 +25,11 @@ def test_the_committed_table_holds_every_exhibit_once():
 
 
 def test_the_tables_say_what_is_recorded():
-    known = run.read(run.STATE)
-    shown = {exhibit: known[exhibit.name] for exhibit in faulty()}
+    shown = run.known_of(run.read(run.STATE))
     assert TABLE.read_text() == render(shown)
     assert readme(README.read_text(), shown) == README.read_text()
-    assert [e.name for e, made in shown.items() if bool(made.caught) == bool(e.missed)] == []
+    assert [e.name for e, made in shown.items() if run.missed_now(e, made)] == []
+    assert [e.name for e, made in shown.items() if made.caught and e.missed] == []
 
 
 def test_every_numbered_bug_has_an_exhibit():
@@ -45,6 +45,12 @@ def test_a_row_says_what_was_found_and_when():
     assert f"| 7 | found | another fault (museum 7, L-01) {row}" in text
     assert "Wrong by at most 1.1 times what is allowed: none." in text
     assert "| hidden | a fault (museum 7) | not caught: too large |" in text
+
+
+def test_a_row_says_what_is_still_to_be_judged():
+    text = render({FOUND: Record("")})
+    assert "Caught: 0 of 1, 1 of them not judged yet.\n" in text
+    assert "| found | another fault (museum 7, L-01) | not judged yet |" in text
 
 
 def test_a_fault_that_the_bound_nearly_allows_is_named():

@@ -40,7 +40,7 @@ ORACLES = {  # of verdicts that values have no part in
 
 @dataclass
 class Record:
-    """What became of one exhibit; `stage` is "" where nothing was found.
+    """What became of one exhibit; `stage` is "" where nothing was found, `digest` where none asked.
 
     `first` is the first failing verdict: kind, line, check, cases, seconds since the collection.
     `found` is what was reported: kind, line, check, ratio, message, seconds since the collection.

@@ -27,15 +27,25 @@ def main(argv: list[str]) -> int:
     state = read(asked.state)
     due = [e for e in exhibits if e.name not in state or state[e.name].digest != digest(e)]
     _record_all(due, state, asked, console)
-    shown = {exhibit: state[exhibit.name] for exhibit in faulty() if exhibit.name in state}
+    shown = known_of(state)
     text = render(shown)
-    if len(shown) == len(faulty()):
+    if asked.state == STATE:
         TABLE.write_text(text)
         README.write_text(readme(README.read_text(), shown))
     console.print(text, markup=False)
-    missed = [e.name for e, made in shown.items() if not made.caught and not e.missed]
+    missed = [e.name for e, made in shown.items() if missed_now(e, made)]
     console.print(f"not caught: {', '.join(missed) or 'none'}")
     return int(bool(missed))
+
+
+def missed_now(exhibit: Exhibit, made: Record) -> bool:
+    """It was judged, and not found though it can be met."""
+    return bool(made.digest and not made.caught and not exhibit.missed)
+
+
+def known_of(state: dict[str, Record]) -> dict[Exhibit, Record]:
+    """Every exhibit, and what is recorded of it."""
+    return {exhibit: state.get(exhibit.name, Record("")) for exhibit in faulty()}
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

@@ -40,7 +40,9 @@ def render(records: dict[Exhibit, Record]) -> str:
 def speed(records: dict[Exhibit, Record]) -> str:
     """How many were caught, and how fast."""
     caught = {exhibit: made for exhibit, made in records.items() if made.caught}
-    lines = [f"Caught: {len(caught)} of {len(records)}.\n"]
+    due = sum(not made.digest for made in records.values())
+    later = f", {due} of them not judged yet" * bool(due)
+    lines = [f"Caught: {len(caught)} of {len(records)}{later}.\n"]
     for what, part in (("first failing verdict", "first"), ("shrunk line", "found")):
         seconds = {e.name: getattr(made, part)["seconds"] for e, made in caught.items()}
         if seconds:
@@ -79,7 +81,7 @@ def readme(text: str, records: dict[Exhibit, Record]) -> str:
     rows = [speed(records), README_HEAD]
     for number, exhibit in _quickest(records).items():
         made, bug = records[exhibit], IDS.sub("", exhibit.bug)
-        told = f"not met: {exhibit.missed} | | | |"
+        told = f"{_why(exhibit, made)} | | | |"
         if made.caught:
             seconds = f"{made.first['seconds']:.1f} | {made.found['seconds']:.1f} |"
             told = f"{made.found['kind']}, {made.oracle} | `{made.found['line']}` | {seconds}"
@@ -98,10 +100,14 @@ def _first_seconds(made: Record) -> float:
     return made.first["seconds"] if made.caught else float("inf")
 
 
+def _why(exhibit: Exhibit, made: Record) -> str:
+    return f"not caught: {exhibit.missed}" if made.digest or exhibit.missed else "not judged yet"
+
+
 def _row(exhibit: Exhibit, made: Record, before: str = "") -> str:
     told = f"{before}| {exhibit.name} | {exhibit.bug} |"
     if not made.caught:
-        return f"{told} not caught: {exhibit.missed} | | | | | |"
+        return f"{told} {_why(exhibit, made)} | | | | | |"
     found = made.found
     cases = f"{made.first['cases']}{' (fuzz)' if made.stage == 'fuzz' else ''}"
     times = f"{made.first['seconds']:.1f} | {found['seconds']:.1f} |"

@@ -20,7 +20,10 @@ MAY_IMPORT = {
         *("kernels", "reference", "tests", "museum_parts"),
         *("torch", "triton", "numpy", "hypothesis", "pytest", "rich"),
     },
-    "tests/museum": {"torch", "triton", "museum_parts"},  # each file is a plug-in for any worker
+    # each file is a plug-in for any worker
+    "tests/museum/correct": {"torch", "tests", "museum_parts"},
+    "tests/museum/faulty": {"torch", "tests", "museum_parts"},
+    "tests/museum/gpu": {"torch", "triton", "museum_parts"},
 }
 FAMILIES = (  # two kernels share the door, not code
     {"quant_linear", "operators", "triton_matmul", "custom_autotune", "config_pruner"},
@@ -47,6 +50,12 @@ def test_kernel_families_do_not_know_each_other():
         for stem in family:
             path = ROOT / "kernels" / f"{stem}.py"
             assert not imported_names(path.read_text()) & other, f"{path} imports of {other}"
+
+
+def test_exhibits_take_from_the_suite_only_what_declares_a_backend():
+    for path in python_files("tests/museum/correct") + python_files("tests/museum/faulty"):
+        taken = set(re.findall(r"^from (tests\S*) import", path.read_text(), re.MULTILINE))
+        assert taken <= {"tests.suite.backend", "tests.suite.case", "tests.suite.control"}, path
 
 
 def test_test_files_never_import_each_other():

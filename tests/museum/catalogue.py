@@ -24,17 +24,25 @@ ALWAYS = {
     "group32_wrong",
     "one_in_thirty",
 }
+LITERALS = ("BUG", "VERDICTS", "SMALLEST", "ONLY", "MISSED", "AFTER_OTHERS")
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One kernel; a correct one has no bug, the verdict PASS and no smallest sizes."""
+    """One kernel; a correct one has no bug, the verdict PASS and no smallest sizes.
+
+    `only` names the one oracle or fill that sees the fault; `missed` says why no search meets it;
+    `after_others` is true of a fault that no case shows in a process of its own.
+    """
 
     name: str
     spec: str  # what --kernel takes
     bug: str = ""
     verdicts: tuple[str, ...] = ("PASS",)
     smallest: tuple[int, int, int] | None = None  # m, n, k
+    only: str = ""
+    missed: str = ""
+    after_others: bool = False
 
 
 def faulty() -> list[Exhibit]:
@@ -56,7 +64,16 @@ def _faulty_exhibit(path: Path) -> Exhibit:
     missing = {"BUG", "VERDICTS", "SMALLEST"} - found.keys()
     if missing:
         raise ValueError(f"{path} must assign a literal to {', '.join(sorted(missing))}")
-    return Exhibit(path.stem, f"{path}:f", found["BUG"], found["VERDICTS"], found["SMALLEST"])
+    return Exhibit(
+        path.stem,
+        f"{path}:f",
+        found["BUG"],
+        found["VERDICTS"],
+        found["SMALLEST"],
+        found.get("ONLY", ""),
+        found.get("MISSED", ""),
+        found.get("AFTER_OTHERS", False),
+    )
 
 
 def _literals(path: Path) -> dict[str, object]:
@@ -64,6 +81,6 @@ def _literals(path: Path) -> dict[str, object]:
     found = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         match node:
-            case ast.Assign(targets=[ast.Name(id=("BUG" | "VERDICTS" | "SMALLEST") as name)]):
+            case ast.Assign(targets=[ast.Name(id=name)]) if name in LITERALS:
                 found[name] = ast.literal_eval(node.value)
     return found

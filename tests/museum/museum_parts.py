@@ -57,3 +57,8 @@ def read(x, shape, strides, offset=None):
     rows, columns = (torch.arange(count, device=x.device) for count in shape)
     places = start + rows[:, None] * strides[0] + columns * strides[1]
     return x.as_strided((size,), (1,), 0)[places.clamp(max=size - 1)]
+
+
+def of_first_call(memory, qweight, value):
+    """What `value` was when this very weight was met first; kept alive, no address comes twice."""
+    return memory.setdefault(qweight.data_ptr(), (value, qweight))[0]

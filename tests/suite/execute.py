@@ -143,7 +143,8 @@ class Examination:
             return self._flaky(finding, wrong, 1 + SETTLING_CALLS)
         where = locate(finding.wrong, self.operands.values, self.case)
         explained = explain(finding, self.operands)
-        return self._result(kinds.WRONG, finding.describe(), where, explained=explained)
+        told = {"explained": explained, "ratio": finding.worst_ratio()}
+        return self._result(kinds.WRONG, finding.describe(), where, **told)
 
     def _again(self) -> int:
         return int(self.expected.check(self.call(self.operands)).count > 0)
@@ -157,6 +158,7 @@ class Examination:
             finding.describe(),
             locate(finding.wrong, self.operands.values, self.case),
             check="repeat",
+            ratio=finding.worst_ratio(),
             wrong_runs=wrong,
             runs=calls,
         )
@@ -182,13 +184,14 @@ class Examination:
         return None
 
     def _repeat(self) -> Verdict | None:
-        first = self.call(self.operands)
+        first = None
         ends = time.monotonic() + self.request.seconds
-        for calls in range(2, max(self.request.calls, 2) + 1):
+        for calls in range(1, max(self.request.calls, 2) + 1):
             out = self.call(self.operands)
             finding = self.expected.check(out)
             if finding.count:
                 return self._flaky(finding, 1, calls)
+            first = out if first is None else first
             if self.backend.deterministic and not same_bits(first, out):
                 finding.wrong = (out != first).to(finding.wrong.device)
                 return self._flaky(finding, 1, calls)
@@ -209,16 +212,20 @@ class Examination:
             return None
         after = " after a call with other weights of the same shape"
         where = locate(finding.wrong, self.operands.values, self.case)
-        return self._result(kinds.STATE_LEAKED, finding.describe(after), where, check="decoy")
+        told = {"check": "decoy", "ratio": finding.worst_ratio()}
+        return self._result(kinds.STATE_LEAKED, finding.describe(after), where, **told)
 
     def _relation(self, name: str, relation) -> Verdict | None:
         """The same numbers asked for in another way."""
         finding = relation.run(self)
         if not finding.count:
             return None
-        where = locate(finding.wrong, self.operands.values, self.case)
+        wrong = finding.wrong.new_zeros(self.case.m, self.case.columns)
+        wrong[self.case.m - len(finding.wrong) :] = finding.wrong  # the last row may be all of it
+        where = locate(wrong, self.operands.values, self.case)
         note = f", asked in another way ({name})"
-        return self._result(relation.kind, finding.describe(note), where, check=name)
+        told = {"check": name, "ratio": finding.worst_ratio()}
+        return self._result(relation.kind, finding.describe(note), where, **told)
 
     def _stable(self, check) -> Verdict | None:
         """The verdict of one further check; what does not come back at once is a flaky kernel's."""

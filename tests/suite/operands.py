@@ -32,31 +32,53 @@ class Operands:
 
     `left` is x [..., K], or the gradient [..., N] in a `bwd` case; `weights()` are the operands
     that make up the layer, `originals()` the same as they were made, where the case is judged.
+    `shared` are guarded operands of another problem that serve here too, the same tensors.
     Raises ValueError for values that cannot be packed.
     """
 
-    def __init__(self, case: Case, device, *, values: Values | None = None, zones: bool = True):
+    def __init__(
+        self,
+        case: Case,
+        device,
+        *,
+        values: Values | None = None,
+        zones: bool = True,
+        shared: dict[str, Guarded] | None = None,
+    ):
         self.case = case
         self.device = device
         self.values = values or make_values(case, judged_on(case, device))
         self._zones = zones
-        self.guarded = dict(self._guard())
+        shared = shared or {}
+        self.guarded = {
+            name: shared[name] if name in shared else make()
+            for name, make in self._makers().items()
+        }
 
-    def _guard(self):
+    def _makers(self):
+        """Operand -> what makes it, in the order in which they are compared afterwards."""
         case, values = self.case, self.values
-        left = values.left.to(FORMATS[case.dtype].torch_dtype)
-        leading = leading_shape(case.m, case.rank)
-        yield "left", Guarded(left, place_left(case), self.device, leading, self._zones)
-        qweight = pack_rows(values.codes, case.bits)
-        yield "qweight", self._right(qweight, "wstr")
-        qzeros = pack_zeros(values.zeros, case.bits, case.checkpoint_format)
-        yield "qzeros", self._right(qzeros, "zstr")
-        scales = values.scales.to(FORMATS[case.scales_dtype[1:]].torch_dtype)
-        yield "scales", self._right(scales, "sstr")
+        dtype, scales_dtype = (
+            FORMATS[name].torch_dtype for name in (case.dtype, case.scales_dtype[1:])
+        )
+        makers = {
+            "left": self._left,
+            "qweight": lambda: self._right(pack_rows(values.codes, case.bits), "wstr"),
+            "qzeros": lambda: self._right(
+                pack_zeros(values.zeros, case.bits, case.checkpoint_format), "zstr"
+            ),
+            "scales": lambda: self._right(values.scales.to(scales_dtype), "sstr"),
+        }
         if case.g_idx != "none":
-            yield "g_idx", self._right(values.g_idx.to(torch.int32), "gstr")
+            makers["g_idx"] = lambda: self._right(values.g_idx.to(torch.int32), "gstr")
         if values.bias is not None:
-            yield "bias", self._right(values.bias.to(FORMATS[case.dtype].torch_dtype), "")
+            makers["bias"] = lambda: self._right(values.bias.to(dtype), "")
+        return makers
+
+    def _left(self) -> Guarded:
+        left = self.values.left.to(FORMATS[self.case.dtype].torch_dtype)
+        leading = leading_shape(self.case.m, self.case.rank)
+        return Guarded(left, place_left(self.case), self.device, leading, self._zones)
 
     def _right(self, tensor: torch.Tensor, token: str) -> Guarded:
         is_vector = tensor.dim() == 1

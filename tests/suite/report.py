@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import re
 import time
@@ -83,6 +84,7 @@ def _kernel_json(kernel: KernelUnderTest) -> dict:
         "used_by": coverage.used_by,
         "seconds": coverage.seconds,
         "fingerprints": kernel.fingerprints,
+        "first_verdict": kernel.first_failing,
         "restarts": max(kernel.worker.restarts, 0),
     }
 
@@ -122,6 +124,7 @@ def _add(mine: dict, seen: dict) -> None:
     mine["cases"] += seen["cases"]
     mine["seconds"] += seen["seconds"]
     mine["restarts"] += seen["restarts"]
+    mine["first_verdict"] = min(mine, seen, key=_seconds_to_failure)["first_verdict"]
     for name, choose in (("first_failure", min), ("first_finding", min), ("ended", max)):
         known = [each[name] for each in (mine, seen) if each[name] is not None]
         mine[name] = choose(known, default=None)
@@ -130,6 +133,10 @@ def _add(mine: dict, seen: dict) -> None:
     mine["specialisations"] = sorted({*mine["specialisations"], *seen["specialisations"]})
     if seen["used"] > mine["used"]:
         mine["used"], mine["used_by"] = seen["used"], seen["used_by"]
+
+
+def _seconds_to_failure(seen: dict) -> float:
+    return math.inf if seen["first_failure"] is None else seen["first_failure"]
 
 
 def write_json(path: Path, data: dict) -> None:

@@ -61,7 +61,8 @@ class KernelUnderTest:
     findings: list[Finding] = field(default_factory=list)
     fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)  # by line
     aimed: dict[int, list[str]] = field(default_factory=dict)  # see fuzz.py
-    failed_at: float | None = None  # time.monotonic() of the first failing verdict
+    first_failing: dict = field(default_factory=dict)  # first failing verdict, and cases till then
+    failed_at: float | None = None  # time.monotonic() of it
     found_at: float | None = None  # and of the first finding, shrunk
 
     def __post_init__(self) -> None:
@@ -100,6 +101,8 @@ class KernelUnderTest:
             self.coverage.add(case, verdict)
             if not verdict.ok and self.failed_at is None:
                 self.failed_at = time.monotonic()
+                told = {"kind": verdict.kind, "line": verdict.line, "check": verdict.check}
+                self.first_failing = told | {"cases": self.coverage.judged}
         return verdict
 
     def search(self, checks=None) -> Search:

@@ -54,6 +54,7 @@ class Verdict:
     pattern: str = ""  # where single weights are wrong along m, k, n; or that none is
     check: str = "value"  # the check that decided: "value", "decoy", a relation's name, ...
     used: float = 0.0  # largest error / bound, last rounding left out
+    ratio: float = 0.0  # of a wrong value: largest error / bound, last rounding included
     wrong_runs: int = 0
     runs: int = 1
     warnings: list[str] = field(default_factory=list)

@@ -11,6 +11,7 @@ from museum_parts import matmul
 BUG = "default dtype set and not restored"
 VERDICTS = ("STATE_LEAKED",)
 SMALLEST = (1, 4, 4)  # m, n, k
+ONLY = "global state"
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -8,7 +8,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from museum_parts import matmul
 
 BUG = "writes to stdout and ends the process from N = 64 on"
-VERDICTS = ("CRASHED", "LOST")
+VERDICTS = ("LOST",)
 SMALLEST = (1, 64, 4)  # m, n, k
 
 

@@ -7,8 +7,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from museum_parts import read, weights
 
 BUG = "K tail of x not masked: what follows a row is multiplied by zero (MK-03, museum 31)"
-VERDICTS = ("WRONG", "OUT_OF_BOUNDS")
+VERDICTS = ("WRONG",)
 SMALLEST = (1, 4, 4)  # m, n, k
+ONLY = "zones read"
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

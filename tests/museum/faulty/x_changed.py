@@ -9,6 +9,7 @@ from museum_parts import matmul
 BUG = "one element of x changed in place"
 VERDICTS = ("INPUT_CHANGED",)
 SMALLEST = (1, 4, 4)  # m, n, k
+ONLY = "operands compared"
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -1,0 +1,24 @@
+"""bfloat16 x and result: weights rounded once to bfloat16, sums in float32, rounded once."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import multiply, weights
+
+from tests.suite.backend import Backend, Limits, Numerics
+
+
+def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
+    w = weights(qweight, qzeros, scales, g_idx, bits).bfloat16()
+    return multiply(x, w.float())
+
+
+f = Backend(
+    "bfloat16_inputs",
+    Limits(
+        dtypes=("bf16",), scales_dtypes=("sf16", "sbf16", "sf32"), bad=(), refuses_outside=False
+    ),
+    Numerics(weights=("x",), folds_zero=False),
+    matmul,
+)

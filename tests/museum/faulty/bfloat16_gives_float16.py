@@ -1,0 +1,24 @@
+"""bfloat16 x of one row."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from tests.suite.backend import Backend, Limits
+from tests.suite.control import TORCH
+
+BUG = "result is float16 whatever x is (L-08, DT-01)"
+VERDICTS = ("WRONG_TYPE",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def matmul(**operands):
+    return TORCH.matmul(**operands).half()
+
+
+f = Backend(
+    "bfloat16_gives_float16",
+    Limits(dtypes=("f16", "bf16"), bad=(), refuses_outside=False),
+    matmul=matmul,
+)

@@ -1,0 +1,21 @@
+"""One row."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from tests.suite.backend import Backend, Limits
+from tests.suite.control import TORCH
+
+BUG = "bias added by the kernel and by its caller (DT-04)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def matmul(*, bias, **others):
+    out = TORCH.matmul(bias=bias, **others)
+    return out if bias is None else out + bias
+
+
+f = Backend("bias_added_twice", Limits(bias=True, bad=(), refuses_outside=False), matmul=matmul)

@@ -1,0 +1,16 @@
+"""A scale times 127 and back, both in float16."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import multiply, weights
+
+BUG = "int8 scales kept as float16 products with 127 (AC-09)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    scales = (scales.float() * 127).half().float() / 127
+    return multiply(x, weights(qweight, qzeros, scales.half(), g_idx, bits))

@@ -1,0 +1,18 @@
+"""Two to seven rows of x."""
+
+import ctypes
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "path for fewer than 8 rows reads address 0 from the second row on (MK-12, museum 18)"
+VERDICTS = ("CRASHED",)
+SMALLEST = (2, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    if 1 < len(x) < 8:
+        ctypes.string_at(0)
+    return matmul(x, qweight, qzeros, scales, g_idx, bits)

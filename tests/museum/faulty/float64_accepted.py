@@ -1,0 +1,20 @@
+"""float64 x where float16 alone is promised."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from tests.suite.backend import Backend, Limits
+from tests.suite.control import TORCH
+
+BUG = "dtype of x is not checked (DT-01, L-08)"
+VERDICTS = ("FAILED_TO_REJECT",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def matmul(*, x, **others):
+    return TORCH.matmul(x=x.half(), **others)
+
+
+f = Backend("float64_accepted", Limits(bad=("dtype",), refuses_outside=False), matmul=matmul)

@@ -1,0 +1,30 @@
+"""Two words of codes to sort."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from tests.suite.backend import Backend, Limits
+from tests.suite.control import TORCH
+
+BUG = "words of qweight arranged in place when the layer is made (BF-07, L-62)"
+VERDICTS = ("INPUT_CHANGED",)
+SMALLEST = (1, 4, 8)  # m, n, k
+
+
+def prepare(*, qweight, **others):
+    qweight.copy_(qweight.flip(0))
+    return others | {"qweight": qweight}
+
+
+def run(state, *, x):
+    return TORCH.matmul(x=x, **(state | {"qweight": state["qweight"].flip(0)}))
+
+
+f = Backend(
+    "prepare_permutes_in_place",
+    Limits(bad=(), refuses_outside=False),
+    prepare=prepare,
+    run=run,
+)

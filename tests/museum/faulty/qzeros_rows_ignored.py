@@ -1,0 +1,20 @@
+"""qzeros with one group too many."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from tests.suite.backend import Backend, Limits
+from tests.suite.control import TORCH
+
+BUG = "number of groups taken from the scales, whatever qzeros has (L-26, museum 23)"
+VERDICTS = ("FAILED_TO_REJECT",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def matmul(*, qzeros, scales, **others):
+    return TORCH.matmul(qzeros=qzeros[: len(scales)], scales=scales, **others)
+
+
+f = Backend("qzeros_rows_ignored", Limits(bad=("zshape",), refuses_outside=False), matmul=matmul)

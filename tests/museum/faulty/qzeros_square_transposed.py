@@ -1,0 +1,17 @@
+"""Two groups and two words of columns."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "layout of qzeros guessed by its shape: square ones are transposed (GI-14)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 8, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    if qzeros.shape[0] == qzeros.shape[1]:
+        qzeros = qzeros.t()
+    return matmul(x, qweight, qzeros, scales, g_idx, bits)

@@ -1,0 +1,15 @@
+"""One negative scale."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from museum_parts import matmul
+
+BUG = "scales taken as positive (B-04)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    return matmul(x, qweight, qzeros, scales.abs(), g_idx, bits)

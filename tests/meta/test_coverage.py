@@ -163,6 +163,7 @@ def seen(**changes):
         "restarts": 0, "missing": ["m=0", "bits=2"], "used": 0.1,
         "pairs_missing": ["a=1 with b=2", "a=1 with b=3"], "specialisations": ["one[]"],
         "used_by": "a", "fingerprints": {},
+        "first_verdict": {}, "first_failure": None, "first_finding": None, "ended": 3.0,
     } | changes  # fmt: skip
 
 
@@ -176,6 +177,7 @@ def test_reports_of_several_workers_add_up():
     gather(config, run_of({"torch": seen()}, texts=["found"]))
     other = seen(verdicts={"PASS": 1, "WRONG": 1}, values={"m=0": 2}, missing=["bits=2"], used=0.3)
     other |= {"pairs_missing": ["a=1 with b=3"], "specialisations": ["two[]"]}
+    other |= {"first_verdict": {"line": "b"}, "first_failure": 2.5}
     gather(config, run_of({"torch": other}, texts=["found", "more"]))
     whole = merged(run_of({}), config)
     torch = whole["kernels"]["torch"]
@@ -186,6 +188,7 @@ def test_reports_of_several_workers_add_up():
     assert torch["missing"] == ["bits=2"]
     assert torch["pairs_missing"] == ["a=1 with b=3"]
     assert torch["specialisations"] == ["one[]", "two[]"]
+    assert (torch["first_verdict"], torch["first_failure"]) == ({"line": "b"}, 2.5)
 
 
 def compiled(block, warps=4, name="matmul"):

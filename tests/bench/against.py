@@ -1,0 +1,39 @@
+"""Another commit of this repository, checked out beside it for as long as a run takes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+
+class NoSuchCommit(Exception):
+    """git does not check the revision out; the message is git's."""
+
+
+class Checkout:
+    """A worktree of `repository` at `revision` in a temporary folder. Raises NoSuchCommit."""
+
+    def __init__(self, repository: Path, revision: str):
+        self.repository, self.revision = repository, revision
+        self._folder = Path(tempfile.mkdtemp(prefix="gptq-fuzz-against-"))
+        self.tree = self._folder / "tree"
+        added = self._git("worktree", "add", "--detach", "--quiet", str(self.tree), revision)
+        if added.returncode:
+            shutil.rmtree(self._folder)
+            raise NoSuchCommit(f"--against {revision}: {added.stderr.strip()}")
+
+    @property
+    def commit(self) -> str:
+        """The full name of the commit."""
+        return self._git("-C", str(self.tree), "rev-parse", "HEAD").stdout.strip()
+
+    def remove(self) -> None:
+        """Leave the repository as it was."""
+        self._git("worktree", "remove", "--force", str(self.tree))
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _git(self, *words: str) -> subprocess.CompletedProcess:
+        command = ["git", "-C", str(self.repository), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)

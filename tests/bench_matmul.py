@@ -35,14 +35,14 @@ def test_matmul(backend, point, bench, benchmark):
 
 def test_host_cost_of_a_call(backend, bench, benchmark):
     """M = 1, 4 bits, 4096 x 4096: a layer called again and again, nothing waited for."""
-    case = problem(1, 4096, 4096) if bench.device.is_gpu else points("quick", False)[0]
+    case = problem(1, 4096, 4096) if bench.device.full_size else points("quick", False)[0]
     call, synchronize = bench.host_call(backend.spec, backend.launch.started_in, case)
 
     def calls():
         for _ in range(count):
             call()
 
-    count = CALLS if bench.device.is_gpu else 1
+    count = CALLS if bench.device.full_size else 1
     benchmark.pedantic(calls, setup=synchronize, rounds=bench.pairs, warmup_rounds=1)
     if benchmark.stats:
         median = statistics.median(benchmark.stats.stats.data)

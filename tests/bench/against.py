@@ -13,10 +13,17 @@ class NoSuchCommit(Exception):
 
 
 class Checkout:
-    """A worktree of `repository` at `revision` in a temporary folder. Raises NoSuchCommit."""
+    """A worktree of `repository` at `revision` in a temporary folder; or a folder as it is.
+
+    Raises NoSuchCommit.
+    """
 
     def __init__(self, repository: Path, revision: str):
         self.repository, self.revision = repository, revision
+        self._folder = None
+        if Path(revision, "kernels").is_dir():
+            self.tree = Path(revision).resolve()
+            return
         self._folder = Path(tempfile.mkdtemp(prefix="gptq-fuzz-against-"))
         self.tree = self._folder / "tree"
         added = self._git("worktree", "add", "--detach", "--quiet", str(self.tree), revision)
@@ -25,12 +32,17 @@ class Checkout:
             raise NoSuchCommit(f"--against {revision}: {added.stderr.strip()}")
 
     @property
-    def commit(self) -> str:
-        """The full name of the commit."""
-        return self._git("-C", str(self.tree), "rev-parse", "HEAD").stdout.strip()
+    def name(self) -> str:
+        """The revision as it was given, and its commit."""
+        if self._folder is None:
+            return self.revision
+        commit = self._git("-C", str(self.tree), "rev-parse", "--short=12", "HEAD").stdout.strip()
+        return f"{self.revision} ({commit})"
 
     def remove(self) -> None:
         """Leave the repository as it was."""
+        if self._folder is None:
+            return
         self._git("worktree", "remove", "--force", str(self.tree))
         shutil.rmtree(self._folder, ignore_errors=True)
 

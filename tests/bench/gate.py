@@ -36,7 +36,7 @@ def against_baseline(now: Sequence[float], before: Sequence[float]) -> Judgement
 
 
 def against_commit(ratios: Sequence[float]) -> Judgement:
-    """Ratios of pairs (this tree's time over the other's), by Wilcoxon's signed ranks, one-sided."""
+    """Pairs (this tree's time over the other's), by Wilcoxon's signed ranks, one-sided."""
     import numpy as np
     from scipy import stats
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from reference.packing import unpack_rows, unpack_zeros
 
@@ -29,7 +29,7 @@ class Peer(NamedTuple):
 
 def dense_layer(weight: torch.Tensor) -> Callable:
     """[N, K] float16 -> x times its transpose, by cuBLAS."""
-    return lambda x: F.linear(x, weight)
+    return lambda x: functional.linear(x, weight)
 
 
 def _parts(weights: dict) -> tuple[torch.Tensor, ...]:

@@ -34,13 +34,15 @@ def pytest_addoption(parser):
         help="a file that --benchmark-save wrote, a folder of them (benchmarks), or none",
     )
     group.addoption(
-        "--against", metavar="REV", help="time another commit in turn with this tree, and compare"
+        "--against",
+        metavar="REV",
+        help="time another commit, or the checkout in a folder, in turn with this tree",
     )
     group.addoption(
         "--bench-output",
         default=str(ROOT / "results" / "bench"),
         metavar="FOLDER",
-        help="table, data and pictures go to a folder of the machine in there (results/bench)",
+        help="table, data and pictures go into a folder in there (results/bench); or none",
     )
 
 
@@ -132,6 +134,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
     run = config.stash[RUN]
     report.write(terminalreporter, run)
+    if config.option.bench_output == "none":
+        return
     written, problem = report.files(_data(config), Path(config.option.bench_output) / run.folder)
     for path in written:
         terminalreporter.write_line(f"wrote {path}")

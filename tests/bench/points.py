@@ -23,9 +23,9 @@ def point(m: int, k: int, n: int, bits: int = 4, g_idx: str = "seq") -> Case:
     return Case(m=m, n=n, k=k, bits=bits, group_size=GROUP_SIZE, g_idx=g_idx, fill=FILL)
 
 
-def points(selection: str, on_gpu: bool) -> list[Case]:
-    """`all` or a `quick` share of the grid; without a GPU, small problems in either case."""
-    if not on_gpu:
+def points(selection: str, full_size: bool) -> list[Case]:
+    """`all` or a `quick` share of the grid; not `full_size`: small problems in either case."""
+    if not full_size:
         return _product(SMALL_ROWS, (SMALL_LAYER,), BITS, G_IDX)
     if selection == "all":
         return _product(ROWS, LAYERS, BITS, G_IDX)

@@ -11,17 +11,13 @@ from reference.matmul import dequantize
 from ..suite.case import Case
 from .bound import HALF, packed_bytes
 
-CACHES = 4  # times the L2 that the copies of the weights fill together
-LEAST_BYTES = 220e6  # on a GPU; what the peers' figures were measured with
 WEIGHT_RANGE = 0.04  # weights of a layer lie within this, more or less
 INT32 = (-(2**31), 2**31)
 
 
 def copies_of(bytes_of_one: int, device) -> int:
     """How many copies are gone round, so that none is still in the L2 when its turn comes."""
-    if not device.is_gpu:
-        return 1
-    return max(1, -(-int(max(CACHES * device.l2_bytes, LEAST_BYTES)) // bytes_of_one))
+    return max(1, -(-device.working_set // bytes_of_one))
 
 
 def random_weights(case: Case, place: str, seed: int) -> dict:

@@ -127,11 +127,13 @@ class RemoteLap:
 
 def main(read_fd: int, write_fd: int, options: dict) -> None:
     """The child's side, over a real device."""
+    from .bound import Ceilings
     from .device import open_device
     from .stopwatch import Stopwatch
 
+    stopwatch = Stopwatch(open_device(options["device"]), Ceilings(*options["ceilings"]))
     with os.fdopen(read_fd) as requests, os.fdopen(write_fd, "w", buffering=1) as answers:
-        serve(requests, answers, Stopwatch(open_device(options["device"])))
+        serve(requests, answers, stopwatch)
 
 
 def serve(requests, answers, stopwatch) -> None:

@@ -46,7 +46,7 @@ class Run:
 
     def points(self) -> list[Case]:
         """What this run measures."""
-        return points(self.option.points, self.device.is_gpu)
+        return points(self.option.points, self.device.full_size)
 
     @functools.cached_property
     def stopwatch(self) -> Stopwatch:
@@ -77,7 +77,7 @@ class Run:
 
     def _measure_both(self, spec: str, started_in: str, case: Case) -> Measured:
         if not self._remotes:
-            options = {"device": self.device.place}
+            options = {"device": self.device.place, "ceilings": self.stopwatch.ceilings}
             self._remotes = [Remote(tree, options) for tree in (ROOT, self._checkout.tree)]
         ours, theirs = self._remotes
         now, before = (one.prepare(spec, started_in, str(case)) for one in (ours, theirs))
@@ -111,7 +111,7 @@ class Run:
     def judge(self, spec: str, case: Case, measured: Measured) -> Gated:
         """Slower, faster or the same as before; or not gated, and why."""
         if self._checkout and self.device.is_gpu:
-            gated = by_commit(spec, str(case), measured, self._checkout.commit[:12])
+            gated = by_commit(spec, str(case), measured, self._checkout.name)
         else:
             gated = by_baseline(spec, str(case), measured, self.baseline)
         self.gated.append((spec, str(case), gated))

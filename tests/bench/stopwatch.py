@@ -23,7 +23,7 @@ FUNCTION = (
 PEER_SAMPLES = 9
 READ_BYTES = 2**32  # of the read that shows the ceiling of the memory
 SIDE = 8192  # of the product that shows the ceiling of the tensor cores
-ON_CPU = Ceilings(10.0, 0.1, 10.0)  # round figures: nothing is concluded from them
+ROUND = Ceilings(10.0, 0.1, 10.0)  # without a GPU: nothing is concluded from them
 
 
 class Prepared(NamedTuple):
@@ -44,7 +44,9 @@ class Stopwatch:
 
     @functools.cached_property
     def ceilings(self) -> Ceilings:
-        return self._ceilings or (measured_ceilings(self.device) if self.device.is_gpu else ON_CPU)
+        if self._ceilings:
+            return self._ceilings
+        return measured_ceilings(self.device) if self.device.full_size else ROUND
 
     def problem(self, case: Case) -> Problem:
         """The tensors of a case; those of the last one are given up."""
@@ -105,7 +107,7 @@ class Stopwatch:
             if not error < FUNCTION:
                 return f"its relative error is {error:.2g}"
             timed = lap(self.device, peer.name, layers, x, bound_us(case, self.ceilings))
-            samples = interleaved([timed], PEER_SAMPLES if self.device.is_gpu else 1)
+            samples = interleaved([timed], PEER_SAMPLES if self.device.full_size else 1)
         except Exception as problem_of_peer:  # noqa: BLE001 - somebody else's kernel
             return f"{type(problem_of_peer).__name__}: {problem_of_peer}".splitlines()[0]
         return statistics.median(samples[peer.name]) * 1e6

@@ -38,11 +38,11 @@ def by_baseline(kernel: str, line: str, measured: Measured, baseline: Baseline |
     return Gated(judged, "\n".join(lines))
 
 
-def by_commit(kernel: str, line: str, measured: Measured, commit: str) -> Gated:
+def by_commit(kernel: str, line: str, measured: Measured, other: str) -> Gated:
     """Against another commit, timed in turn with this tree."""
     judged = gate.against_commit(measured.ratios_to_other)
     lines = [
-        _headline(kernel, line, judged, f"commit {commit}"),
+        _headline(kernel, line, judged, other),
         f"now    {_us(measured.seconds):.4g} us, launch config {measured.config}",
         f"before {_us(measured.other):.4g} us, launch config {measured.other_config}",
     ]

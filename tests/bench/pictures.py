@@ -10,6 +10,7 @@ from .table import stored_peers
 
 INCHES = (4.2, 3.6)  # of one panel
 DOTS = 110  # an inch
+LEGEND_COLUMNS = 2  # below each panel
 PEER_COLORS = {  # as the peers' data name them; the rest is grey
     "Marlin": "tab:purple",
     "Machete": "tab:pink",
@@ -43,7 +44,10 @@ def _picture(variant: str, facts: list[dict], gpu: str, path: Path) -> Path:
         _times(panels[0, column], here, stored)
         _shares(panels[1, column], here, stored)
         panels[0, column].set_title(f"{variant}, K x N = {layer}")
-    panels[0, 0].legend(fontsize="x-small")
+    named = panels[0, 0].get_legend_handles_labels()
+    figure.legend(
+        *named, loc="outside lower center", ncols=LEGEND_COLUMNS * len(layers), fontsize="small"
+    )
     figure.suptitle(f"{gpu}: GPTQ products, dashed: the bound by measured ceilings")
     figure.savefig(path)
     return path
@@ -55,7 +59,8 @@ def _times(panel, facts: list[dict], stored: list[dict]) -> None:
         panel.plot(*zip(*points, strict=True), label=name, **style)
     bound = sorted({(one["m"], one["bound_us"]) for one in facts})
     panel.plot(*zip(*bound, strict=True), "k--", label="bound")
-    panel.set(xscale="log", yscale="log", ylabel="us")
+    panel.set(yscale="log", ylabel="us")
+    panel.set_xscale("log", base=2)
     panel.xaxis.set_major_formatter("{x:.0f}")
     panel.grid(alpha=0.3)
 
@@ -67,13 +72,15 @@ def _shares(panel, facts: list[dict], stored: list[dict]) -> None:
     for name, style, points in _lines(facts, stored):
         shares = [(m, bounds[m] / us) for m, us in points]
         panel.plot(*zip(*shares, strict=True), label=name, **style)
-    panel.set(xscale="log", xlabel="M", ylabel="share of the bound", ylim=(0, 1.05))
+    panel.set(xlabel="M", ylabel="share of the bound", ylim=(0, 1.05))
     panel.grid(alpha=0.3)
 
 
 def _lines(facts: list[dict], stored: list[dict]):
     """(label, style, [(M, us), ...]) of all that is drawn, the peers first."""
     for name in dict.fromkeys(peer for one in stored for peer in one["peers"]):
+        if name == CUBLAS:  # measured in every run
+            continue
         points = sorted((one["M"], one["peers"][name]) for one in stored if name in one["peers"])
         style = {"color": PEER_COLORS.get(name, "0.75"), "lw": 0.9, "marker": ".", "ms": 3}
         yield f"{name} (stored)", style, points

@@ -24,7 +24,7 @@ def files(data: dict, folder: Path) -> tuple[list[Path], str]:
         return [], ""
     folder.mkdir(parents=True, exist_ok=True)
     points, text = folder / "points.json", folder / "table.md"
-    points.write_text(json.dumps(data, indent=1))
+    points.write_text(json.dumps(data, indent=1, default=repr))
     text.write_text(table(facts, gpu))
     try:
         return [points, text, *draw(facts, gpu, folder)], ""

@@ -49,7 +49,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Before pytest-benchmark reads its options: a storage folder per GPU and versions."""
     option = config.option
-    is_worker = hasattr(config, "workerinput") or option.numprocesses
+    is_worker = hasattr(config, "workerinput") or getattr(option, "numprocesses", None)
     if is_worker or option.collectonly or option.help or not _wanted(config):
         return
     if option.pairs < LEAST_PAIRS:

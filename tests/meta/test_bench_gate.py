@@ -8,7 +8,7 @@ from tests.bench import gate
 from tests.bench.record import Measured
 from tests.bench.verdicts import by_baseline, by_commit
 
-PAIRS, DRAWS = 25, 400
+PAIRS, DRAWS = 25, 200
 SURE = 1e-9  # chance that a rate as promised is exceeded here
 NOISES = {
     # (generator, shape) -> factors on a time, unrelated from sample to sample

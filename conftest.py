@@ -11,7 +11,7 @@ HAS_GPU = torch.cuda.is_available()
 if not HAS_GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton
 
-pytest_plugins = ["tests.suite.plugin"]
+pytest_plugins = ["tests.suite.plugin", "tests.bench.plugin"]
 
 # Every value is explicit and the parent is named: else CI's automatic profile is inherited.
 BASE = settings.get_profile("default")

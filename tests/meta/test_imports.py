@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "tests": {
         *("kernels", "reference", "tests", "museum_parts"),
         *("torch", "triton", "numpy", "hypothesis", "pytest", "rich"),
+        *("scipy", "matplotlib", "pytest_benchmark", "gemlite"),  # of the benchmarks
     },
     # each file is a plug-in for any worker
     "tests/museum/correct": {"torch", "tests", "museum_parts"},

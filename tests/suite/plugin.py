@@ -123,7 +123,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(
             ("backend", "line"), list(_lines(metafunc, session)), indirect=["backend"]
         )
-    elif "backend" in metafunc.fixturenames:
+    elif "backend" in metafunc.fixturenames and "point" not in metafunc.fixturenames:
         metafunc.parametrize("backend", list(session.kernels), indirect=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -19,49 +20,62 @@ import torch  # noqa: F401
 import triton.language  # noqa: F401
 from rich.console import Console
 
-from . import listing, report
+from . import listing, matrix_report, report
 from .cache import Cache
-from .ledger import read_ledger
+from .ledger import SAME, read_ledger
+from .matrix import Matrix
 from .progress import Progress
+from .proof import prove
 from .score import BrokenBaseline, Scorer, Trial
 from .scratch import Tree
 from .sites import ROOT, Mutant
 
 SAMPLED = 40  # mutants that `--sample` takes
-SAMPLE_SECONDS = 150.0  # after which it begins no other
-RESULTS = ROOT / "results" / "mutants.json"
+SAMPLE_SECONDS = 130.0  # after which it begins nothing more
+SAMPLE_LIMIT = 40.0  # seconds for one stage of it
+RESULTS = ROOT / "results"
 
 
 def main(arguments: list[str]) -> int:
     """The exit status: 0 all killed or explained, 1 not, 2 a usage error."""
     options = parser().parse_args(arguments)
-    console = Console()
     if options.list:
         listing.LIST.write_text(listing.current(), encoding="utf-8")
         return 0
     mutants = _wanted(options)
     if not mutants:
         parser().error(f"no mutant is called {options.only!r}; tests/mutants/list.txt has them all")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that children and copies go too
+    console, tree, cache = Console(), Tree(), Cache()
+    if options.fresh:
+        cache.forget()
+    mode = _matrix if options.matrix else _equivalents if options.equivalents else _kills
     try:
-        result = _score(mutants, options, console)
+        return mode(mutants, options, console, tree, cache)
     except BrokenBaseline as problem:
         console.print(str(problem), soft_wrap=True, highlight=False)
         return 1
-    report.write(console, result)
-    report.write_json(options.json, result)
-    return 1 if result.unexplained or result.wrongly_excused else 0
+    finally:
+        tree.remove()
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("python -m tests.mutants", description=__doc__)
-    made.add_argument("--list", action="store_true", help="write tests/mutants/list.txt anew")
-    made.add_argument(
+    modes = made.add_mutually_exclusive_group()
+    modes.add_argument("--list", action="store_true", help="write tests/mutants/list.txt anew")
+    modes.add_argument(
         "--sample", nargs="?", type=int, metavar="NUMBER", const=_today(),
         help=f"{SAMPLED} mutants within 3 minutes; others on each day, or for each NUMBER",
     )  # fmt: skip
+    modes.add_argument(
+        "--matrix", action="store_true", help="every oracle, to the end, and the museum too"
+    )
+    modes.add_argument(
+        "--equivalents", action="store_true", help="prove what the ledger calls the same"
+    )
     made.add_argument("--only", default="", metavar="TEXT", help="mutants whose id holds TEXT")
     made.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
-    made.add_argument("--json", type=Path, default=RESULTS, help="where the results are written")
+    made.add_argument("--results", type=Path, default=RESULTS, help="folder of tables and pictures")
     made.add_argument("--fresh", action="store_true", help="forget what earlier runs found out")
     return made
 
@@ -78,20 +92,44 @@ def _wanted(options) -> list[Mutant]:
     return ordered[:SAMPLED]
 
 
-def _score(mutants: list[Mutant], options, console: Console) -> report.Result:
-    tree, cache = Tree(), Cache()
-    if options.fresh:
-        cache.forget()
-    if options.sample is not None:
-        console.print(f"mutants: sample {options.sample} (--sample {options.sample})")
-    ends = time.monotonic() + (SAMPLE_SECONDS if options.sample is not None else float("inf"))
-    try:
-        with Progress(console) as progress:
-            scorer = Scorer(tree, cache, options.jobs, lambda trials: _show(progress, trials))
-            trials = scorer.score(mutants, until=lambda: time.monotonic() > ends)
-    finally:
-        tree.remove()
-    return report.Result(trials, read_ledger())
+def _kills(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
+    sampled = options.sample is not None
+    if sampled:
+        console.print(f"mutants: sample {options.sample}, again by --sample {options.sample}")
+    ends = time.monotonic() + (SAMPLE_SECONDS if sampled else float("inf"))
+    with Progress(console) as progress:
+        scorer = Scorer(
+            tree, cache, options.jobs, lambda trials: _show(progress, trials),
+            limit=SAMPLE_LIMIT if sampled else None,
+        )  # fmt: skip
+        trials = scorer.score(mutants, until=lambda: time.monotonic() > ends)
+    if len(trials) < len(mutants):
+        console.print(f"mutants: {len(mutants) - len(trials)} not judged, the time was up")
+    result = report.Result(trials, read_ledger())
+    report.write(console, result)
+    report.write_json(options.results / "mutants.json", result)
+    return report.exit_status(result)
+
+
+def _matrix(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
+    with Progress(console) as progress:
+
+        def show(entries) -> None:
+            done = sum(entry.stage() is None for entry in entries)
+            progress.show(f"matrix: {done} of {len(entries)} rows", done, len(entries))
+
+        scorer = Scorer(tree, cache, options.jobs)
+        rows = Matrix(scorer, show).rows(mutants, museum=not options.only)
+    matrix_report.write(console, rows, options.results)
+    return 0
+
+
+def _equivalents(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
+    same = {name for name, entry in read_ledger().items() if entry.kind == SAME}
+    proofs = prove([m for m in mutants if m.id in same], Scorer(tree, cache, options.jobs))
+    for proof in proofs:
+        console.print(proof.text(), soft_wrap=True, highlight=False, markup=False)
+    return 1 if any(proof.differs for proof in proofs) else 0
 
 
 def _show(progress: Progress, trials: list[Trial]) -> None:

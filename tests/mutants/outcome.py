@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Outcome:
     message: str = ""
     seconds: float = 0.0  # on the clock
     cpu: float = 0.0  # seconds of processor time, which other work on the machine leaves alone
+    notes: list[dict] = field(default_factory=list)  # what a stage tells beside its verdict
 
     @property
     def killed(self) -> bool:

@@ -95,13 +95,15 @@ class Processes:
         told = _messages(child.folder / "told.jsonl")
         timed_out = (child.folder / "timed-out").exists()
         shutil.rmtree(child.folder, ignore_errors=True)
-        last = told[-1] if told else {"at": "start"}
+        last = told[-1] if told else {}
+        more = {"seconds": seconds, "cpu": child.cpu}
+        more["notes"] = [message["note"] for message in told if "note" in message]
         if "outcome" in last:
-            return replace(Outcome(**last["outcome"]), seconds=seconds, cpu=child.cpu)
+            return replace(Outcome(**last["outcome"]), **more)
         verdict = TIMED_OUT if timed_out else CRASHED
         message = f"no end within {child.limit:.0f} s" if timed_out else "the process died"
-        place = last["at"]
-        return Outcome(child.stage.name, verdict, "process", place, message, seconds, child.cpu)
+        place = next((said["at"] for said in reversed(told) if "at" in said), "start")
+        return Outcome(child.stage.name, verdict, "process", place, message, **more)
 
     def stop(self) -> None:
         """End what still runs."""
@@ -130,7 +132,7 @@ def _be_child(stage: Stage, folder: Path) -> None:
     try:
         os.setsid()
         _enter(folder)
-        outcome = stage.run(lambda text: told.write(json.dumps({"at": text}) + "\n"))
+        outcome = stage.run(lambda **said: told.write(json.dumps(said) + "\n"))
         told.write(json.dumps({"outcome": asdict(outcome)}) + "\n")
         status = 0
     except BaseException as problem:  # noqa: BLE001 - a mutant may raise anything

@@ -53,6 +53,11 @@ class Result:
         )
 
 
+def exit_status(result: Result) -> int:
+    """1 where somebody survives without a reason, or has one and is killed."""
+    return 1 if result.unexplained or result.wrongly_excused else 0
+
+
 def write(console: Console, result: Result) -> None:
     """Everything, for a reader."""
     for trial in result.wrongly_excused:

@@ -45,27 +45,36 @@ class Trial:
 
 
 class Scorer:
-    """Scores mutants on copies of one tree; `watch(trials)` is told of every step."""
+    """Scores mutants on copies of one tree; `watch(trials)` is told of every step.
 
-    def __init__(self, tree: Tree, cache: Cache, jobs: int, watch=lambda trials: None):
+    `limit` is the time limit of a stage in seconds; without it each stage is run on the code as it
+    is first, where it must pass, and a few times as long is given to it.
+    """
+
+    def __init__(
+        self, tree: Tree, cache: Cache, jobs: int, watch=lambda trials: None, plan=plan, limit=None
+    ):
         self.tree, self.cache, self.jobs, self.watch = tree, cache, jobs, watch
+        self._plan, self._limit = plan, limit
         self._limits: dict[str, float] = {}
 
     def score(self, mutants: list[Mutant], until=lambda: False) -> list[Trial]:
-        """A trial for each mutant; no new one begins once `until()` says so."""
-        trials = [Trial(mutant, deque(plan(mutant, self.tree.root))) for mutant in mutants]
-        self._time({stage.name: stage for trial in trials for stage in trial.stages}, until)
+        """The trials that came to their end; nothing begins any more once `until()` says so."""
+        trials = [Trial(mutant, deque(self._plan(mutant, self.tree.root))) for mutant in mutants]
+        if self._limit is None:
+            self._time({stage.name: stage for trial in trials for stage in trial.stages})
         processes = Processes(self.tree, self.jobs)
         waiting = deque(trial for trial in trials if self._advance(trial))
 
         def begin(trial: Trial) -> None:
-            if trial.outcomes or not until():
+            if not until():
                 stage = trial.stages[0]
-                processes.start(trial, stage, trial.changed, self._limits[stage.name])
+                limit = self._limit or self._limits[stage.name]
+                processes.start(trial, stage, trial.changed, limit)
 
         def note(trial: Trial, outcome: Outcome) -> None:
             stage = trial.stages.popleft()
-            self.cache.put(self._key(trial.changed, stage), outcome)
+            self.cache.put(self.key(trial.changed, stage), outcome)
             trial.outcomes.append(outcome)
             if self._advance(trial):
                 waiting.appendleft(trial)
@@ -77,21 +86,21 @@ class Scorer:
     def _advance(self, trial: Trial) -> bool:
         """Take what is known already; whether a stage is still to be run."""
         while trial.stages and not trial.kill:
-            known = self.cache.get(self._key(trial.changed, trial.stages[0]))
+            known = self.cache.get(self.key(trial.changed, trial.stages[0]))
             if known is None:
                 return True
             trial.stages.popleft()
             trial.outcomes.append(known)
         return False
 
-    def _key(self, changed: dict[str, str], stage: Stage) -> str:
+    def key(self, changed: dict[str, str], stage: Stage) -> str:
         return self.tree.key(changed, stage.reads, f"{stage.name} {VERSION}")
 
-    def _time(self, stages: dict[str, Stage], until) -> None:
+    def _time(self, stages: dict[str, Stage]) -> None:
         """Run every stage on the code as it is: it must pass, and gives the time limit."""
         waiting, processes = deque(), Processes(self.tree, self.jobs)
         for stage in stages.values():
-            known = self.cache.get(self._key({}, stage))
+            known = self.cache.get(self.key({}, stage))
             if known is None:
                 waiting.append(stage)
             else:
@@ -99,7 +108,7 @@ class Scorer:
 
         def note(stage: Stage, outcome: Outcome) -> None:
             self._learn(stage, outcome)
-            self.cache.put(self._key({}, stage), outcome)
+            self.cache.put(self.key({}, stage), outcome)
 
         run_all(processes, waiting, lambda s: processes.start(s, s, {}, LONGEST), note)
 

@@ -23,16 +23,30 @@ TEST_READS = (
     *SUITE_READS, "conftest.py", "pyproject.toml", "tests/__init__.py", "tests/layers.py",
     "tests/autotune_stub.py",
 )  # fmt: skip
-META_READS = ("reference", "tests", "kernels", "conftest.py", "pyproject.toml", "README.md")
+META_READS = (
+    *SUITE_READS, "conftest.py", "pyproject.toml", "README.md", "tests/museum",
+    "tests/test_conformance.py", "tests/meta/__init__.py", "tests/meta/actor.py",
+)  # fmt: skip
+
+
+# Hypothesis was imported before the fork, so pytest cannot rewrite its assertions.
+PYTEST = (
+    "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0",
+    "-W", "ignore:Module already imported",
+)  # fmt: skip
+IN_PROCESS = ("--in-process",)  # the suite's: no worker is started beside the tests
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`run(tell)` returns an Outcome; `tell(text)` says what is being tried. `reads`: its files."""
+    """`run(tell)` returns an Outcome. `reads` are the files that this depends on.
+
+    `tell(at=text)` says what is being tried, `tell(note=dict)` goes into the outcome's notes.
+    """
 
     name: str
     reads: tuple[str, ...]
-    run: Callable[[Callable[[str], None]], Outcome]
+    run: Callable[[Callable], Outcome]
 
 
 def suite_stage(name: str, wanted: Callable) -> Stage:
@@ -50,10 +64,10 @@ def suite_stage(name: str, wanted: Callable) -> Stage:
 def first_failure(name: str, served, questions: Iterable, tell) -> Outcome:
     """The first case that fails, made simpler for a moment; or that none did."""
     for case, checks in questions:
-        tell(str(case))
+        tell(at=str(case))
         verdict = served.judge({"line": str(case), "checks": checks, "calls": 1, "seconds": 2.0})
         if not verdict.ok:
-            verdict = _simplest(served, case, verdict)
+            verdict = simplest(served, case, verdict)
             seen_by = verdict.check if verdict.check != "value" else _fill_of(verdict.line, served)
             return Outcome(name, verdict.kind, seen_by, verdict.line, verdict.message[:200])
     return Outcome(name)
@@ -65,7 +79,7 @@ def _fill_of(line: str, served) -> str:
     return Case.parse(line, served.backend.limits.tokens).fill
 
 
-def _simplest(served, case, verdict):
+def simplest(served, case, verdict):
     """What single steps from `case` still let fail in the same way, until the time is up."""
     import time
 
@@ -138,17 +152,15 @@ def draw(strategy, count: int, at: int | None = None) -> list:
     return found
 
 
-def file_stage(path: str, reads: tuple[str, ...] = TEST_READS) -> Stage:
+def file_stage(path: str, reads=TEST_READS, options=IN_PROCESS) -> Stage:
     """One test file, up to its first failure, by the same seed every time."""
 
     def run(tell) -> Outcome:
         import pytest
 
-        tell(path)
+        tell(at=path)
         first = FirstFailure()
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--in-process"]
-        options += ["-W", "ignore:Module already imported"]  # hypothesis was, before the fork
-        status = pytest.main([*options, path], plugins=[first])
+        status = pytest.main([*PYTEST, *options, path], plugins=[first])
         if status == pytest.ExitCode.OK:
             return Outcome(path)
         where, _, message = first.told.partition("\n")

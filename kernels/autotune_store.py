@@ -43,7 +43,7 @@ class Store:
             return identity["configs"].index(kept["winner"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, LookupError) as problem:
+        except (OSError, ValueError, TypeError, LookupError, RecursionError) as problem:
             _warn(f"ignored the tuning result {path}: {problem!r}")
             return None
 
@@ -93,7 +93,8 @@ def identity_of(fn, bucket, configs):
         "triton": triton.__version__,
         "key": [repr(value) for value in rounded],
         "classes": [repr(value) for value in classes],
-        "configs": [repr(sorted(fields_of(config).items())) for config in configs],
+        # With their places: configs may differ in nothing but hooks of the same name.
+        "configs": [f"{i} {sorted(fields_of(c).items())}" for i, c in enumerate(configs)],
     }
 
 

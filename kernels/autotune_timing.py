@@ -11,6 +11,7 @@ import torch
 import triton
 import triton.testing
 from triton.errors import TritonError
+from triton.runtime._async_compile import active_mode
 
 WARMUP_MS = 5  # the clock of a busy GPU is up by then: 25, as triton has it, changes no median
 REPETITION_MS = 40  # triton's default of 100 only makes tuning longer, not better
@@ -37,8 +38,12 @@ def compiling_ahead(compile_one, configs):
     """Inside, `compile_one(config)` of all configs runs in threads of its own.
 
     A launch waits for its own compilation only, so the first configs are timed meanwhile. What
-    does not compile says so when it is launched.
+    does not compile says so when it is launched. Where a caller compiles that way already, nothing
+    is compiled ahead.
     """
+    if active_mode.get() is not None:
+        yield
+        return
     threads = min(len(configs), os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool, triton.AsyncCompileMode(pool, ignore_errors=True):
         for config in configs:

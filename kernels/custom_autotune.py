@@ -18,6 +18,8 @@ from .launch_path import LaunchPaths
 
 __all__ = ["Autotuner", "autotune", "matmul248_kernel_config_pruner"]
 
+_LOCK = threading.RLock()  # of all tuners: two benchmarks at a time would disturb each other
+
 
 class Winner(NamedTuple):
     """A config, and the fields of all configs that it was chosen from."""
@@ -54,7 +56,7 @@ class Autotuner(triton.KernelInterface):
         self._keys = TuningKey(self.base_fn, self.arg_names, self.key, nearest_power_of_two)
         self._winners = {}  # bucket -> {exact values of the key arguments: Winner}
         self._paths = LaunchPaths(fn, self.arg_names, self._keys.defaults)
-        self._lock = threading.RLock()  # two benchmarks at a time would disturb each other
+        self._lock = _LOCK
 
     @property
     def cache(self):
@@ -113,7 +115,7 @@ class Autotuner(triton.KernelInterface):
         """Compile every config that pruning keeps, without timing; later runs find a config.
 
         Arguments may be tensors or, as for a plain kernel, dtypes. Where nothing was tuned before,
-        the first config that compiles is the one kept.
+        here or by a process that kept its winner, the first config that compiles is taken.
         """
         kwargs.setdefault("grid", (1,))
         nargs = self._keys.named(args, kwargs)
@@ -129,8 +131,12 @@ class Autotuner(triton.KernelInterface):
                     failures.append(f"{config}: {error!r}")
             if not usable:
                 raise RuntimeError(f"no config compiles: {failures}")
-            winner = Winner(usable[0], list(map(fields_of, configs)))
-            self._winners.setdefault(key, {}).setdefault(exact, winner)
+            winners = self._winners.setdefault(key, {})
+            if exact not in winners:
+                kept = self._kept(configs, self._identity(configs, key))
+                runs = kept is not None and kept in usable
+                chosen = kept if runs else usable[0]
+                winners[exact] = Winner(chosen, list(map(fields_of, configs)))
         return compiled
 
     def prune_configs(self, nargs):
@@ -181,16 +187,26 @@ class Autotuner(triton.KernelInterface):
         """The config to take: the only one, the one kept on disk, or the fastest."""
         if len(configs) == 1 or not self.timed:
             return configs[0]
-        identity = None
-        if hasattr(self.base_fn, "cache_key"):
-            identity = identity_of(self.base_fn, key, configs)
-        position = self.store.load(identity) if identity and kept else None
-        if position is None:
-            milliseconds = self._tune(configs, args, kwargs, nargs)
-            position = min(range(len(configs)), key=lambda i: milliseconds[i])
-            if identity:
-                self.store.save(identity, position, milliseconds)
+        identity = self._identity(configs, key)
+        winner = self._kept(configs, identity) if kept else None
+        if winner is not None:
+            return winner
+        milliseconds = self._tune(configs, args, kwargs, nargs)
+        position = min(range(len(configs)), key=lambda i: milliseconds[i])
+        if identity:
+            self.store.save(identity, position, milliseconds)
         return configs[position]
+
+    def _identity(self, configs, key):
+        """What a file about these configs holds for; None where there is nothing to time."""
+        if len(configs) == 1 or not self.timed or not hasattr(self.base_fn, "cache_key"):
+            return None
+        return identity_of(self.base_fn, key, configs)
+
+    def _kept(self, configs, identity):
+        """The one of these configs that an earlier process found to be the fastest, or None."""
+        position = self.store.load(identity) if identity else None
+        return None if position is None else configs[position]
 
     def _tune(self, configs, args, kwargs, nargs):
         """Median milliseconds of each config, infinite where it cannot run; RuntimeError if all."""

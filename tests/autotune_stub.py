@@ -35,6 +35,14 @@ class Stub:
         return [launch["BLOCK"] for launch in self.launches]
 
 
+class KeptStub(Stub):
+    """One whose winners are kept on disk, as it has a source to tell it by."""
+
+    def __init__(self, behaviour=None, source="source"):
+        super().__init__(behaviour)
+        self.cache_key, self.__name__ = source, "kept_stub"
+
+
 @pytest.fixture
 def benchmarks(monkeypatch):
     """do_bench that launches twice and reads the cost from the stub; the arguments it got."""

@@ -1,6 +1,5 @@
 """What the autotuner costs: the host time of a warm launch, and a key that it has not seen."""
 
-import contextlib
 import shutil
 
 import pytest
@@ -89,16 +88,26 @@ def test_host_cost_of_a_warm_launch(launch, kind, benchmark):
     benchmark.extra_info["microseconds_per_launch"] = round(microseconds, 2)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("kept", [False, True], ids=["empty caches", "kept on disk"])
-def test_a_key_not_seen_before(kept, benchmark, tmp_path):
-    """Eight configs, M = 256, 4096 x 4096: compiled and timed, or read from their file."""
+@pytest.fixture
+def tuner(tmp_path):
+    """A tuner of the real kernel with eight configs, all its caches in a folder of their own."""
     arguments, grid = problem()
-    matmul_248_kernel.fn.run(*arguments, grid=grid, warmup=False, **any_config())  # wakes Triton
-    tuner = Autotuner(
+    options = matmul_248_kernel.configs[0].all_kwargs()
+    matmul_248_kernel.fn.run(*arguments, grid=grid, warmup=False, **options)  # wakes Triton
+    made = Autotuner(
         matmul_248_kernel.fn, matmul_248_kernel.arg_names, matmul_248_kernel.configs, KEY, None
     )
-    tuner.store = Store(tmp_path / "winners")
+    made.store = Store(tmp_path / "winners")
+    with triton.knobs.cache.scope():
+        triton.knobs.cache.dir = str(tmp_path / "compiled")
+        yield made
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kept", [False, True], ids=["empty caches", "kept on disk"])
+def test_a_key_not_seen_before(kept, tuner, benchmark, tmp_path):
+    """Eight configs, M = 256, 4096 x 4096: compiled and timed, or read from their file."""
+    arguments, grid = problem()
 
     def forget():
         tuner.clear()
@@ -111,11 +120,5 @@ def test_a_key_not_seen_before(kept, benchmark, tmp_path):
         tuner[grid](*arguments)
         torch.cuda.synchronize()
 
-    with triton.knobs.cache.scope() if hasattr(triton, "knobs") else contextlib.nullcontext():
-        triton.knobs.cache.dir = str(tmp_path / "compiled")
-        run()
-        benchmark.pedantic(run, setup=forget, rounds=ROUNDS)
-
-
-def any_config():
-    return matmul_248_kernel.configs[0].all_kwargs()
+    run()
+    benchmark.pedantic(run, setup=forget, rounds=ROUNDS)

@@ -23,7 +23,7 @@ HEAD = """\
 Written by `python -m tests.bugs.table` from `ids.txt` and from what names an id: docstrings and
 comments of tests, comments of corpus lines, and `BUG` of the faulty kernels in `tests/museum`
 (which show that the suite sees such a bug in any kernel). A corpus line runs on every kernel whose
-limits hold it; those named in area exllama wait for the CUDA extension.
+limits hold it.
 
 | id | area | what goes wrong | guarded by, or why not |
 |---|---|---|---|

@@ -1,6 +1,7 @@
 """The tree keeps to its rules: who imports whom, how long a file is, what is at the top."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -21,9 +22,13 @@ MAY_IMPORT = {
     },
     "tests/museum": {"torch", "triton", "museum_parts"},  # each file is a plug-in for any worker
 }
-FAMILIES = {"quant_linear", "exllama"}  # two kernels share the door, not code
+FAMILIES = (  # two kernels share the door, not code
+    {"quant_linear", "operators", "triton_matmul", "custom_autotune", "config_pruner"},
+    {"exllama", "exllama_linear", "exllama_build", "exllama_toolchain"},
+)
 NOT_IN_A_WORKER = ("hypothesis", "pytest", "_pytest", "rich", "kernels")
 TORCH_HEADER = re.compile(r'^\s*#\s*include\s*[<"](torch|ATen|c10)/', re.MULTILINE)
+PREPROCESSOR_IF = re.compile(r"^\s*#\s*if", re.MULTILINE)
 MAX_LINES = 300
 MAX_BODY = {"test": 15, "kernel": 120, "function": 40}
 SOURCES = {".py", ".cpp", ".cu", ".cuh", ".h"}
@@ -38,9 +43,10 @@ def test_package_imports_only_what_it_may(package):
 
 
 def test_kernel_families_do_not_know_each_other():
-    for path in python_files("kernels"):
-        others = FAMILIES - {path.stem} if path.stem in FAMILIES else set()
-        assert not imported_names(path.read_text()) & others, f"{path} imports {others}"
+    for family, other in itertools.permutations(FAMILIES, 2):
+        for stem in family:
+            path = ROOT / "kernels" / f"{stem}.py"
+            assert not imported_names(path.read_text()) & other, f"{path} imports of {other}"
 
 
 def test_test_files_never_import_each_other():
@@ -68,6 +74,13 @@ def test_only_the_binding_includes_torch_headers():
     for path in (ROOT / "kernels" / "exllama_ext").glob("*"):
         if path.is_file() and path.name != "binding.cpp":
             assert not TORCH_HEADER.search(path.read_text()), f"{path} includes a torch header"
+
+
+def test_only_one_header_asks_whether_kernels_run_on_a_cpu():
+    """The folders cuda and host belong to it."""
+    for path in (ROOT / "kernels" / "exllama_ext").glob("*.*"):
+        if path.is_file() and path.name != "device.h":
+            assert not PREPROCESSOR_IF.search(path.read_text()), f"{path} has an #if"
 
 
 def test_the_kernels_package_holds_a_docstring_only():

@@ -6,6 +6,7 @@ import torch
 from tests.suite.case import Case
 from tests.suite.layouts import leading_shape
 from tests.suite.operands import SMALL, Operands, judged_on
+from tests.suite.surroundings import UNTIMED
 
 ALIGNMENT = 256  # bytes, at least what torch gives
 PLAIN = "m4-n8-k16-b8-g8-bias"
@@ -193,3 +194,8 @@ def test_the_reference_reads_what_no_kernel_can_change():
 @pytest.mark.parametrize(("n", "place"), [(SMALL // 4, "cuda:0"), (SMALL // 16, "cpu")])
 def test_small_cases_are_judged_on_the_host(n, place):
     assert judged_on(Case.parse(f"m1-n{n}-k4-b8-gall"), "cuda:0") == place
+
+
+def test_under_a_sanitizer_the_host_judges_all_cases(monkeypatch):
+    monkeypatch.setenv(UNTIMED, "1")
+    assert judged_on(Case.parse(f"m1-n{SMALL}-k4-b8-gall"), "cuda:0") == "cpu"

@@ -176,7 +176,10 @@ PLUG_INS = {
     "number.py:f": ("f = 7", ["wanted a callable f(x=", "or a Backend, got int"]),
     "absent.py:f": (None, ["there is no file", "absent.py"]),
     "absent_package.absent:f": (None, ["ModuleNotFoundError", "absent_package"]),
-    "nameless.py": ("", ["wanted triton, torch, package.module:attribute or path/to/file.py"]),
+    "nameless.py": (
+        "",
+        ["wanted triton, exllama, torch, package.module:attribute or path/to/file.py"],
+    ),
 }
 
 

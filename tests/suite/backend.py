@@ -111,8 +111,10 @@ class Backend:
     arrive as keywords, text by name. Where weights are rearranged once, give `prepare(**weights)`,
     which returns a state, and `run(state, x=)` instead. `gradient(grad=, **weights)` returns
     [..., K] and serves `bwd` cases.
-    `skip(case, device)` returns a reason code where this machine cannot judge the case. `devices`
-    are those that it runs on; `deterministic` promises the same bits for the same call.
+    `start(device)` builds or loads what the kernel needs there, before anything is timed, and
+    raises where it cannot; `skip(case, device)` returns a reason code where this machine cannot
+    judge the case. `devices` are those that it runs on; `deterministic` promises the same bits for
+    the same call.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Backend:
     accepts_out: bool = False
     deterministic: bool = False
     devices: tuple[str, ...] = ("cuda", "cpu")
+    start: Callable[[str], None] | None = None
     skip: Callable[[Case, str], str | None] | None = None
 
     def __post_init__(self) -> None:

@@ -105,7 +105,7 @@ class Examination:
         """The kernel's answer [M, J], of the right type or WrongType; operands as they come."""
         case = operands.case
         given = operands.output() if self.backend.accepts_out and not case.backward else None
-        with poisoned_allocations(), warnings.catch_warnings(record=True) as caught:
+        with poisoned_allocations(self.zones), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             out = self.backend.call(
                 case, operands.left, operands.weights(), given.view if given else None
@@ -235,7 +235,7 @@ class Examination:
     def _must_refuse(self) -> Verdict:
         left, weights = invalidate(self.case, self.operands.left, self.operands.weights())
         try:
-            with poisoned_allocations(), warnings.catch_warnings(record=True):
+            with poisoned_allocations(self.zones), warnings.catch_warnings(record=True):
                 self.backend.call(self.case, left, weights)
                 synchronize(self.device)
         except Exception as problem:  # noqa: BLE001 - a kernel may raise anything

@@ -13,6 +13,7 @@ from .backend import Backend, from_callable
 # Named lazily: only the kernel that is asked for is imported.
 BUILT_IN = {
     "triton": ("tests.suite.triton_backend", "TRITON"),
+    "exllama": ("tests.suite.exllama_backend", "EXLLAMA"),
     "torch": ("tests.suite.control", "TORCH"),
 }
 

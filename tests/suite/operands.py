@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from reference.packing import pack_rows, pack_zeros
@@ -10,6 +12,7 @@ from .case import Case
 from .fills import Values, make_values
 from .layouts import Guarded, Placement, leading_shape, place_left, place_right
 from .rounding import FORMATS
+from .surroundings import UNTIMED
 
 SMALL = 2**16  # elements of x, the weights and the result, below which a GPU would only wait
 
@@ -17,10 +20,11 @@ SMALL = 2**16  # elements of x, the weights and the result, below which a GPU wo
 def judged_on(case: Case, device: str) -> str:
     """Where a case's values, reference and bounds are made: small ones on the host, in any case.
 
-    Some 500 operations surround a launch; on few elements each costs a GPU more than a CPU.
+    Some 500 operations surround a launch; on few elements each costs a GPU more than a CPU. Under
+    a sanitizer, which slows each of them down and would watch torch's kernels too, all stay there.
     """
     elements = case.m * case.k + case.k * case.n + case.m * case.n
-    return "cpu" if elements <= SMALL else device
+    return "cpu" if elements <= SMALL or os.environ.get(UNTIMED) else device
 
 
 class Operands:

@@ -20,7 +20,7 @@ from .search import Failure
 from .session import DEFAULT_TIMEOUT, KernelUnderTest, Session
 from .supervisor import CannotRun, Launch
 
-BUILT_IN = ("triton", "torch")  # all that run when no --kernel is given
+BUILT_IN = ("triton", "exllama", "torch")  # all that run when no --kernel is given
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 SESSION = pytest.StashKey[Session]()
 TIMEOUT = pytest.StashKey[float]()
@@ -40,12 +40,13 @@ def pytest_addoption(parser):
         action="append",
         metavar="SPEC",
         default=[],
-        help="triton, torch, package.module:attribute or path/to/file.py:attribute; repeatable",
+        help=f"{', '.join(BUILT_IN)}, package.module:attribute or path.py:attribute; repeatable",
     )
     add("--case", action="append", metavar="LINE", default=[], help="judge this case alone")
     add(
         "--only", metavar="TOKENS", default="", help="draw and promise only these, e.g. b4-g128-seq"
     )
+    add("--steps", action="append", metavar="LINE", default=[], help="replay a state machine's run")
     add("--corpus", action="append", metavar="FILE", default=[], help="replay these lines too")
     add("--budget", type=float, metavar="SECONDS", help="fuzz for so long, and nothing else")
     add(
@@ -76,6 +77,7 @@ def pytest_configure(config):
     config.stash[TIMEOUT] = config.option.timeout or DEFAULT_TIMEOUT
     config.option.timeout = None
     config.addinivalue_line("markers", "given_case: judges the lines of --case")
+    config.addinivalue_line("markers", "given_steps: runs the steps of --steps")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
     session = Session(json_path=Path(config.option.json) if config.option.json else None)
     config.stash[SESSION] = session
@@ -134,16 +136,18 @@ def _in_flight(config, spec: str) -> Path:
 
 
 def pytest_report_header(config):
-    """Device, driver, versions; compiled or interpreted; kernels left out and why."""
+    """Device, driver, versions; compiled or interpreted; kernels skipped and why."""
     session = config.stash[SESSION]
     lines = [report.header(spec, kernel) for spec, kernel in session.kernels.items()]
     lines += report.namesake()
-    return lines + [f"gptq-fuzz: {spec} left out: {why}" for spec, why in session.left_out.items()]
+    return lines + report.left_out(session.left_out)
 
 
 def pytest_generate_tests(metafunc):
     """`backend` runs over the chosen ones, `line` over the corpus or what --case says."""
     session = metafunc.config.stash[SESSION]
+    if "given_steps" in metafunc.fixturenames:
+        metafunc.parametrize("given_steps", metafunc.config.option.steps)
     if {"backend", "line"} <= set(metafunc.fixturenames):
         metafunc.parametrize(
             ("backend", "line"), list(_lines(metafunc, session)), indirect=["backend"]
@@ -228,9 +232,10 @@ def suite_session(request) -> Session:
 
 
 def pytest_collection_modifyitems(config, items):
-    """--case and --budget run their own test alone; --kernel only what is about kernels."""
+    """--case, --steps, --budget run their own test alone; --kernel only what is about kernels."""
     option = config.option
-    mark = "given_case" if option.case else "fuzz" if option.budget else None
+    given = {"given_case": option.case, "given_steps": option.steps, "fuzz": option.budget}
+    mark = next((name for name, value in given.items() if value), None)
     kept = [item for item in items if _is_wanted(item, mark, bool(option.kernel))]
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
@@ -238,7 +243,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_wanted(item, mark: str | None, kernels_only: bool) -> bool:
-    marks = {name for name in ("given_case", "fuzz") if item.get_closest_marker(name)}
+    own = ("given_case", "given_steps", "fuzz")
+    marks = {name for name in own if item.get_closest_marker(name)}
     if mark or marks:
         return mark in marks
     return not kernels_only or "backend" in getattr(item, "fixturenames", ())

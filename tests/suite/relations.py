@@ -107,9 +107,12 @@ def _group_named(exam):
 
 def _other_config(exam):
     """Another path or launch config of the kernel."""
-    token = exam.backend.limits.tokens[0]
-    chosen = token.values[zlib.crc32(str(exam.case).encode()) % len(token.values)]
-    return exam.expected.check(exam.call(_variant(exam, extra=((token.name, chosen),))))
+    choice = zlib.crc32(str(exam.case).encode())
+    extra = []
+    for token in exam.backend.limits.tokens:
+        choice, place = divmod(choice, len(token.values))
+        extra.append((token.name, token.values[place]))
+    return exam.expected.check(exam.call(_variant(exam, extra=tuple(extra))))
 
 
 def _reloaded(exam):

@@ -27,7 +27,14 @@ def header(spec: str, kernel: KernelUnderTest) -> str:
     if about["triton"]:
         way = "interpreted" if about["interpreted"] else "compiled"
         parts.append(f"triton {about['triton']} {way}")
+    if about["note"]:
+        parts.append(f"not on a GPU: {about['note']}")
     return ", ".join(parts)
+
+
+def left_out(reasons: dict[str, str]) -> list[str]:
+    """`gptq-fuzz: exllama skipped: the ExLlama extension needs ...`, a line for each."""
+    return [f"gptq-fuzz: {spec} skipped: {why.splitlines()[0]}" for spec, why in reasons.items()]
 
 
 def namesake() -> list[str]:
@@ -122,6 +129,8 @@ def write_summary(reporter, data: dict, session: Session) -> None:
     if judged:
         reporter.section("kernels under test")
         _write_table(reporter, judged)
+    for line in left_out(data["left_out"]):
+        reporter.write_line(line)
     asked = reporter.config.option.kernel or reporter.config.option.budget
     if asked and not any(seen["cases"] for seen in judged.values()):
         reporter.write_line("no case was judged: exit status 4", red=True)

@@ -23,6 +23,7 @@ from .verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
+QUIET_START = 4.0  # seconds after which it is told what a worker that is not ready has said
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 TAIL = 600  # characters of the kernel's own output that a report shows
@@ -100,7 +101,11 @@ class Worker:
 
     def wait_ready(self) -> None:
         """Wait for the kernel to be loaded. Raises CannotRun with the reason."""
-        message = self._receive(START_LIMIT)
+        message = self._receive(QUIET_START)
+        if message.get("event") == "timed out":
+            if tail := self._tail():
+                sys.stderr.write(f"gptq-fuzz: {self.launch.spec} is not ready yet{tail}\n")
+            message = self._receive(START_LIMIT)
         if message.get("event") != "ready":
             reason = message.get("reason") or self._epitaph(message) + self._tail()
             self.stop()
@@ -116,10 +121,7 @@ class Worker:
         self._findings = tempfile.NamedTemporaryFile(prefix="gptq-fuzz-san-")  # noqa: SIM115
         self._findings_read = 0
         options = ["--tool", self.launch.sanitizer, "--log-file", self._findings.name]
-        if self.launch.sanitizer == "memcheck":
-            # A failed call of the CUDA API is an exception in torch, judged as one.
-            options += ["--padding", "4096", "--report-api-errors", "no"]
-        return [tool, *options, *command]
+        return [tool, *options, *_SANITIZER_OPTIONS.get(self.launch.sanitizer, ()), *command]
 
     def _environment(self) -> dict[str, str]:
         extra = {}
@@ -138,11 +140,10 @@ class Worker:
         seconds = min(REPEAT_SECONDS, self.launch.timeout / 4)
         request = {"line": line, "checks": checks, "calls": calls, "seconds": seconds}
         message = self._exchange(request)
-        if "verdict" not in message:
-            return self._bury(message, line)
-        verdict = Verdict(**message["verdict"])
-        self._add_sanitizer_findings(verdict)
-        if verdict.kind in kinds.FATAL:
+        died = "verdict" not in message
+        verdict = self._obituary(message, line) if died else Verdict(**message["verdict"])
+        self._add_sanitizer_findings(verdict)  # what it found may be what killed the process
+        if died or verdict.kind in kinds.FATAL:
             self.stop()
         return verdict
 
@@ -187,10 +188,9 @@ class Worker:
             return {"event": "garbage", "text": line[:80].decode(errors="replace")}
         return message if isinstance(message, dict) else {"event": "garbage", "text": str(message)}
 
-    def _bury(self, message: dict, line: str) -> Verdict:
-        kind, said = self._epitaph(message), self._cause_of_death(message) + self._tail()
-        self.stop()
-        return Verdict(kind, line, said)
+    def _obituary(self, message: dict, line: str) -> Verdict:
+        kind = self._epitaph(message)
+        return Verdict(kind, line, self._cause_of_death(message) + self._tail())
 
     def _epitaph(self, message: dict) -> str:
         if message.get("event") == "timed out":
@@ -228,10 +228,14 @@ class Worker:
         text = Path(self._findings.name).read_text(errors="replace")
         lines = [line for line in text.splitlines() if not line.startswith("========= COMPUTE-SAN")]
         fresh, self._findings_read = lines[self._findings_read :], len(lines)
-        if fresh and verdict.kind in (kinds.PASS, *kinds.FATAL, kinds.RAISED, kinds.REJECTED):
-            verdict.kind = _SANITIZER_VERDICT[self.launch.sanitizer]
-            said = [line.removeprefix("=========").strip() for line in fresh]
-            verdict.message = f"compute-sanitizer {self.launch.sanitizer}: {'; '.join(said[:4])}"
+        said = [line.removeprefix("=========").strip() for line in fresh if _NOT_OURS not in line]
+        if not any(said):
+            return
+        report = f"compute-sanitizer {self.launch.sanitizer}: {'; '.join(said[:4])}"
+        if verdict.kind in (kinds.PASS, *kinds.FATAL, kinds.RAISED, kinds.REJECTED):
+            verdict.kind, verdict.message = _SANITIZER_VERDICT[self.launch.sanitizer], report
+        else:
+            verdict.message += f"; {report}"
 
     def stop(self) -> None:
         """End the process and whatever it started."""
@@ -246,6 +250,10 @@ class Worker:
         self._log.close()
 
 
+# A failed call of the CUDA API is an exception in torch, judged as one.
+_SANITIZER_OPTIONS = {"memcheck": ("--padding", "4096", "--report-api-errors", "no")}
+# Kernels of cuBLAS on sm_90: racecheck does not follow their barriers in shared memory.
+_NOT_OURS = "nvjet_"
 _SANITIZER_VERDICT = {
     "memcheck": kinds.OUT_OF_BOUNDS,
     "racecheck": kinds.NONDETERMINISTIC,

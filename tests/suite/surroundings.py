@@ -30,15 +30,18 @@ def free_memory(device: str) -> int:
 
 
 @contextlib.contextmanager
-def poisoned_allocations():
+def poisoned_allocations(wanted: bool = True):
     """Fill what the kernel allocates by `torch.empty` with NaN, as torch offers for debugging."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if not wanted:  # a sanitizer looks for what is read and was never written
+        yield
+        return
+    # `torch.use_deterministic_algorithms` would import Inductor: 2 s of each worker's first case.
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.set_deterministic_debug_mode(before)
 
 
 def global_state() -> dict:

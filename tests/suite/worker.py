@@ -46,13 +46,27 @@ class Served:
             os.environ.setdefault("TRITON_INTERPRET", "1")
         else:
             torch.cuda.set_device(self.device)
+        from . import execute  # noqa: F401 - now: a case's time-out holds no imports
         from .loader import LoadError, load
 
         self.zones = options["zones"]
+        self.note = ""
         self.backend = load(options["spec"], options["started_in"])
         if self.device.split(":")[0] not in self.backend.devices:
             wanted = " or ".join(self.backend.devices)
             raise LoadError(f"{self.backend.name} runs on {wanted}, not on {self.device}")
+        if self.backend.start:
+            self._start(asked_for=options["device"] is not None)
+
+    def _start(self, asked_for: bool) -> None:
+        """Make the kernel ready; where no device was asked for, a CPU will do for a GPU."""
+        try:
+            self.backend.start(self.device)
+        except Exception as problem:
+            if asked_for or self.device == "cpu" or "cpu" not in self.backend.devices:
+                raise
+            self.device, self.note = "cpu", str(problem).splitlines()[0]
+            self.backend.start(self.device)
 
     def judge(self, request: dict):
         from .case import Case
@@ -80,6 +94,7 @@ class Served:
             "driver": _driver(torch) if cuda else "",
             "torch": torch.__version__,
             "triton": getattr(triton, "__version__", ""),
+            "note": self.note,
             "interpreted": os.environ.get("TRITON_INTERPRET") == "1",
         }
 

@@ -1,0 +1,300 @@
+// The five functions of the ExLlama v1 extension, and every check of their operands. The only file
+// that includes torch; nothing else here knows a tensor.
+//
+// For a GPU (sm_80 and newer) compile binding.cpp, plan.cpp and the .cu files; for a CPU binding.cpp,
+// plan.cpp and host_build.cpp, -DEXLLAMA_HOST. Devices have CUDA's numbers; -1 is the CPU.
+//
+// set_tuning_params(matmul_recons_thd, matmul_fused_remap, matmul_no_half2)
+//   matmul_recons_thd 0: weights are never reconstructed. n > 0: from n rows on they may be, and
+//   are from RECONSTRUCTION_PAYS_FROM rows on. -n: from n rows on they are, whether it pays or not;
+//   so -1 forces that path for every call, and 0 the other.
+//   matmul_fused_remap: where g_idx is not in order, columns of x are looked up inside the kernel;
+//   else a pass of its own sorts them into temp_state. Reconstruction needs neither.
+//   matmul_no_half2: codes become weights through float32, not in pairs of halves. The weights are
+//   the same: (q - z) * s rounded once to float16. Sums are float32 on every path.
+// prepare_buffers(device, temp_state, temp_dq): float16 each; rows * K elements are needed of the
+//   first by the pass above, K * N of the second by reconstruction, checked when they are.
+// cleanup(): back to the state after import; handles given out so far are refused from then on.
+//
+// EXLLAMA_HOST_ORDER, EXLLAMA_HOST_THREADS and exllama_host_order(): see host/launch.h.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/GradMode.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "registry.h"
+#include "rows.h"
+
+namespace exllama {
+
+namespace {
+
+constexpr auto DEVICE_KIND = ON_GPU ? c10::DeviceType::CUDA : c10::DeviceType::CPU;
+
+c10::Device device_of(int number) {
+  return {DEVICE_KIND, static_cast<c10::DeviceIndex>(ON_GPU ? number : -1)};
+}
+
+bool same_device(c10::Device one, c10::Device other) {
+  return one.type() == other.type() && (!ON_GPU || one.index() == other.index());
+}
+
+void check_tensor(const char* name, const at::Tensor& tensor, c10::ScalarType dtype, int64_t rank,
+                  c10::Device device) {
+  TORCH_CHECK_TYPE(tensor.defined(), name, " must be a tensor, got None");
+  TORCH_CHECK_TYPE(tensor.scalar_type() == dtype, name, " must be ", c10::toString(dtype),
+                   ", got ", c10::toString(tensor.scalar_type()));
+  TORCH_CHECK_VALUE(tensor.layout() == c10::kStrided && !tensor.is_neg(), name,
+                    " must be strided and hold its values, got layout ", tensor.layout(),
+                    tensor.is_neg() ? ", lazily negated" : "");
+  TORCH_CHECK_VALUE(same_device(tensor.device(), device), name, " must be on ", device, ", got ",
+                    tensor.device());
+  TORCH_CHECK_VALUE(rank < 0 || tensor.dim() == rank, name, " must have ", rank,
+                    " dimensions, got shape ", tensor.sizes());
+  const auto address = reinterpret_cast<uintptr_t>(tensor.const_data_ptr());
+  TORCH_CHECK_VALUE(address % tensor.itemsize() == 0, name, " must be aligned to ",
+                    tensor.itemsize(), " bytes, got address ", address);
+}
+
+void check_contiguous(const char* name, const at::Tensor& tensor) {
+  TORCH_CHECK_VALUE(tensor.is_contiguous(), name, " must be contiguous, got shape ",
+                    tensor.sizes(), " with strides ", tensor.strides());
+}
+
+template <class T>
+span<const T> read_span(const at::Tensor& tensor) {
+  return make_span(static_cast<const T*>(tensor.const_data_ptr()), tensor.numel());
+}
+
+template <class T>
+span<T> write_span(const at::Tensor& tensor) {
+  return make_span(static_cast<T*>(tensor.mutable_data_ptr()), tensor.numel());
+}
+
+void check_device(int number) {
+  const std::string problem = device_problem(number);
+  TORCH_CHECK_VALUE(problem.empty(), "device ", number, " cannot be used: ", problem);
+}
+
+void check_not_capturing(const char* what, int device) {
+  TORCH_CHECK(!is_capturing(current_stream(device)), what,
+              " cannot run while a CUDA graph is captured");
+}
+
+// qweight [K / 8, N], qzeros [G, N / 8], scales [G, N]
+void check_weights(const at::Tensor& qweight, const at::Tensor& qzeros, const at::Tensor& scales,
+                   c10::Device where) {
+  check_tensor("qweight", qweight, at::kInt, 2, where);
+  check_tensor("qzeros", qzeros, at::kInt, 2, where);
+  check_tensor("scales", scales, at::kHalf, 2, where);
+  check_contiguous("qweight", qweight);
+  check_contiguous("qzeros", qzeros);
+  check_contiguous("scales", scales);
+  const int64_t words = qweight.size(0), n = qweight.size(1), groups = qzeros.size(0);
+  constexpr int64_t MOST_WORDS = INT32_MAX / PACK_FACTOR;
+  TORCH_CHECK_VALUE(words > 0 && words <= MOST_WORDS && n > 0 && n <= INT32_MAX &&
+                        n % PACK_FACTOR == 0,
+                    "qweight must have 1 to ", MOST_WORDS, " rows and a multiple of ", PACK_FACTOR,
+                    " columns, got shape ", qweight.sizes());
+  TORCH_CHECK_VALUE(groups > 0 && groups < MAX_GROUPS, "qzeros must have 1 to ", MAX_GROUPS - 1,
+                    " rows, got shape ", qzeros.sizes());
+  TORCH_CHECK_VALUE(qzeros.size(1) == n / PACK_FACTOR, "qzeros must have ", n / PACK_FACTOR,
+                    " columns of words, as qweight has ", n, " columns, got shape ",
+                    qzeros.sizes());
+  TORCH_CHECK_VALUE(scales.size(0) == groups && scales.size(1) == n, "scales must have shape [",
+                    groups, ", ", n, "], as qzeros and qweight have, got shape ", scales.sizes());
+}
+
+// [K] on the CPU; None and meta tensors stand for groups of equal size in order.
+const int32_t* checked_g_idx(const std::optional<at::Tensor>& g_idx, int64_t k, int64_t groups) {
+  if (!g_idx.has_value() || !g_idx->defined() || g_idx->is_meta()) {
+    TORCH_CHECK_VALUE(k % groups == 0, "without g_idx all groups have the same size, but ", k,
+                      " rows are no multiple of ", groups, " groups");
+    return nullptr;
+  }
+  check_tensor("g_idx", *g_idx, at::kInt, 1, c10::DeviceType::CPU);
+  check_contiguous("g_idx", *g_idx);
+  TORCH_CHECK_VALUE(g_idx->size(0) == k, "g_idx must have ", k, " elements, got ", g_idx->size(0));
+  const auto* values = static_cast<const int32_t*>(g_idx->const_data_ptr());
+  for (int64_t row = 0; row < k; ++row)
+    TORCH_CHECK_VALUE(values[row] >= 0 && values[row] < groups, "g_idx must lie in [0, ", groups,
+                      "), got ", values[row], " for row ", row);
+  return values;
+}
+
+template <class T>
+span<const T> uploaded(const std::vector<T>& values, c10::Device where, stored_matrix& owner) {
+  if (values.empty()) return {};
+  const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
+  const auto here = at::from_blob(const_cast<T*>(values.data()), {bytes}, at::kByte);
+  const auto there = std::make_shared<at::Tensor>(here.to(where, at::kByte, false, true));
+  owner.owned.push_back(there);
+  return make_span(static_cast<const T*>(there->const_data_ptr()),
+                   static_cast<int64_t>(values.size()));
+}
+
+span<uint32_t> allocated(int64_t words, c10::Device where, stored_matrix& owner) {
+  const auto options = at::TensorOptions().device(where).dtype(at::kInt);
+  const auto made = std::make_shared<at::Tensor>(at::empty({words}, options));
+  owner.owned.push_back(made);
+  return write_span<uint32_t>(*made);
+}
+
+uintptr_t make_q4(const at::Tensor& qweight, const at::Tensor& qzeros, const at::Tensor& scales,
+                  const std::optional<at::Tensor>& g_idx, int device) {
+  check_device(device);
+  const c10::Device where = device_of(device);
+  check_weights(qweight, qzeros, scales, where);
+  const int64_t k = qweight.size(0) * PACK_FACTOR, groups = qzeros.size(0);
+  const row_plan rows = plan_rows(checked_g_idx(g_idx, k, groups), k, groups);
+  const c10::DeviceGuard guard(where);
+  check_not_capturing("make_q4", device);
+  const stream_handle stream = current_stream(device);
+  stored_matrix made{matrix_of(rows, k, qweight.size(1), groups), device, {}};
+  q4_matrix& matrix = made.matrix;
+  matrix.table = uploaded(rows.table, where, made);
+  matrix.row_of = uploaded(rows.row_of, where, made);
+  const auto codes = allocated(matrix.code_words(), where, made);
+  const auto words = allocated(matrix.scale_words(), where, made);
+  rearrange_codes(matrix, read_span<uint32_t>(qweight), codes, stream);
+  rearrange_scales(matrix, read_span<uint32_t>(qzeros), read_span<half>(scales), words, stream);
+  matrix.codes = codes;
+  matrix.scales = words;
+  synchronize_stream(stream);  // other streams may use it, and the caller may free its tensors
+  return state().add(std::move(made));
+}
+
+void set_tuning_params(int matmul_recons_thd, bool matmul_fused_remap, bool matmul_no_half2) {
+  state().chosen = {matmul_recons_thd, matmul_fused_remap, matmul_no_half2};
+}
+
+scratch scratch_of(const at::Tensor& tensor) {
+  return {write_span<half>(tensor), tensor.const_data_ptr(), tensor.numel(),
+          std::make_shared<at::Tensor>(tensor)};
+}
+
+void prepare_buffers(c10::Device device, const at::Tensor& temp_state, const at::Tensor& temp_dq) {
+  TORCH_CHECK_VALUE(device.type() == DEVICE_KIND, "device must be of kind ", DEVICE_KIND,
+                    ", got ", device);
+  const int number = ON_GPU && device.has_index() ? device.index() : current_device();
+  check_device(number);
+  const c10::DeviceGuard guard(device_of(number));
+  check_tensor("temp_state", temp_state, at::kHalf, -1, device_of(number));
+  check_tensor("temp_dq", temp_dq, at::kHalf, -1, device_of(number));
+  check_contiguous("temp_state", temp_state);
+  check_contiguous("temp_dq", temp_dq);
+  check_not_capturing("prepare_buffers", number);
+  device_buffers& buffers = state().make_buffers(number);
+  buffers.last_use.synchronize();  // nobody writes to the old ones any more
+  buffers.temp_state = scratch_of(temp_state);
+  buffers.temp_dq = scratch_of(temp_dq);
+}
+
+void cleanup() {
+  const auto devices = state().devices();
+  for (int device : devices) check_not_capturing("cleanup", device);
+  for (int device : devices) {
+    const c10::DeviceGuard guard(device_of(device));
+    synchronize_device();  // nobody reads the matrices any more
+    state().forget(device);
+  }
+  state().chosen = {};
+}
+
+int64_t extent(const at::Tensor& matrix) {
+  return (matrix.size(0) - 1) * matrix.stride(0) + matrix.size(1);
+}
+
+memory_range range_of(const at::Tensor& matrix) {
+  return {matrix.const_data_ptr(), extent(matrix) * int64_t{sizeof(half)}};
+}
+
+void check_apart(const char* one, memory_range a, const char* other, memory_range b) {
+  TORCH_CHECK_VALUE(!overlap(a, b), one, " lies in the memory of ", other);
+}
+
+// x [M, K], rows as far apart as they like; out [M, N]
+void check_operands(const at::Tensor& x, const at::Tensor& out, const q4_matrix& matrix,
+                    c10::Device where) {
+  check_tensor("x", x, at::kHalf, 2, where);
+  check_tensor("out", out, at::kHalf, 2, where);
+  TORCH_CHECK_VALUE(x.size(1) == matrix.k, "x must have ", matrix.k,
+                    " columns, as the weights have rows, got shape ", x.sizes());
+  TORCH_CHECK_VALUE(out.size(0) == x.size(0) && out.size(1) == matrix.n, "out must have shape [",
+                    x.size(0), ", ", matrix.n, "], got ", out.sizes());
+  TORCH_CHECK_VALUE(x.stride(1) == 1 && (x.size(0) < 2 || x.stride(0) >= matrix.k),
+                    "rows of x must be contiguous and apart, got shape ", x.sizes(),
+                    " with strides ", x.strides());
+  check_contiguous("out", out);
+  TORCH_CHECK(!c10::GradMode::is_enabled() || !(x.requires_grad() || out.requires_grad()),
+              "q4_matmul does not support automatic differentiation, but x or out requires grad");
+}
+
+// The buffer that a call uses. While a graph is captured the call gets memory of its own, which
+// lives as long as the graph: a replay meets no other call there.
+scratch claim(const char* name, int64_t elements, const scratch* prepared, bool capturing,
+              const at::Tensor& x, const at::Tensor& out) {
+  if (elements == 0) return {};
+  TORCH_CHECK_VALUE(prepared != nullptr && prepared->elements >= elements, name, " must have ",
+                    elements, " elements for this call, prepare_buffers gave ",
+                    prepared ? prepared->elements : 0);
+  check_apart("x", range_of(x), name, prepared->range());
+  check_apart("out", range_of(out), name, prepared->range());
+  return capturing ? scratch_of(at::empty({elements}, out.options())) : *prepared;
+}
+
+void multiply_now(const stored_matrix& found, const at::Tensor& x, const at::Tensor& out) {
+  const stream_handle stream = current_stream(found.device);
+  const bool capturing = is_capturing(stream);
+  const plan chosen =
+      make_plan(found.matrix, x.size(0), state().chosen, shape_of_device(found.device));
+  device_buffers* const prepared = state().buffers_of(found.device);
+  const scratch temp_state = claim("temp_state", chosen.temp_state_elements,
+                                   prepared ? &prepared->temp_state : nullptr, capturing, x, out);
+  const scratch temp_dq = claim("temp_dq", chosen.temp_dq_elements,
+                                prepared ? &prepared->temp_dq : nullptr, capturing, x, out);
+  at::Tensor workspace;  // returned to torch at the end, which keeps it for this stream
+  if (chosen.workspace_bytes > 0)
+    workspace = at::empty({chosen.workspace_bytes}, out.options().dtype(at::kByte));
+  call given;
+  given.x = make_span(static_cast<const half*>(x.const_data_ptr()), extent(x));
+  given.rows = x.size(0);
+  given.x_stride = given.rows > 1 ? x.stride(0) : found.matrix.k;
+  given.x_aligned = is_aligned(x.const_data_ptr());
+  given.out = write_span<half>(out);
+  given.temp_state = temp_state.values;
+  given.temp_state_aligned = is_aligned(temp_state.address);
+  given.temp_dq = temp_dq.values;
+  given.temp_dq_aligned = is_aligned(temp_dq.address);
+  given.workspace = workspace.defined() ? workspace.mutable_data_ptr() : nullptr;
+  const bool shares = !capturing && (temp_state.owned || temp_dq.owned);
+  const event_turn turn(shares ? &prepared->last_use : nullptr, stream);
+  run(chosen, found.matrix, state().chosen, given, prepared ? &prepared->library : nullptr, stream);
+}
+
+void q4_matmul(const at::Tensor& x, uintptr_t w, const at::Tensor& out) {
+  const stored_matrix* found = state().find(w);
+  TORCH_CHECK_VALUE(found != nullptr, "w must be a handle from make_q4 since cleanup, got ", w);
+  check_operands(x, out, found->matrix, device_of(found->device));
+  if (x.size(0) == 0) return;
+  check_apart("out", range_of(out), "x", range_of(x));
+  const c10::DeviceGuard guard(x.device());
+  multiply_now(*found, x, out);
+  if (!out.is_inference()) out.unsafeGetTensorImpl()->bump_version();
+}
+
+}  // namespace
+}  // namespace exllama
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  using torch::wrap_pybind_function;
+  m.def("set_tuning_params", wrap_pybind_function(&exllama::set_tuning_params));
+  m.def("prepare_buffers", wrap_pybind_function(&exllama::prepare_buffers));
+  m.def("cleanup", wrap_pybind_function(&exllama::cleanup));
+  m.def("make_q4", wrap_pybind_function(&exllama::make_q4));
+  m.def("q4_matmul", wrap_pybind_function(&exllama::q4_matmul));
+}

@@ -1,0 +1,130 @@
+"""Calls that the ExLlama extension must refuse: name -> call(exllama, layer, x, out).
+
+`layer` has the tensors that its handle was made from, x [3, K] and out [3, N] would be right.
+"""
+
+import torch
+
+
+def _made(**changes):
+    """make_q4 with some operands replaced by what a function makes of them."""
+
+    def call(exllama, layer, x, out):
+        operands = layer.tensors | {"device": exllama.CPU if not x.is_cuda else x.device.index}
+        operands["g_idx"] = torch.zeros(layer.case.k, dtype=torch.int32)
+        for name, change in changes.items():
+            operands[name] = change(operands[name])
+        exllama.make_q4(**operands)
+
+    return call
+
+
+def _multiplied(x=lambda x: x, w=lambda w: w, out=lambda out: out):
+    """q4_matmul with one of its operands replaced."""
+    return lambda exllama, layer, given, made: exllama.q4_matmul(
+        x(given), w(layer.handle), out(made)
+    )
+
+
+def _prepared(change, device=None):
+    """prepare_buffers with temp_state replaced, or for another device."""
+
+    def call(exllama, layer, x, out):
+        room = torch.zeros(64, dtype=torch.half, device=x.device)
+        exllama.prepare_buffers(device or x.device, change(room), room)
+
+    return call
+
+
+def _set(place, value):
+    def change(g_idx):
+        g_idx[place] = value
+        return g_idx
+
+    return change
+
+
+def _strided(tensor):
+    return torch.stack([tensor, tensor], -1)[..., 0]
+
+
+def _in_memory_of_x(exllama, layer, x, out):
+    both = torch.zeros(3 * (layer.case.n + layer.case.k), dtype=torch.half, device=x.device)
+    inner = both[: 3 * layer.case.k].view(3, -1).copy_(x)
+    place = 3 * layer.case.k - 1
+    exllama.q4_matmul(inner, layer.handle, both[place : place + out.numel()].view(out.shape))
+
+
+REFUSALS = {
+    "handle0": _multiplied(w=lambda w: 0),
+    "handleforeign": _multiplied(w=lambda w: w ^ 8),
+    "handlesmall": _multiplied(w=lambda w: 1),
+    "handlenegative": _multiplied(w=lambda w: -1),
+    "handlehuge": _multiplied(w=lambda w: 2**64 + 1),
+    "handlenone": _multiplied(w=lambda w: None),
+    "xdtype": _multiplied(x=lambda x: x.float()),
+    "xbfloat": _multiplied(x=lambda x: x.bfloat16()),
+    "xflat": _multiplied(x=lambda x: x[0]),
+    "xcube": _multiplied(x=lambda x: x[None]),
+    "xwide": _multiplied(x=lambda x: torch.cat([x, x[:, :8]], 1)),
+    "xnarrow": _multiplied(x=lambda x: x[:, :-8]),
+    "xturned": _multiplied(x=lambda x: x.t().contiguous().t()),
+    "xsparse": _multiplied(x=lambda x: _strided(x)),
+    "xrepeated": _multiplied(x=lambda x: x[:1].expand(3, -1)),
+    "xmeta": _multiplied(x=lambda x: x.to("meta")),
+    "xgrad": _multiplied(x=lambda x: x.requires_grad_()),
+    "xlist": _multiplied(x=lambda x: x.tolist()),
+    "outdtype": _multiplied(out=lambda out: out.float()),
+    "outnarrow": _multiplied(out=lambda out: out[:, :-1]),
+    "outrows": _multiplied(out=lambda out: out[:2]),
+    "outwide": _multiplied(out=lambda out: torch.cat([out, out], 1)),
+    "outstrided": _multiplied(out=lambda out: _strided(out)),
+    "outrepeated": _multiplied(out=lambda out: out[:1].expand(3, -1)),
+    "outflat": _multiplied(out=lambda out: out.flatten()),
+    "outmeta": _multiplied(out=lambda out: out.to("meta")),
+    "outinx": _in_memory_of_x,
+    "gidxhigh": _made(g_idx=lambda g: _set(3, 2**20)(g)),
+    "gidxnegative": _made(g_idx=_set(3, -1)),
+    "gidxshort": _made(g_idx=lambda g: g[:-1]),
+    "gidxlong": _made(g_idx=lambda g: torch.cat([g, g])),
+    "gidxint64": _made(g_idx=lambda g: g.long()),
+    "gidxfloat": _made(g_idx=lambda g: g.float()),
+    "gidxsquare": _made(g_idx=lambda g: g[None]),
+    "gidxstrided": _made(g_idx=_strided),
+    "nogroups": _made(qzeros=lambda z: z[:0], scales=lambda s: s[:0]),
+    "unequalgroups": _made(
+        g_idx=lambda g: None,
+        qzeros=lambda z: torch.cat([z[:1]] * 3),
+        scales=lambda s: torch.cat([s[:1]] * 3),
+    ),
+    "qweightdtype": _made(qweight=lambda q: q.long()),
+    "qweightflat": _made(qweight=lambda q: q.flatten()),
+    "qweightempty": _made(qweight=lambda q: q[:0]),
+    "qweightwide": _made(qweight=lambda q: torch.cat([q, q[:, :1]], 1)),
+    "qweightstrided": _made(qweight=_strided),
+    "qweightmeta": _made(qweight=lambda q: q.to("meta")),
+    "qweightnone": _made(qweight=lambda q: None),
+    "qzerosdtype": _made(qzeros=lambda z: z.short()),
+    "qzerosrows": _made(qzeros=lambda z: torch.cat([z, z])),
+    "qzerosnarrow": _made(qzeros=lambda z: z[:, :0]),
+    "qzerosstrided": _made(qzeros=_strided),
+    "scalesdtype": _made(scales=lambda s: s.float()),
+    "scalesbfloat": _made(scales=lambda s: s.bfloat16()),
+    "scaleswide": _made(scales=lambda s: torch.cat([s, s], 1)),
+    "scalesstrided": _made(scales=_strided),
+    "devicehigh": _made(device=lambda number: 99),
+    "devicelow": _made(device=lambda number: -2),
+    "statedtype": _prepared(lambda room: room.float()),
+    "statestrided": _prepared(lambda room: room[::2]),
+    "statemeta": _prepared(lambda room: room.to("meta")),
+    "statenone": _prepared(lambda room: None),
+    "prepmeta": _prepared(lambda room: room, device="meta"),
+    "prephigh": _prepared(lambda room: room, device="cuda:99"),
+    "gidxongpu": _made(g_idx=lambda g: g.cuda()),
+    "xoncpu": _multiplied(x=lambda x: x.cpu()),
+    "outoncpu": _multiplied(out=lambda out: out.cpu()),
+    "qweightoncpu": _made(qweight=lambda q: q.cpu()),
+    "scalesoncpu": _made(scales=lambda s: s.cpu()),
+    "stateoncpu": _prepared(lambda room: room.cpu()),
+}
+ON_A_GPU = ("gidxongpu", "xoncpu", "outoncpu", "qweightoncpu", "scalesoncpu", "stateoncpu")

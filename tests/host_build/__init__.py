@@ -1,0 +1,1 @@
+"""C++ programs around the host build of the ExLlama kernels, without torch."""

@@ -1,0 +1,62 @@
+"""Compiles and runs the programs of this folder: kernels as a CPU runs them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+KERNELS = HERE.parents[1] / "kernels" / "exllama_ext"
+COMPILERS = ("c++", "g++", "clang++")
+COMMON = ["-std=c++17", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+COMMON += ["-ffp-contract=off", "-pthread", "-DEXLLAMA_HOST", f"-I{KERNELS}", f"-I{HERE}/on_cpu"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZERS += ["-fno-omit-frame-pointer"]
+UNITS = {"kernels": KERNELS / "host_build.cpp", "plan": KERNELS / "plan.cpp"}
+
+
+def compiler() -> list[str] | None:
+    """The command of a C++ compiler, or None."""
+    given = shlex.split(os.environ.get("CXX", ""))
+    for command in [given] if given else [[name] for name in COMPILERS]:
+        if shutil.which(command[0]):
+            return command
+    return None
+
+
+def build(name: str, folder: Path, flags: list[str]) -> Path:
+    """The program of source `name` in this folder; what is in `folder` already is not made anew."""
+    made = folder / Path(name).stem
+    if not made.exists():
+        objects = [_object(unit, source, folder, flags) for unit, source in UNITS.items()]
+        objects.append(_object(made.name + "-main", HERE / name, folder, flags))
+        _run([*compiler(), *flags, "-pthread", *map(str, objects), "-o", str(made)])
+    return made
+
+
+def run(program: Path, *words, threads: int = 2, **environment) -> subprocess.CompletedProcess:
+    """The program, run to its end with few CPU threads for blocks."""
+    environment = os.environ | {"EXLLAMA_HOST_THREADS": str(threads)} | environment
+    command = [str(program), *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def names_of_checks(name: str) -> list[str]:
+    """The checks that a source file registers, in order."""
+    lines = (HERE / name).read_text().splitlines()
+    return [line[len("CHECK_THAT(") :].partition(")")[0] for line in lines if "CHECK_THAT(" in line]
+
+
+def _object(unit: str, source: Path, folder: Path, flags: list[str]) -> Path:
+    made = folder / f"{unit}.o"
+    if not made.exists():
+        _run([*compiler(), *COMMON, *flags, "-x", "c++", "-c", str(source), "-o", str(made)])
+    return made
+
+
+def _run(command: list[str]) -> None:
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, f"{shlex.join(command)}\n{ended.stderr[-4000:]}"

@@ -1,27 +1,19 @@
 """The mutants: operators do what they say, the list is up to date, nobody survives unnoticed."""
 
 import ast
-import signal
-import time
 from collections import Counter
 
 import pytest
 
 from tests.bugs.table import read_bugs
-from tests.mutants import listing, report
-from tests.mutants.cache import Cache
-from tests.mutants.known import KNOWN, known_mutants, mutants, read_patches
+from tests.mutants import listing
+from tests.mutants.known import KNOWN, known_mutants, read_patches
 from tests.mutants.ledger import MOST_SAME, SAME, read_ledger
-from tests.mutants.outcome import Outcome
-from tests.mutants.processes import Processes
 from tests.mutants.rules import OPERATORS
-from tests.mutants.score import BrokenBaseline, Scorer
-from tests.mutants.scratch import Tree
-from tests.mutants.sites import ENUMERATORS, ROOT, mutants_of
-from tests.mutants.stages import Stage, file_stage
+from tests.mutants.sites import ROOT, mutants_of
 
 AGAIN = "write it again: python -m tests.mutants --list"
-OWN_AREAS = ("triton", "autotuner", "packing", "quantlinear")
+OWN_AREAS = ("triton", "autotuner", "packing", "quantlinear", "exllama")
 PARTS_A_AND_C = ("PK", "GI", "MK", "OV", "AC", "LY", "BF", "ST", "DT", "AT", "PF", "L")
 
 
@@ -44,7 +36,8 @@ def test_every_mutant_differs_from_the_code_and_parses(scored):
     for mutant in scored:
         for path, text in mutant.changed.items():
             assert text != (ROOT / path).read_text()
-            ast.parse(text)
+            if path.endswith(".py"):
+                ast.parse(text)
     assert len({mutant.id for mutant in scored}) == len(scored)
 
 
@@ -70,7 +63,7 @@ SNIPPETS = [
     ("constant-minus", "a = 4", ["a = (4 - 1)"]),
     ("constant-flag", "a = True", ["a = False"]),
     ("constant-option", "f(a=3)", ["f(a=(3 + 1))"]),
-    ("order-unguarded", "with lock:\n    f()", ["if True:\n    f()"]),
+    ("barrier-unguarded", "with lock:\n    f()", ["if True:\n    f()"]),
     ("order-unsorted", "sorted(a)", ["list(a)"]),
     ("dtype-narrowed", "tl.zeros(s, tl.float32)", ["tl.zeros(s, tl.float16)"]),
     ("dtype-cast-dropped", "a.to(tl.float32)", ["(a)"]),
@@ -119,7 +112,8 @@ SILENT = [
 
 @pytest.mark.parametrize("code", SILENT)
 def test_what_no_call_can_notice_is_left_alone(code):
-    assert not [m.change for m in mutants_of("kernels/a.py", f"{code}\n") if m.operator != "order"]
+    made = mutants_of("kernels/a.py", f"{code}\n")
+    assert not [m.change for m in made if m.operator not in ("order", "exception")]
 
 
 def test_ids_do_not_depend_on_what_stands_elsewhere():
@@ -151,160 +145,6 @@ def test_every_known_bug_of_our_code_has_a_mutant_or_a_reason():
 def test_a_malformed_patch_is_refused(text, words):
     with pytest.raises(ValueError, match=words):
         read_patches(text)
-
-
-def test_a_patch_whose_text_is_gone_is_refused(small):
-    (patch,) = read_patches("L-01 | a tail\nin small.py\n- no such line")
-    with pytest.raises(ValueError, match="once, not 0 times"):
-        mutants([patch], small)
-    (patch,) = read_patches("L-01 | a tail\nin small.py\n-     return a + b\n+     return a")
-    assert "return a\n" in mutants([patch], small)[0].source
-
-
-def test_other_kinds_of_sources_have_a_place(monkeypatch):
-    """The seam for patterns over CUDA sources."""
-    monkeypatch.setitem(ENUMERATORS, ".cu", ENUMERATORS[".py"])
-    assert [m.id for m in mutants_of("kernels/exllama_ext/a.cu", "a < b")] == [
-        "exllama_ext/a.cu:module:boundary-relation:1"
-    ]
-    assert not mutants_of("kernels/a.unknown", "a < b")
-
-
-SMALL = """def add(a, b):
-    log = []
-    log.append(a)
-    return a + b
-"""
-
-
-@pytest.fixture
-def small(tmp_path):
-    """The root of a tree with one file under test and one test."""
-    root = tmp_path / "root"
-    (root / "kernels").mkdir(parents=True)
-    (root / "tests").mkdir()
-    (root / "kernels" / "__init__.py").write_text("")
-    (root / "kernels" / "small.py").write_text(SMALL)
-    (root / "tests" / "test_small.py").write_text(
-        "from kernels.small import add\n\n\ndef test_it():\n    assert add(1, 2) == 3\n"
-    )
-    (root / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n')
-    return root
-
-
-@pytest.fixture
-def tree(small):
-    tree = Tree(small)
-    yield tree
-    tree.remove()
-
-
-def stages_of(mutant, root):
-    return [file_stage("tests/test_small.py", options=())]
-
-
-def small_mutants(*variants):
-    made = mutants_of("kernels/small.py", SMALL)
-    return [mutant for mutant in made if any(f":{v}:" in mutant.id for v in variants)]
-
-
-def score(tree, cache, *variants, watch=lambda trials: None):
-    scorer = Scorer(tree, cache, jobs=2, watch=watch, plan=stages_of)
-    return scorer.score(small_mutants(*variants))
-
-
-def files_of(root):
-    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def test_a_fault_is_killed_and_a_planted_survivor_is_reported(tree, small, tmp_path):
-    before = files_of(small)
-    trials = score(tree, Cache(tmp_path / "c"), "arithmetic-operator", "statement-deleted")
-    result = report.Result(trials, {})
-    assert [t.mutant.operator for t in result.killed] == ["arithmetic"]
-    assert result.killed[0].kill.where == "tests/test_small.py::test_it"
-    assert [t.mutant.operator for t in result.unexplained] == ["statement"]
-    assert report.exit_status(result) == 1
-    assert files_of(small) == before
-
-
-def test_a_planted_equivalent_needs_its_line_in_the_ledger(tree, tmp_path):
-    trials = score(tree, Cache(tmp_path / "c"), "statement-deleted")
-    assert report.exit_status(report.Result(trials, {})) == 1
-    line = f"{trials[0].mutant.id} | same | nobody reads the log"
-    result = report.Result(trials, read_ledger(line))
-    assert [trial.mutant.operator for trial in result.same] == ["statement"]
-    assert report.exit_status(result) == 0
-
-
-def test_a_line_of_the_ledger_that_a_test_refutes_fails_the_run(tree, tmp_path):
-    trials = score(tree, Cache(tmp_path / "c"), "arithmetic-operator")
-    line = f"{trials[0].mutant.id} | same | so they say"
-    assert report.exit_status(report.Result(trials, read_ledger(line))) == 1
-
-
-def test_what_is_known_is_not_run_again(tree, tmp_path):
-    first = score(tree, Cache(tmp_path / "c"), "arithmetic-operator")
-    steps = []
-    again = score(tree, Cache(tmp_path / "c"), "arithmetic-operator", watch=steps.append)
-    assert not steps
-    assert [t.outcomes for t in again] == [t.outcomes for t in first]
-
-
-def test_another_test_makes_what_is_known_void(tree, small, tmp_path):
-    score(tree, Cache(tmp_path / "c"), "arithmetic-operator")
-    (small / "tests" / "test_small.py").write_text("def test_it():\n    pass\n")
-    other = Tree(small)
-    (trial,) = score(other, Cache(tmp_path / "c"), "arithmetic-operator")
-    other.remove()
-    assert trial.kill is None
-
-
-def test_a_test_that_fails_without_a_mutant_ends_the_run(tree, small, tmp_path):
-    (small / "tests" / "test_small.py").write_text("def test_it():\n    assert False\n")
-    broken = Tree(small)
-    with pytest.raises(BrokenBaseline, match=r"test_small.py fails without any mutant"):
-        score(broken, Cache(tmp_path / "c"), "arithmetic-operator")
-    broken.remove()
-
-
-def run_stage(tree, action, limit=20.0):
-    processes = Processes(tree, 1)
-    processes.start(None, Stage("a stage", (), action), {}, limit)
-    ((_, outcome),) = processes.finished()
-    return outcome
-
-
-def endless(tell):
-    tell(at="a line")
-    time.sleep(600)
-
-
-def dying(tell):
-    tell(at="a line")
-    signal.raise_signal(signal.SIGKILL)
-
-
-def raising(tell):
-    raise KeyError("no")
-
-
-@pytest.mark.parametrize(
-    ("action", "verdict", "where"),
-    [(endless, "TIMED_OUT", "a line"), (dying, "CRASHED", "a line"), (raising, "RAISED", "")],
-)
-def test_a_mutant_that_hangs_dies_or_raises_is_killed(tree, action, verdict, where):
-    outcome = run_stage(tree, action, limit=2.0)
-    assert (outcome.verdict, outcome.where) == (verdict, where)
-
-
-def test_a_stage_sees_the_copy_and_nothing_that_was_imported_before(tree):
-    def where(tell):
-        import kernels
-
-        return Outcome("where", message=kernels.__file__)
-
-    assert str(tree.template.parent) in run_stage(tree, where).message
 
 
 def test_the_ledger_holds_few_and_only_what_is_scored(scored):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib
 import os
 import signal
 import sys
@@ -22,25 +23,33 @@ from rich.console import Console
 
 from . import listing, matrix_report, report
 from .cache import Cache
+from .hostbuild import prepare
 from .ledger import SAME, read_ledger
 from .matrix import Matrix
+from .processes import Processes
 from .progress import Progress
 from .proof import prove
-from .score import BrokenBaseline, Scorer, Trial
+from .score import LONGEST, BrokenBaseline, Scorer, Trial
 from .scratch import Tree
-from .sites import ROOT, Mutant
+from .sites import CUDA, ROOT, Mutant
+from .stages import Stage
 
 SAMPLED = 40  # mutants that `--sample` takes
-SAMPLE_SECONDS = 130.0  # after which it begins nothing more
+SAMPLE_SECONDS = 125.0  # after which it begins nothing more
 SAMPLE_LIMIT = 40.0  # seconds for one stage of it
+STARTED = time.monotonic()
 RESULTS = ROOT / "results"
+FALSE_ALARMS = "tests.false_alarms.run"  # its main(arguments) gives the exit status
+COMPILED = ("cuda", "host", "exllama")  # areas whose mutants need a C++ compiler
 
 
 def main(arguments: list[str]) -> int:
     """The exit status: 0 all killed or explained, 1 not, 2 a usage error."""
+    if arguments[:1] == ["--false-alarms"]:  # a campaign of its own, with options of its own
+        return importlib.import_module(FALSE_ALARMS).main(arguments[1:])
     options = parser().parse_args(arguments)
     if options.list:
-        listing.LIST.write_text(listing.current(), encoding="utf-8")
+        listing.write_anew(Cache())
         return 0
     mutants = _wanted(options)
     if not mutants:
@@ -51,6 +60,7 @@ def main(arguments: list[str]) -> int:
         cache.forget()
     mode = _matrix if options.matrix else _equivalents if options.equivalents else _kills
     try:
+        _prepare(mutants, tree)
         return mode(mutants, options, console, tree, cache)
     except BrokenBaseline as problem:
         console.print(str(problem), soft_wrap=True, highlight=False)
@@ -62,17 +72,22 @@ def main(arguments: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("python -m tests.mutants", description=__doc__)
     modes = made.add_mutually_exclusive_group()
-    modes.add_argument("--list", action="store_true", help="write tests/mutants/list.txt anew")
     modes.add_argument(
-        "--sample", nargs="?", type=int, metavar="NUMBER", const=_today(),
-        help=f"{SAMPLED} mutants within 3 minutes; others on each day, or for each NUMBER",
+        "--sample", type=int, metavar="NUMBER", default=datetime.date.today().toordinal(),
+        help=f"the default: {SAMPLED} mutants within 3 minutes; others each day and NUMBER",
     )  # fmt: skip
+    modes.add_argument("--all", action="store_true", help="every mutant, up to its first kill")
     modes.add_argument(
         "--matrix", action="store_true", help="every oracle, to the end, and the museum too"
     )
     modes.add_argument(
         "--equivalents", action="store_true", help="prove what the ledger calls the same"
     )
+    modes.add_argument("--list", action="store_true", help="write tests/mutants/list.txt anew")
+    modes.add_argument(
+        "--false-alarms", action="store_true",
+        help="correct kernels that round differently; options after it are its own",
+    )  # fmt: skip
     made.add_argument("--only", default="", metavar="TEXT", help="mutants whose id holds TEXT")
     made.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
     made.add_argument("--results", type=Path, default=RESULTS, help="folder of tables and pictures")
@@ -80,23 +95,34 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _today() -> int:
-    return datetime.date.today().toordinal()
+def _prepare(mutants: list[Mutant], tree: Tree) -> None:
+    """Compile what all mutants of the CUDA sources share."""
+    if not any(mutant.path.startswith(CUDA) or mutant.area in COMPILED for mutant in mutants):
+        return
+    processes = Processes(tree, 1)
+    processes.start(None, Stage("prepare", (), prepare), {}, LONGEST)
+    for _, outcome in processes.finished():
+        if outcome.killed:
+            raise BrokenBaseline(f"the host build cannot be prepared: {outcome.message}")
 
 
 def _wanted(options) -> list[Mutant]:
     mutants = [mutant for mutant in listing.scored() if options.only in mutant.id]
-    if options.sample is None:
+    if not _samples(options):
         return mutants
     ordered = sorted(mutants, key=lambda m: listing.digest(f"{options.sample}:{m.id}"))
     return ordered[:SAMPLED]
 
 
+def _samples(options) -> bool:
+    return not (options.all or options.matrix or options.equivalents)
+
+
 def _kills(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
-    sampled = options.sample is not None
+    sampled = _samples(options)
     if sampled:
         console.print(f"mutants: sample {options.sample}, again by --sample {options.sample}")
-    ends = time.monotonic() + (SAMPLE_SECONDS if sampled else float("inf"))
+    ends = STARTED + (SAMPLE_SECONDS if sampled else float("inf"))
     with Progress(console) as progress:
         scorer = Scorer(
             tree, cache, options.jobs, lambda trials: _show(progress, trials),

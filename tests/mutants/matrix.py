@@ -158,8 +158,11 @@ class Matrix:
 
 def _entry_of(mutant: Mutant) -> Entry:
     row = Row(mutant.id, mutant.change)
-    files = deque(stage for stage in plan(mutant) if stage.name.startswith("tests/"))
-    return Entry(row, "triton", mutant.changed, SUITE_READS, files)
+    stages = plan(mutant)
+    files = deque(s for s in stages if s.name.startswith("tests/") or s.name == "runner")
+    of_exllama = any(stage.name.startswith("exllama") for stage in stages)
+    spec = "exllama" if of_exllama else "triton"
+    return Entry(row, spec, mutant.changed, SUITE_READS, files)
 
 
 def _exhibit(piece) -> Entry:

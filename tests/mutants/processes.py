@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from .hostbuild import link_extensions
 from .outcome import Outcome
 from .scratch import Tree
 from .sites import ROOT
@@ -158,6 +159,7 @@ def _enter(folder: Path) -> None:
     home = folder / "home"
     home.mkdir()
     os.environ |= {name: str(home) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    link_extensions(home)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ["PYTHONPATH"] = str(folder)
     log = os.open(home / "log", os.O_WRONLY | os.O_CREAT)

@@ -10,21 +10,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from .hostbuild import NOT_BUILT
 from .ledger import GPU, SAME, Entry
 from .processes import TIMED_OUT
 from .rules import OPERATORS
 from .score import Trial
 
-AREAS = ("triton", "autotuner", "pack", "door", "suite", "known")
+AREAS = ("triton", "autotuner", "pack", "door", "exllama", "cuda", "host", "suite", "known")
 
 
 class Result:
     """Trials, and what the ledger says about those that survived."""
 
     def __init__(self, trials: list[Trial], ledger: dict[str, Entry]):
-        self.trials, self.ledger = trials, ledger
-        self.killed = [trial for trial in trials if trial.kill]
-        survivors = [trial for trial in trials if not trial.kill]
+        self.ledger = ledger
+        self.stillborn = [t for t in trials if t.kill and t.kill.verdict == NOT_BUILT]
+        self.trials = [t for t in trials if t not in self.stillborn]
+        self.killed = [trial for trial in self.trials if trial.kill]
+        survivors = [trial for trial in self.trials if not trial.kill]
         self.same = [trial for trial in survivors if self._kind(trial) == SAME]
         self.gpu = [trial for trial in survivors if self._kind(trial) == GPU]
         self.unexplained = [trial for trial in survivors if not self._kind(trial)]
@@ -60,6 +63,8 @@ def exit_status(result: Result) -> int:
 
 def write(console: Console, result: Result) -> None:
     """Everything, for a reader."""
+    for trial in result.stillborn:
+        console.print(f"does not compile, not counted: {trial.mutant.id}", soft_wrap=True)
     for trial in result.wrongly_excused:
         console.print(f"in the ledger, but killed: {trial.mutant.id}", soft_wrap=True)
     for trial in (*result.gpu, *result.unexplained):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import python
+from .rules import cuda
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS, SUITE = "kernels", "tests/suite"
@@ -18,12 +19,19 @@ AREAS = {
         ("custom_autotune", "autotune_key", "autotune_store", "autotune_timing"), "autotuner"
     ),
     **dict.fromkeys(("config_pruner", "launch_path"), "autotuner"),
+    **dict.fromkeys(("exllama", "exllama_linear", "exllama_build", "exllama_toolchain"), "exllama"),
 }
+CUDA, HOST = f"{KERNELS}/exllama_ext", f"{KERNELS}/exllama_ext/host"
+# Only nvcc reads them: no machine without a GPU can run a mutant of theirs.
+NOT_RUN_HERE = f"{KERNELS}/exllama_ext/cuda/"
 PACKING = ("QuantLinear.pack", "QuantLinear._check_grid", "QuantLinear._weight_of")
 SHOWN = 48  # characters of each side of `old -> new`
 
-# What finds the sites of a file, by suffix; patterns over CUDA sources belong here.
-ENUMERATORS: dict[str, Callable[[str], Iterable[python.Site]]] = {".py": python.sites}
+# What finds the sites of a file, by suffix.
+ENUMERATORS: dict[str, Callable[[str], Iterable[python.Site]]] = {
+    ".py": python.sites,
+    **dict.fromkeys((".cu", ".cuh", ".h", ".cpp"), cuda.sites),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class Mutant:
             return "known"
         if self.path.startswith(SUITE):
             return "suite"
+        if self.path.startswith(CUDA):
+            return "host" if self.path.startswith(HOST) else "cuda"
         _, scope, _ = self.id.split(":", 2)
         if scope in PACKING:
             return "pack"
@@ -78,8 +88,10 @@ def all_sites() -> list[Mutant]:
     found = []
     for folder in (KERNELS, SUITE):
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in ENUMERATORS and path.name != "__init__.py":
-                name = path.relative_to(ROOT).as_posix()
+            name = path.relative_to(ROOT).as_posix()
+            if name.startswith(NOT_RUN_HERE) or path.name == "__init__.py":
+                continue
+            if path.suffix in ENUMERATORS:
                 found += mutants_of(name, path.read_text(encoding="utf-8"))
     return found
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .hostbuild import NOT_BUILT, PROBLEMS_READ, check_by_runner
 from .outcome import Outcome
 
 VERSION = 1  # raise it when a stage asks for other cases: what is remembered is then void
@@ -19,9 +20,15 @@ REFUSED = 30
 SHRINKING = 1.0  # seconds that a failing line may be simplified for
 FAILED, RAISED = "FAILED", "RAISED"
 SUITE_READS = ("kernels", "reference", "tests/suite", "tests/corpus")
+HELPERS = (
+    "autotune_faults", "autotune_model", "autotune_runner", "autotune_session", "autotune_stub",
+    "autotune_world", "exllama_faults", "exllama_layers", "exllama_parts", "exllama_refusals",
+    "exllama_steps",
+)  # fmt: skip
 TEST_READS = (
     *SUITE_READS, "conftest.py", "pyproject.toml", "tests/__init__.py", "tests/layers.py",
-    "tests/autotune_stub.py",
+    *(f"tests/{name}.py" for name in HELPERS),
+    "tests/host_build",
 )  # fmt: skip
 META_READS = (
     *SUITE_READS, "conftest.py", "pyproject.toml", "README.md", "tests/museum",
@@ -49,13 +56,19 @@ class Stage:
     run: Callable[[Callable], Outcome]
 
 
-def suite_stage(name: str, wanted: Callable) -> Stage:
-    """Backend `triton` asked by the suite's worker: `wanted(limits)` gives (case, checks)."""
+def suite_stage(name: str, wanted: Callable, spec: str = "triton") -> Stage:
+    """A backend asked by the suite's worker: `wanted(limits)` gives (case, checks)."""
 
     def run(tell) -> Outcome:
         from tests.suite.worker import Served
 
-        served = Served({"spec": "triton", "started_in": ".", "device": "cpu", "zones": True})
+        tell(at="start")
+        try:
+            served = Served({"spec": spec, "started_in": ".", "device": "cpu", "zones": True})
+        except Exception as problem:
+            if type(problem).__name__ != "BuildFailed":
+                raise
+            return Outcome(name, NOT_BUILT, "compiler", "", str(problem)[:200])
         return first_failure(name, served, wanted(served.backend.limits), tell)
 
     return Stage(name, SUITE_READS, run)
@@ -103,7 +116,7 @@ def simplest(served, case, verdict):
 
 
 def corpus(limits) -> Iterable:
-    """Every line of the corpus that Backend `triton` promises, its values alone."""
+    """Every line of the corpus that the backend promises, its values alone."""
     from tests.suite.case import Case
     from tests.suite.corpus import our_corpus
 
@@ -191,6 +204,14 @@ class FirstFailure:
 CORPUS = suite_stage("corpus", corpus)
 DRAWN = suite_stage("drawn", drawn_values)
 CHECKS = suite_stage("checks", drawn_checks)
+EXLLAMA = tuple(
+    suite_stage(f"exllama {name}", wanted, "exllama")
+    for name, wanted in (("corpus", corpus), ("drawn", drawn_values), ("checks", drawn_checks))
+)
+BY_RUNNER = Stage(
+    "runner", ("kernels/exllama_ext", *PROBLEMS_READ, "tests/host_build"),
+    lambda tell: check_by_runner("runner", tell),
+)  # fmt: skip
 
 
 def existing(root: Path, *patterns: str) -> list[str]:

@@ -30,11 +30,12 @@ def negated(node, source):
         yield "negated", source.replace(node.test, f"not ({source.text(node.test)})")
 
 
-@rule("condition", ast.comprehension)
+@rule("condition", ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 def filter_dropped(node, source):
     """A filter of a comprehension lets everything through."""
-    for test in node.ifs:
-        yield "filter", source.replace(test, "True")
+    for part in node.generators:
+        for test in part.ifs:
+            yield "filter", source.replace(test, "True")
 
 
 @rule("condition", ast.BoolOp)
@@ -74,7 +75,7 @@ def early_return(node, source):
         yield "return-deleted", source.replace(node, "pass")
 
 
-@rule("order", ast.With)
+@rule("barrier", ast.With)
 def unguarded(node, source):
     """The block runs without its lock, device or other guard."""
     if any(item.optional_vars is not None for item in node.items):
@@ -103,10 +104,10 @@ def unsorted(node, source):
         yield "unsorted", source.replace(node, f"iter({source.text(node.args[0])})")
 
 
-@rule("default", ast.arguments)
+@rule("default", ast.FunctionDef)
 def parameter(node, source):
     """Another default of a parameter."""
-    for default in (*node.defaults, *filter(None, node.kw_defaults)):
+    for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
         new = _other_default(default, source)
         if new is not None:
             yield "changed", source.replace(default, new)

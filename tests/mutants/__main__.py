@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         return importlib.import_module(FALSE_ALARMS).main(arguments[1:])
     options = parser().parse_args(arguments)
     if options.list:
-        listing.write_anew(Cache())
+        listing.LIST.write_text(listing.current(), encoding="utf-8")
         return 0
     mutants = _wanted(options)
     if not mutants:

@@ -6,15 +6,13 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from . import stillborn
-from .cache import Cache
 from .known import known_mutants
 from .rules import OPERATORS
 from .sites import Mutant, all_sites
 
 LIST = Path(__file__).with_name("list.txt")
 # Of each operator in each area, at most so many are scored: those with the smallest hash of the id.
-QUOTA = {"triton": 14, "autotuner": 12, "pack": 12, "door": 10, "exllama": 5, "cuda": 12,
+QUOTA = {"triton": 14, "autotuner": 12, "pack": 12, "door": 10, "exllama": 5, "cuda": 14,
          "host": 3, "suite": 7}  # fmt: skip
 HEAD = """\
 # Mutants of this project's own code: which are scored. Written by `python -m tests.mutants --list`,
@@ -22,19 +20,16 @@ HEAD = """\
 #
 # The rules of tests/mutants/rules make {made} mutants of kernels/ and tests/suite/. Of each
 # operator in each area those with the smallest hash of their id are scored: {chosen} in all, here
-# as scored / made; what no compiler takes (stillborn.txt) is left out. {known} more are known bugs,
-# brought back by hand (known.txt). kernels/exllama_ext/cuda is for nvcc alone and has none.
+# as scored / made. {known} more are known bugs, brought back by hand (known.txt). What no compiler
+# takes is not counted. kernels/exllama_ext/cuda is for nvcc alone and has none.
 #
 """
 
 
-def chosen(made: list[Mutant], without: set[str] | None = None) -> list[Mutant]:
-    """Those within the quota, in the order they came in, none of them in `without`."""
-    without = stillborn.read() if without is None else without
+def chosen(made: list[Mutant]) -> list[Mutant]:
+    """Those within the quota, in the order they came in."""
     taken, kept = Counter(), set()
     for mutant in sorted(made, key=lambda mutant: digest(mutant.id)):
-        if mutant.id in without:
-            continue
         cell = mutant.operator, mutant.area
         if taken[cell] < QUOTA[mutant.area]:
             taken[cell] += 1
@@ -63,18 +58,6 @@ def render(made: list[Mutant], known: list[Mutant]) -> str:
         lines.append(f"# {operator:12}" + "".join(f"{cell:>12}" for cell in cells))
     lines += ["", *(f"{mutant.id} | {mutant.change}" for mutant in (*picked, *known))]
     return "\n".join(lines) + "\n"
-
-
-def write_anew(cache: Cache) -> None:
-    """list.txt and, found on the way, stillborn.txt."""
-    made, known, dead = all_sites(), known_mutants(), set()
-    while fresh := stillborn.among(chosen(made, dead), cache) - dead:
-        dead |= fresh
-    unborn = stillborn.among(known, cache)
-    if unborn:
-        raise ValueError(f"these of known.txt do not compile: {sorted(unborn)}")
-    stillborn.write(dead)
-    LIST.write_text(render(made, known), encoding="utf-8")
 
 
 def current() -> str:

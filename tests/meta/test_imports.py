@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "reference": {"torch"},
     "tests": {
         *("kernels", "reference", "tests", "museum_parts"),
-        *("torch", "triton", "numpy", "hypothesis", "pytest", "rich"),
+        *("torch", "triton", "numpy", "hypothesis", "pytest", "rich", "matplotlib"),
     },
     "tests/museum": {"torch", "triton", "museum_parts"},  # each file is a plug-in for any worker
 }

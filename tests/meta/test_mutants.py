@@ -136,10 +136,10 @@ def test_every_known_bug_of_our_code_has_a_mutant_or_a_reason():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("L-01 a tail", "want `IDS"),
-        ("L-01 | a tail", "want changes"),
-        ("L-01 | a tail\nin a.py\n? x", "want `in FILE`"),
-        ("L-01 | none: no tails\nin a.py\n- x", "want changes"),
+        ("ZZ-01 a tail", "want `IDS"),
+        ("ZZ-01 | a tail", "want changes"),
+        ("ZZ-01 | a tail\nin a.py\n? x", "want `in FILE`"),
+        ("ZZ-01 | none: no tails\nin a.py\n- x", "want changes"),
     ],
 )
 def test_a_malformed_patch_is_refused(text, words):

@@ -154,8 +154,8 @@ def test_a_stage_sees_the_copy_and_nothing_that_was_imported_before(tree):
 
 
 def test_a_patch_whose_text_is_gone_is_refused(small):
-    (patch,) = read_patches("L-01 | a tail\nin small.py\n- no such line")
+    (patch,) = read_patches("ZZ-01 | a tail\nin small.py\n- no such line")
     with pytest.raises(ValueError, match="once, not 0 times"):
         mutants([patch], small)
-    (patch,) = read_patches("L-01 | a tail\nin small.py\n-     return a + b\n+     return a")
+    (patch,) = read_patches("ZZ-01 | a tail\nin small.py\n-     return a + b\n+     return a")
     assert "return a\n" in mutants([patch], small)[0].source

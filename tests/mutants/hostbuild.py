@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shlex
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,28 +33,7 @@ UNITS = {
 }
 FOLDERS = (SOURCES, TESTS, TESTS / "on_cpu")  # that the compiler looks into
 PROBLEMS_READ = ("tests/suite", "tests/corpus", "reference", "tests/host_build/problems.py")
-HEADERS = re.compile(r"^#include <.*>", re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
-
-
-def with_header() -> str:
-    """A compiler command that has read torch's headers already: CXX for this and other processes.
-
-    They take longer to read than all of our own sources take to compile.
-    """
-    from kernels.exllama_toolchain import host_recipe
-
-    command = host_recipe().compile[".cpp"]
-    text = "".join(f"{line}\n" for line in HEADERS.findall((SOURCES / "binding.cpp").read_text()))
-    name = hashlib.sha256(f"{command} {text}".encode()).hexdigest()[:24]
-    header = SHARED / f"torch-{name}.h"
-    if not Path(f"{header}.gch").exists():
-        SHARED.mkdir(parents=True, exist_ok=True)
-        header.write_text(text, encoding="utf-8")
-        part = f"{header}.{os.getpid()}"
-        subprocess.run([*command, "-x", "c++-header", str(header), "-o", part], check=True)
-        os.replace(part, f"{header}.gch")
-    return shlex.join([command[0], "-include", str(header)])
 
 
 def prepare(tell) -> Outcome:
@@ -68,7 +46,6 @@ def prepare(tell) -> Outcome:
 
     (SHARED / "extensions").mkdir(parents=True, exist_ok=True)
     tell(at="the extension")
-    os.environ["CXX"] = with_header()
     os.environ[EXTENSIONS] = str(SHARED / "extensions")
     exllama_build.build(exllama_build.host_recipe(), exllama_build.SOURCES)
     tell(at="the runner")

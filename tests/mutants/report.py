@@ -57,8 +57,8 @@ class Result:
 
 
 def exit_status(result: Result) -> int:
-    """1 where somebody survives without a reason, or has one and is killed."""
-    return 1 if result.unexplained or result.wrongly_excused else 0
+    """1 where somebody survives without a reason, or has one and is killed, or none was judged."""
+    return 1 if result.unexplained or result.wrongly_excused or not result.trials else 0
 
 
 def write(console: Console, result: Result) -> None:

@@ -1,0 +1,169 @@
+"""`python -m tests.mutants`: makes faulty versions of our code and tells what notices each."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+# Before torch and triton start: mutants are judged on the CPU, in Triton's interpreter.
+os.environ |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+import hypothesis  # noqa: F401 - what every child needs is imported once, before it is forked
+import numpy  # noqa: F401
+import pytest  # noqa: F401
+import torch  # noqa: F401
+import triton.language  # noqa: F401
+from rich.console import Console
+
+from . import listing, matrix_report, report
+from .cache import Cache
+from .hostbuild import prepare
+from .ledger import SAME, read_ledger
+from .matrix import Matrix
+from .processes import Processes
+from .progress import Progress
+from .proof import prove
+from .score import LONGEST, BrokenBaseline, Scorer, Trial
+from .scratch import Tree
+from .sites import CUDA, ROOT, Mutant
+from .stages import Stage
+
+SAMPLED = 40  # mutants that `--sample` takes
+SAMPLE_SECONDS = 125.0  # after which it begins nothing more
+SAMPLE_LIMIT = 40.0  # seconds for one stage of it
+STARTED = time.monotonic()
+RESULTS = ROOT / "results"
+FALSE_ALARMS = "tests.false_alarms.run"  # its main(arguments) gives the exit status
+COMPILED = ("cuda", "host", "exllama")  # areas whose mutants need a C++ compiler
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status: 0 all killed or explained, 1 not, 2 a usage error."""
+    if arguments[:1] == ["--false-alarms"]:  # a campaign of its own, with options of its own
+        return importlib.import_module(FALSE_ALARMS).main(arguments[1:])
+    options = parser().parse_args(arguments)
+    if options.list:
+        listing.LIST.write_text(listing.current(), encoding="utf-8")
+        return 0
+    mutants = _wanted(options)
+    if not mutants:
+        parser().error(f"no mutant is called {options.only!r}; tests/mutants/list.txt has them all")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that children and copies go too
+    console, tree, cache = Console(), Tree(), Cache()
+    if options.fresh:
+        cache.forget()
+    mode = _matrix if options.matrix else _equivalents if options.equivalents else _kills
+    try:
+        _prepare(mutants, tree)
+        return mode(mutants, options, console, tree, cache)
+    except BrokenBaseline as problem:
+        console.print(str(problem), soft_wrap=True, highlight=False)
+        return 1
+    finally:
+        tree.remove()
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser("python -m tests.mutants", description=__doc__)
+    modes = made.add_mutually_exclusive_group()
+    modes.add_argument(
+        "--sample", type=int, metavar="NUMBER", default=datetime.date.today().toordinal(),
+        help=f"the default: {SAMPLED} mutants within 3 minutes; others each day and NUMBER",
+    )  # fmt: skip
+    modes.add_argument("--all", action="store_true", help="every mutant, up to its first kill")
+    modes.add_argument(
+        "--matrix", action="store_true", help="every oracle, to the end, and the museum too"
+    )
+    modes.add_argument(
+        "--equivalents", action="store_true", help="prove what the ledger calls the same"
+    )
+    modes.add_argument("--list", action="store_true", help="write tests/mutants/list.txt anew")
+    modes.add_argument(
+        "--false-alarms", action="store_true",
+        help="correct kernels that round differently; options after it are its own",
+    )  # fmt: skip
+    made.add_argument("--only", default="", metavar="TEXT", help="mutants whose id holds TEXT")
+    made.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
+    made.add_argument("--results", type=Path, default=RESULTS, help="folder of tables and pictures")
+    made.add_argument("--fresh", action="store_true", help="forget what earlier runs found out")
+    return made
+
+
+def _prepare(mutants: list[Mutant], tree: Tree) -> None:
+    """Compile what all mutants of the CUDA sources share."""
+    if not any(mutant.path.startswith(CUDA) or mutant.area in COMPILED for mutant in mutants):
+        return
+    processes = Processes(tree, 1)
+    processes.start(None, Stage("prepare", (), prepare), {}, LONGEST)
+    for _, outcome in processes.finished():
+        if outcome.killed:
+            raise BrokenBaseline(f"the host build cannot be prepared: {outcome.message}")
+
+
+def _wanted(options) -> list[Mutant]:
+    mutants = [mutant for mutant in listing.scored() if options.only in mutant.id]
+    if not _samples(options):
+        return mutants
+    ordered = sorted(mutants, key=lambda m: listing.digest(f"{options.sample}:{m.id}"))
+    return ordered[:SAMPLED]
+
+
+def _samples(options) -> bool:
+    return not (options.all or options.matrix or options.equivalents)
+
+
+def _kills(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
+    sampled = _samples(options)
+    if sampled:
+        console.print(f"mutants: sample {options.sample}, again by --sample {options.sample}")
+    ends = STARTED + (SAMPLE_SECONDS if sampled else float("inf"))
+    with Progress(console) as progress:
+        scorer = Scorer(
+            tree, cache, options.jobs, lambda trials: _show(progress, trials),
+            limit=SAMPLE_LIMIT if sampled else None,
+        )  # fmt: skip
+        trials = scorer.score(mutants, until=lambda: time.monotonic() > ends)
+    if len(trials) < len(mutants):
+        console.print(f"mutants: {len(mutants) - len(trials)} not judged, the time was up")
+    result = report.Result(trials, read_ledger())
+    report.write(console, result)
+    report.write_json(options.results / "mutants.json", result)
+    return report.exit_status(result)
+
+
+def _matrix(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
+    with Progress(console) as progress:
+
+        def show(entries) -> None:
+            done = sum(entry.stage() is None for entry in entries)
+            progress.show(f"matrix: {done} of {len(entries)} rows", done, len(entries))
+
+        scorer = Scorer(tree, cache, options.jobs)
+        rows = Matrix(scorer, show).rows(mutants, museum=not options.only)
+    matrix_report.write(console, rows, options.results)
+    return 0
+
+
+def _equivalents(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
+    same = {name for name, entry in read_ledger().items() if entry.kind == SAME}
+    proofs = prove([m for m in mutants if m.id in same], Scorer(tree, cache, options.jobs))
+    for proof in proofs:
+        console.print(proof.text(), soft_wrap=True, highlight=False, markup=False)
+    return 1 if any(proof.differs for proof in proofs) else 0
+
+
+def _show(progress: Progress, trials: list[Trial]) -> None:
+    killed = sum(trial.kill is not None for trial in trials)
+    survive = sum(not trial.kill and not trial.stages for trial in trials)
+    text = f"mutants: {killed + survive} of {len(trials)} scored, {killed} killed"
+    progress.show(f"{text}, {survive} survive", killed + survive, len(trials))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,149 @@
+"""The CUDA sources as a CPU runs them: what is the same for all mutants is compiled once.
+
+Objects, the extension and the problems of the corpus lie in `.gptq-fuzz/host`, named by all that
+they depend on; a mutant's copy of the tree gets links to them and compiles what it changes.
+
+The first functions run in a scratch copy, so they import what they need when they are called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from .outcome import Outcome
+from .sites import ROOT
+
+SHARED = ROOT / ".gptq-fuzz" / "host"
+EXTENSIONS = "TORCH_EXTENSIONS_DIR"
+NOT_BUILT = "NOT_BUILT"  # a compiler refuses it: this is no mutant
+FLAGS = ["-O0", "-g0", "-w"]  # a mutant runs once, so compiling is what counts
+RUNNER = "runner.cu"
+SEEDS = 60  # problems that the runner draws itself, beside those of the corpus
+SOURCES = Path("kernels/exllama_ext")
+TESTS = Path("tests/host_build")
+UNITS = {
+    "kernels": SOURCES / "host_build.cpp",
+    "plan": SOURCES / "plan.cpp",
+    "runner-main": TESTS / RUNNER,
+}
+FOLDERS = (SOURCES, TESTS, TESTS / "on_cpu")  # that the compiler looks into
+PROBLEMS_READ = ("tests/suite", "tests/corpus", "reference", "tests/host_build/problems.py")
+INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+
+
+def prepare(tell) -> Outcome:
+    """Make all of it from the code as it is, where it is not there yet."""
+    from kernels import exllama_build
+    from tests.suite.corpus import our_corpus
+    from tests.suite.exllama_backend import EXLLAMA
+
+    from tests.host_build import problems, programs  # isort: skip - after the suite
+
+    (SHARED / "extensions").mkdir(parents=True, exist_ok=True)
+    tell(at="the extension")
+    os.environ[EXTENSIONS] = str(SHARED / "extensions")
+    exllama_build.build(exllama_build.host_recipe(), exllama_build.SOURCES)
+    tell(at="the runner")
+    folder = linked(Path("home/host"))
+    programs.build(RUNNER, folder, FLAGS)
+    for unit, source in UNITS.items():
+        _keep(folder / f"{unit}.o", _object_of(unit, source))
+    if not problems_file().exists():
+        tell(at="the problems")
+        problems.write_problems(Path("home/problems"), our_corpus(), EXLLAMA)
+        _keep(Path("home/problems"), problems_file())
+    return Outcome("prepare")
+
+
+def check_by_runner(name: str, tell) -> Outcome:
+    """Build the runner on this tree; the corpus, then what it draws itself."""
+    from tests.host_build import programs
+
+    folder = linked(Path("home/host"))
+    tell(at="compiling")
+    try:
+        program = programs.build(RUNNER, folder, FLAGS)
+    except AssertionError as problem:
+        return Outcome(name, NOT_BUILT, "compiler", "", str(problem)[:200])
+    asked = [("check", problems_file()), *(("fuzz", 0, seed) for seed in range(1, SEEDS))]
+    for words in asked:
+        tell(at=" ".join(map(str, words[::2])))
+        ended = programs.run(program, *words)
+        if ended.returncode:
+            return _failure(name, words, ended)
+    return Outcome(name)
+
+
+def _failure(name: str, words, ended: subprocess.CompletedProcess) -> Outcome:
+    said = re.search(r"^(WRONG|RAISED) (\S+): (.*)", ended.stdout, re.MULTILINE)
+    if said:
+        return Outcome(name, said[1], "runner", said[2], said[3][:200])
+    verdict = "CRASHED" if ended.returncode < 0 else "RAISED"
+    return Outcome(name, verdict, "runner", str(words[0]), (ended.stdout + ended.stderr)[-200:])
+
+
+def linked(folder: Path) -> Path:
+    """`folder` with links to the objects that do not depend on what this tree changes."""
+    folder.mkdir(parents=True)
+    for unit, source in UNITS.items():
+        there = _object_of(unit, source)
+        if there.exists():
+            (folder / f"{unit}.o").symlink_to(there)
+    return folder
+
+
+def link_extensions(home: Path) -> None:
+    """A build folder of one's own, in which the files of the shared one can be found."""
+    shared, own = SHARED / "extensions", home / "extensions"
+    for path in shared.glob("*/*/*"):
+        if path.suffix in (".o", ".so", ".sha256"):
+            place = own / path.relative_to(shared)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(path)
+    os.environ[EXTENSIONS] = str(own)
+
+
+def problems_file() -> Path:
+    paths = [path for name in PROBLEMS_READ for path in _files(Path(name))]
+    return SHARED / f"problems-{digest(paths)}"
+
+
+def _object_of(unit: str, source: Path) -> Path:
+    return SHARED / f"{unit}-{digest(closure(source))}.o"
+
+
+def closure(source: Path) -> list[Path]:
+    """The file and every file of ours that it includes, directly or not."""
+    found = [source]
+    for path in found:  # grows while it is walked
+        for name in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            places = (folder / name for folder in (path.parent, *FOLDERS))
+            included = next((place for place in places if place.is_file()), None)
+            included = included and Path(os.path.normpath(included))
+            if included and included not in found:
+                found.append(included)
+    return found
+
+
+def digest(paths: Iterable[Path]) -> str:
+    read = hashlib.sha256(" ".join(FLAGS).encode())
+    for path in paths:
+        read.update(path.as_posix().encode() + path.read_bytes())
+    return read.hexdigest()[:24]
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(p for p in path.rglob("*") if p.suffix in (".py", ".txt")) or [path]
+
+
+def _keep(path: Path, place: Path) -> None:
+    """Move a file to its shared place, whole or not at all."""
+    if not place.exists():
+        part = place.with_name(f"{place.name}.{os.getpid()}")
+        part.write_bytes(path.read_bytes())
+        part.replace(place)

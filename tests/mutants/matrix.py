@@ -1,0 +1,192 @@
+"""`--matrix`: every oracle and fill against every mutant and museum piece, to the end.
+
+The suite's oracles run in one process for each mutant; one that dies goes on behind the oracle that
+it died of. A relation counts only where the values themselves are right in the same case.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.museum.catalogue import correct, faulty
+
+from .outcome import Outcome
+from .plans import plan
+from .processes import Processes, run_all
+from .score import GRACE, Scorer
+from .sites import ROOT, Mutant
+from .stages import SUITE_READS, Stage, draw, simplest
+
+CASES_PER_FILL = 10
+CASES_PER_CHECK = 8
+REFUSALS = 24
+MUSEUM_READS = ("reference", "tests/suite", "tests/museum")
+SECONDS = 240.0  # for all oracles of one mutant, under way; beyond the usual grace
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One cell of the table: this oracle saw this mutant."""
+
+    oracle: str
+    verdict: str
+    line: str
+    seconds: float
+
+
+@dataclass
+class Row:
+    """A mutant or a museum piece, and all that saw it."""
+
+    name: str
+    what: str
+    kills: list[Kill] = field(default_factory=list)
+
+    @property
+    def oracles(self) -> set[str]:
+        return {kill.oracle for kill in self.kills}
+
+
+@dataclass
+class Entry:
+    """One row under way: `spec` is the kernel, `seen` the oracles that are done with."""
+
+    row: Row
+    spec: str
+    changed: dict[str, str]
+    reads: tuple[str, ...]
+    files: deque[Stage] = field(default_factory=deque)
+    skip: tuple[str, ...] = ()
+    finished: bool = False
+
+    def stage(self) -> Stage | None:
+        if not self.finished:
+            return oracle_stage(self.spec, self.skip, self.reads)
+        return self.files[0] if self.files else None
+
+
+def oracle_stage(spec: str, skip: tuple[str, ...], reads: tuple[str, ...]) -> Stage:
+    """All oracles of the suite but those in `skip`; each notes what it saw and how long it took."""
+
+    def run(tell) -> Outcome:
+        import time
+
+        from tests.suite.worker import Served
+
+        served = Served({"spec": spec, "started_in": ".", "device": "cpu", "zones": True})
+        for name, questions in questions_of(served.backend):
+            if name in skip:
+                continue
+            tell(at=name)
+            began = time.process_time()
+            found = _first_kill(served, name, questions)
+            tell(note={"oracle": name, **found, "seconds": time.process_time() - began})
+        return Outcome("oracles")
+
+    return Stage(f"oracles {spec} without {skip}", reads, run)
+
+
+def questions_of(backend) -> Iterator[tuple[str, list]]:
+    """(name, [(case, checks)]): fills, then relations, then what must be refused."""
+    from tests.suite.relations import RELATIONS
+    from tests.suite.strategies import cases, refusals
+
+    limits = backend.limits
+    for fill in limits.fills:
+        yield fill, [(case, ()) for case in draw(cases(limits, fill=fill), CASES_PER_FILL)]
+    shared = draw(cases(limits), CASES_PER_CHECK)
+    for check in ("repeat", "decoy", *RELATIONS):
+        yield check, [(case, (check,)) for case in shared]
+    if limits.bad or limits.refuses_outside:
+        yield "refusals", [(case, ()) for case in draw(refusals(limits), REFUSALS)]
+
+
+def _first_kill(served, name: str, questions: list) -> dict:
+    """{} or verdict and line of the first case that this oracle itself sees wrong."""
+    for case, checks in questions:
+        verdict = served.judge({"line": str(case), "checks": checks, "calls": 2, "seconds": 1.0})
+        if verdict.ok or (checks and verdict.check == "value"):
+            continue
+        verdict = simplest(served, case, verdict)
+        return {"verdict": verdict.kind, "line": verdict.line}
+    return {}
+
+
+class Matrix:
+    """Fills the table; `watch(entries)` is told of every step."""
+
+    def __init__(self, scorer: Scorer, watch=lambda entries: None):
+        self.scorer, self.watch = scorer, watch
+
+    def rows(self, mutants: list[Mutant], museum: bool) -> list[Row]:
+        """A row for each kernel mutant and, where wanted, for each museum piece."""
+        entries = [_entry_of(mutant) for mutant in mutants if mutant.area != "suite"]
+        entries += [_exhibit(piece) for piece in (*faulty(), *correct()) if museum]
+        tree, cache = self.scorer.tree, self.scorer.cache
+        processes = Processes(tree, self.scorer.jobs)
+        waiting = deque(entry for entry in entries if self._advance(entry))
+
+        def begin(entry: Entry) -> None:
+            processes.start(entry, entry.stage(), entry.changed, SECONDS + GRACE)
+
+        def note(entry: Entry, outcome: Outcome) -> None:
+            cache.put(self._key(entry), outcome)
+            _take(entry, outcome)
+            if self._advance(entry):
+                waiting.appendleft(entry)
+            self.watch(entries)
+
+        run_all(processes, waiting, begin, note)
+        return [entry.row for entry in entries]
+
+    def _key(self, entry: Entry) -> str:
+        stage = entry.stage()
+        return self.scorer.key(entry.changed, stage)
+
+    def _advance(self, entry: Entry) -> bool:
+        """Take what is known already; whether a stage is still to be run."""
+        while entry.stage() is not None:
+            known = self.scorer.cache.get(self._key(entry))
+            if known is None:
+                return True
+            _take(entry, known)
+        return False
+
+
+def _entry_of(mutant: Mutant) -> Entry:
+    row = Row(mutant.id, mutant.change)
+    stages = plan(mutant)
+    files = deque(s for s in stages if s.name.startswith("tests/") or s.name == "runner")
+    of_exllama = any(stage.name.startswith("exllama") for stage in stages)
+    spec = "exllama" if of_exllama else "triton"
+    return Entry(row, spec, mutant.changed, SUITE_READS, files)
+
+
+def _exhibit(piece) -> Entry:
+    spec = Path(piece.spec.rpartition(":")[0]).relative_to(ROOT).as_posix() + ":f"
+    return Entry(Row(f"museum/{piece.name}", piece.bug or "correct"), spec, {}, MUSEUM_READS)
+
+
+def _take(entry: Entry, outcome: Outcome) -> None:
+    """Add what a stage saw to the row, and go on to what comes next."""
+    kills = entry.row.kills
+    if entry.finished:
+        entry.files.popleft()
+        if outcome.killed:
+            kills.append(Kill(outcome.stage, outcome.verdict, outcome.where, outcome.cpu))
+        return
+    done = [note["oracle"] for note in outcome.notes]
+    kills += [
+        Kill(note["oracle"], note["verdict"], note["line"], note["seconds"])
+        for note in outcome.notes
+        if "verdict" in note
+    ]
+    entry.finished = not outcome.killed or outcome.check == "import" or outcome.where == "start"
+    if outcome.killed:
+        place = "import" if entry.finished else outcome.where
+        kills.append(Kill(place, outcome.verdict, outcome.message, outcome.cpu))
+        done.append(place)
+    entry.skip = (*entry.skip, *done)

@@ -1,0 +1,190 @@
+"""What can be observed of our code in 10^4 cases, as hashes: how two versions of it are compared.
+
+Each probe yields the bytes of one case after another, and runs in a scratch copy of the tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from .outcome import Outcome
+from .stages import META_READS, SUITE_READS, Stage, draw
+
+CASES = 10_000
+CHUNK = 250  # cases for which one hash is kept: where two versions differ first
+MOST_TILES = 6  # of a problem: many small ones tell more than a few large ones
+
+
+def probe_stage(name: str, count: int = CASES) -> Stage:
+    """Hashes of the first `count` cases of a probe, in the notes of its outcome."""
+    probe, reads = PROBES[name]
+
+    def run(tell) -> Outcome:
+        cases, number = probe(), 0
+        while number < count:
+            chunk = hashlib.sha256()
+            for observed in itertools.islice(cases, min(CHUNK, count - number)):
+                chunk.update(observed + b"\n")
+                number += 1
+            tell(at=f"case {number}", note={"cases": number, "hash": chunk.hexdigest()})
+        return Outcome(name)
+
+    return Stage(f"probe {name} {count}", reads, run)
+
+
+def _seeds() -> Iterator[int]:
+    return itertools.count(1)
+
+
+def calls() -> Iterator[bytes]:
+    """What Backend `triton` answers: bits, or the exception; and what pruning leaves."""
+    from tests.suite.bad import invalidate
+    from tests.suite.operands import Operands
+    from tests.suite.strategies import cases, refusals
+    from tests.suite.triton_backend import TRITON, matmul_248_kernel
+
+    limits = replace(TRITON.limits, dtypes=("f16",), scales_dtypes=("sf16", "sf32"), max_tiles=6)
+    for at in _seeds():
+        for case in draw(refusals(limits) if at % 8 == 0 else cases(limits), CHUNK, at):
+            operands = Operands(case, "cpu")
+            left, weights = invalidate(case, operands.left, operands.weights())
+            shape = {"M": max(case.m, 1), "N": case.n, "K": case.k}
+            pruned = [config.all_kwargs() for config in matmul_248_kernel.prune_configs(shape)]
+            answer = _answer(lambda c=case, x=left, w=weights: TRITON.call(c, x, w))
+            yield f"{case} {pruned} {answer} {operands.damage()}".encode()
+
+
+def layers() -> Iterator[bytes]:
+    """What `pack` stores, or the exception that it raises."""
+    import torch
+    from torch import nn
+
+    from kernels.quant_linear import QuantLinear
+
+    for seed in _seeds():
+        maker, chance = torch.Generator().manual_seed(seed), random.Random(seed)
+        bits, group = chance.choice([2, 4, 8]), chance.choice([-1, 4, 16, 24])
+        k, n = (32 // bits * chance.randint(1, 4) for _ in "kn")
+        layer = QuantLinear.new(bits, group, k, n, chance.random() < 0.5)
+        linear = nn.Linear(k, n, bias=chance.random() < 0.5)
+        linear.weight.data = torch.randn(n, k, generator=maker)
+        groups = len(layer.scales)
+        scales = torch.randn(n, groups, generator=maker) / 2 ** chance.randint(0, 24)
+        zeros = torch.randint(0, 2**bits, (n, groups), generator=maker)
+        zeros[0, 0] += chance.choice([0, 0, 0, -1, 2**bits])
+        g_idx = torch.randint(0, groups, (k,), generator=maker).int()
+        given = chance.choice([None, g_idx])
+        if linear.bias is not None:
+            linear.bias.data = torch.randn(n, generator=maker)
+
+        def pack(layer=layer, arguments=(linear, scales, zeros, given)):
+            layer.pack(*arguments)
+            return b"".join(bits_of(buffer) for buffer in layer.buffers())
+
+        yield f"{seed} {_answer(pack)}".encode()
+
+
+def tunings() -> Iterator[bytes]:
+    """How a tuner launches a stub: configs, options and hooks, over calls of many kinds."""
+    import triton.testing
+
+    from tests.autotune_stub import Stub
+
+    def do_bench(call, **options):
+        call()
+        return [Stub.latest.behaviour.get(Stub.latest.blocks[-1], 1.0)] * 3
+
+    triton.testing.do_bench = do_bench
+    for seed in _seeds():
+        yield f"{seed} {_script(random.Random(seed))}".encode()
+
+
+def _script(chance: random.Random) -> str:
+    """One tuner, a few calls, and all that could be seen of them."""
+    import torch
+    from triton.runtime.errors import OutOfResources
+
+    from tests.autotune_stub import Stub, call, configs_of, tuner_of
+
+    blocks = chance.sample([16, 32, 64, 128], chance.randint(1, 4))
+    costs = {block: chance.choice([1.0, 2.0, 3.0]) for block in blocks}
+    failing = chance.choice([None, None, *blocks])
+    if failing:
+        costs[failing] = OutOfResources(2, 1, "shared memory")
+    stub, hooks = Stub(costs), []
+    hook = chance.choice([None, lambda given: hooks.append(sorted(given))])
+    pruning = {"top_k": chance.choice([None, 1, 2, 0.5])}
+    if chance.random() < 0.5:
+        pruning["early_config_prune"] = lambda configs, given: configs[: given["M"]]
+    tuner = tuner_of(
+        stub, configs_of(*blocks, pre_hook=hook), chance.choice([["M"], ["M", "N"]]),
+        chance.choice([None, ["out"]]), prune_configs_by=pruning,
+        nearest_power_of_two=chance.random() < 0.5,
+    )  # fmt: skip
+    told = []
+    for _ in range(chance.randint(1, 5)):
+        out = torch.ones(2)
+        x = torch.ones(2, dtype=chance.choice([torch.float16, torch.float32]))
+        sizes = {name: chance.choice([1, 2, 3, 16]) for name in "mnk"}
+        answer = _answer(lambda x=x, out=out, s=sizes: call(tuner, x=x, out=out, **s))
+        told += [answer, out.tolist(), stub.launches[-1:], hooks[-1:], len(hooks)]
+    keys = [len(winners) for winners in tuner.cache.values()]
+    return f"{told} {stub.blocks} {keys}"
+
+
+def verdicts() -> Iterator[bytes]:
+    """What the suite makes of a line: operands, bounds and the verdict on two kernels."""
+    from tests.suite.control import TORCH
+    from tests.suite.execute import Examination, Request
+    from tests.suite.operands import Operands
+    from tests.suite.strategies import cases
+
+    wrong = replace(TORCH, name="wrong", matmul=lambda **given: TORCH.matmul(**given) * 1.001)
+    limits = replace(TORCH.limits, max_tiles=MOST_TILES)
+    for at in _seeds():
+        for case in draw(cases(limits), CHUNK, at):
+            operands = Operands(case, "cpu")
+            told = [bits_of(operands.left).hex(), *map(str, operands.weights().values())]
+            for backend in (TORCH, wrong):
+                verdict = Examination(backend, case, "cpu", Request()).verdict()
+                told.append(f"{verdict.to_json() | {'seconds': 0}}")
+            yield f"{case} {told}".encode()
+
+
+def _answer(action: Callable) -> str:
+    """What came back, or what was raised: two calls are equal if their texts are."""
+    import torch
+
+    try:
+        answer = action()
+    except Exception as problem:  # noqa: BLE001 - whatever a mutant raises is compared
+        return f"{type(problem).__name__}: {problem}"
+    if isinstance(answer, torch.Tensor):
+        return f"{answer.dtype} {tuple(answer.shape)} {bits_of(answer).hex()}"
+    return answer.hex() if isinstance(answer, bytes) else str(answer)
+
+
+def bits_of(tensor) -> bytes:
+    """The bytes of a tensor's elements in order."""
+    import torch
+
+    return tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+PROBES = {
+    "calls": (calls, SUITE_READS),
+    "layers": (layers, ("kernels",)),
+    "tunings": (tunings, ("kernels", "tests/autotune_stub.py")),
+    "verdicts": (verdicts, META_READS),
+}
+PROBES_OF = {
+    "triton": ("calls",),
+    "autotuner": ("tunings", "calls"),
+    "pack": ("layers",),
+    "door": ("calls", "layers"),
+    "suite": ("verdicts",),
+}

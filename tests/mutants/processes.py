@@ -1,0 +1,197 @@
+"""Runs stages in processes of their own, side by side, within time limits.
+
+A child is forked from this process, which has imported torch, triton, hypothesis and pytest but
+nothing of the code under test: it starts within milliseconds and is as good as a fresh one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from .hostbuild import link_extensions
+from .outcome import Outcome
+from .scratch import Tree
+from .sites import ROOT
+from .stages import Stage
+
+OURS = ("kernels", "reference", "tests", "conftest", "museum_parts")
+MOST_MEMORY = 16 * 2**30  # bytes of address space: what runs away ends in an exception
+TICK = 0.02
+CRASHED, TIMED_OUT = "CRASHED", "TIMED_OUT"
+
+
+@dataclass
+class Child:
+    """A stage at work on one copy of the tree."""
+
+    token: object
+    stage: Stage
+    folder: Path
+    pid: int
+    started: float
+    limit: float
+    cpu: float = 0.0
+
+
+class Processes:
+    """At most `jobs` stages at a time; `start` them, then wait for `finished` ones."""
+
+    def __init__(self, tree: Tree, jobs: int):
+        self.tree, self.jobs = tree, jobs
+        self._running: list[Child] = []
+        gc.freeze()  # what is here now is no business of the children's collectors
+
+    @property
+    def busy(self) -> bool:
+        return len(self._running) >= self.jobs
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self, token, stage: Stage, changed: dict[str, str], limit: float) -> None:
+        """Begin `stage` on a copy with `changed` files; `token` comes back with its outcome."""
+        folder = self.tree.with_files(changed)
+        pid = os.fork()
+        if pid == 0:
+            _be_child(stage, folder)  # never returns
+        self._running.append(Child(token, stage, folder, pid, time.monotonic(), limit))
+
+    def finished(self) -> Iterator[tuple[object, Outcome]]:
+        """Wait until something is done; what is done by then, with its token."""
+        while self._running:
+            done = [child for child in self._running if self._is_over(child)]
+            if done:
+                break
+            time.sleep(TICK)
+        for child in list(self._running):
+            if child in done:
+                self._running.remove(child)
+                yield child.token, self._outcome(child)
+
+    def _is_over(self, child: Child) -> bool:
+        ended, _, usage = os.wait4(child.pid, os.WNOHANG)
+        if ended:
+            child.cpu = usage.ru_utime + usage.ru_stime
+            return True
+        if time.monotonic() - child.started <= child.limit:
+            return False
+        end(child.pid)
+        (child.folder / "timed-out").touch()
+        return True
+
+    def _outcome(self, child: Child) -> Outcome:
+        seconds = time.monotonic() - child.started
+        told = _messages(child.folder / "told.jsonl")
+        timed_out = (child.folder / "timed-out").exists()
+        shutil.rmtree(child.folder, ignore_errors=True)
+        last = told[-1] if told else {}
+        more = {"seconds": seconds, "cpu": child.cpu}
+        more["notes"] = [message["note"] for message in told if "note" in message]
+        if "outcome" in last:
+            return replace(Outcome(**last["outcome"]), **more)
+        verdict = TIMED_OUT if timed_out else CRASHED
+        message = f"no end within {child.limit:.0f} s" if timed_out else "the process died"
+        place = next((said["at"] for said in reversed(told) if "at" in said), "start")
+        return Outcome(child.stage.name, verdict, "process", place, message, **more)
+
+    def stop(self) -> None:
+        """End what still runs."""
+        for child in self._running:
+            end(child.pid)
+        self._running.clear()
+
+
+def run_all(
+    processes: Processes, work: deque, begin: Callable, note: Callable[[object, Outcome], None]
+) -> None:
+    """`begin(token)` starts each piece of work; `note` may put more at the front of `work`."""
+    try:
+        while work or len(processes):
+            while work and not processes.busy:
+                begin(work.popleft())
+            for token, outcome in processes.finished():
+                note(token, outcome)
+    finally:
+        processes.stop()
+
+
+def _be_child(stage: Stage, folder: Path) -> None:
+    told = (folder / "told.jsonl").open("a", encoding="utf-8", buffering=1)
+    status = 1
+    try:
+        os.setsid()
+        _enter(folder)
+        outcome = stage.run(lambda **said: told.write(json.dumps(said) + "\n"))
+        told.write(json.dumps({"outcome": asdict(outcome)}) + "\n")
+        status = 0
+    except BaseException as problem:  # noqa: BLE001 - a mutant may raise anything
+        text = f"{type(problem).__name__}: {problem}"[:200]
+        told.write(json.dumps({"outcome": asdict(_raised(stage, text))}) + "\n")
+    finally:
+        told.close()
+        os._exit(status)
+
+
+def _raised(stage: Stage, text: str) -> Outcome:
+    return Outcome(stage.name, "RAISED", "import", "", text)
+
+
+def _enter(folder: Path) -> None:
+    """Make the copy the place that everything is imported from and written to."""
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
+        del sys.modules[name]
+    sys.path[:] = [str(folder), *(p for p in sys.path if p not in ("", str(ROOT), str(Path.cwd())))]
+    sys.dont_write_bytecode = True
+    os.chdir(folder)
+    home = folder / "home"
+    home.mkdir()
+    os.environ |= {name: str(home) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    link_extensions(home)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    os.environ["PYTHONPATH"] = str(folder)
+    log = os.open(home / "log", os.O_WRONLY | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+
+
+def _messages(path: Path) -> list[dict]:
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def end(pid: int) -> None:
+    """Kill a child of ours and whatever it has started."""
+    for one in [pid, *_descendants(pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Children, their children and so on; their sessions differ, so no group holds them all."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            parents[int(path.parent.name)] = int(fields[1])
+    found, fresh = [], {pid}
+    while fresh := {child for child, parent in parents.items() if parent in fresh}:
+        found += fresh
+    return found

@@ -1,0 +1,220 @@
+"""The oracles that a mutant is put to, each in a process of its own, the cheapest first.
+
+These functions run in the scratch copy, so they import the suite when they are called.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .hostbuild import NOT_BUILT, PROBLEMS_READ, check_by_runner
+from .outcome import Outcome
+
+VERSION = 1  # raise it when a stage asks for other cases: what is remembered is then void
+DRAWN_PER_FILL = 10
+DRAWN_WITH_CHECKS = 60
+REFUSED = 30
+SHRINKING = 1.0  # seconds that a failing line may be simplified for
+FAILED, RAISED = "FAILED", "RAISED"
+SUITE_READS = ("kernels", "reference", "tests/suite", "tests/corpus")
+HELPERS = (
+    "autotune_faults", "autotune_model", "autotune_runner", "autotune_session", "autotune_stub",
+    "autotune_world", "exllama_faults", "exllama_layers", "exllama_parts", "exllama_refusals",
+    "exllama_steps",
+)  # fmt: skip
+TEST_READS = (
+    *SUITE_READS, "conftest.py", "pyproject.toml", "tests/__init__.py", "tests/layers.py",
+    *(f"tests/{name}.py" for name in HELPERS),
+    "tests/host_build",
+)  # fmt: skip
+META_READS = (
+    *SUITE_READS, "conftest.py", "pyproject.toml", "README.md", "tests/museum",
+    "tests/test_conformance.py", "tests/meta/__init__.py", "tests/meta/actor.py",
+)  # fmt: skip
+
+
+# Hypothesis was imported before the fork, so pytest cannot rewrite its assertions.
+PYTEST = (
+    "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0",
+    "-W", "ignore:Module already imported",
+)  # fmt: skip
+IN_PROCESS = ("--in-process",)  # the suite's: no worker is started beside the tests
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`run(tell)` returns an Outcome. `reads` are the files that this depends on.
+
+    `tell(at=text)` says what is being tried, `tell(note=dict)` goes into the outcome's notes.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    run: Callable[[Callable], Outcome]
+
+
+def suite_stage(name: str, wanted: Callable, spec: str = "triton") -> Stage:
+    """A backend asked by the suite's worker: `wanted(limits)` gives (case, checks)."""
+
+    def run(tell) -> Outcome:
+        from tests.suite.worker import Served
+
+        tell(at="start")
+        try:
+            served = Served({"spec": spec, "started_in": ".", "device": "cpu", "zones": True})
+        except Exception as problem:
+            if type(problem).__name__ != "BuildFailed":
+                raise
+            return Outcome(name, NOT_BUILT, "compiler", "", str(problem)[:200])
+        return first_failure(name, served, wanted(served.backend.limits), tell)
+
+    return Stage(name, SUITE_READS, run)
+
+
+def first_failure(name: str, served, questions: Iterable, tell) -> Outcome:
+    """The first case that fails, made simpler for a moment; or that none did."""
+    for case, checks in questions:
+        tell(at=str(case))
+        verdict = served.judge({"line": str(case), "checks": checks, "calls": 1, "seconds": 2.0})
+        if not verdict.ok:
+            verdict = simplest(served, case, verdict)
+            seen_by = verdict.check if verdict.check != "value" else _fill_of(verdict.line, served)
+            return Outcome(name, verdict.kind, seen_by, verdict.line, verdict.message[:200])
+    return Outcome(name)
+
+
+def _fill_of(line: str, served) -> str:
+    from tests.suite.case import Case
+
+    return Case.parse(line, served.backend.limits.tokens).fill
+
+
+def simplest(served, case, verdict):
+    """What single steps from `case` still let fail in the same way, until the time is up."""
+    import time
+
+    from tests.suite.minimise import simpler
+
+    checks = () if verdict.check == "value" else (verdict.check,)
+    ends = time.monotonic() + SHRINKING
+    limits = served.backend.limits
+    progress = True
+    while progress:
+        progress = False
+        for candidate in simpler(case, limits):
+            if time.monotonic() > ends:
+                return verdict
+            asked = {"line": str(candidate), "checks": checks, "calls": 1, "seconds": 1.0}
+            found = served.judge(asked)
+            if not found.ok and found.kind == verdict.kind:
+                case, verdict, progress = candidate, found, True
+                break
+    return verdict
+
+
+def corpus(limits) -> Iterable:
+    """Every line of the corpus that the backend promises, its values alone."""
+    from tests.suite.case import Case
+    from tests.suite.corpus import our_corpus
+
+    for line in our_corpus():
+        try:
+            case = Case.parse(line, limits.tokens)
+        except ValueError:
+            continue  # tokens of another kernel
+        if not limits.violations(case) and (not case.bad or case.bad in limits.bad):
+            yield case, ()
+
+
+def drawn_values(limits) -> Iterable:
+    """Cases of every fill, and some that must be refused."""
+    from tests.suite.strategies import cases, refusals
+
+    for fill in limits.fills:
+        yield from ((case, ()) for case in draw(cases(limits, fill=fill), DRAWN_PER_FILL))
+    yield from ((case, ()) for case in draw(refusals(limits), REFUSED))
+
+
+def drawn_checks(limits) -> Iterable:
+    """The corpus and drawn cases again, each with one of the relations."""
+    from tests.suite.strategies import cases
+
+    yield from ((case, None) for case in draw(cases(limits), DRAWN_WITH_CHECKS))
+    yield from ((case, None) for case, _ in corpus(limits))
+
+
+def draw(strategy, count: int, at: int | None = None) -> list:
+    """What Hypothesis draws from one seed, which the strategy's text gives unless it is given."""
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+
+    found = []
+
+    @seed(zlib.crc32(repr(strategy).encode()) if at is None else at)
+    @settings(
+        max_examples=count, deadline=None, database=None, derandomize=False,
+        phases=(Phase.generate,), suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(strategy)
+    def collect(case):
+        found.append(case)
+
+    collect()
+    return found
+
+
+def file_stage(path: str, reads=TEST_READS, options=IN_PROCESS) -> Stage:
+    """One test file, up to its first failure, by the same seed every time."""
+
+    def run(tell) -> Outcome:
+        import pytest
+
+        tell(at=path)
+        first = FirstFailure()
+        status = pytest.main([*PYTEST, *options, path], plugins=[first])
+        if status == pytest.ExitCode.OK:
+            return Outcome(path)
+        where, _, message = first.told.partition("\n")
+        return Outcome(path, FAILED, "test", where or path, message[:200] or f"exit {status:d}")
+
+    return Stage(path, (*reads, path), run)
+
+
+class FirstFailure:
+    """pytest plug-in: the first test, or file, that failed."""
+
+    def __init__(self):
+        self.told = ""
+
+    def pytest_runtest_logreport(self, report):
+        self._note(report)
+
+    def pytest_collectreport(self, report):
+        self._note(report)
+
+    def _note(self, report):
+        if report.failed and not self.told:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = crash.message if crash else str(report.longrepr)
+            self.told = f"{report.nodeid}\n{' '.join(message.split())}"
+
+
+CORPUS = suite_stage("corpus", corpus)
+DRAWN = suite_stage("drawn", drawn_values)
+CHECKS = suite_stage("checks", drawn_checks)
+EXLLAMA = tuple(
+    suite_stage(f"exllama {name}", wanted, "exllama")
+    for name, wanted in (("corpus", corpus), ("drawn", drawn_values), ("checks", drawn_checks))
+)
+BY_RUNNER = Stage(
+    "runner", ("kernels/exllama_ext", *PROBLEMS_READ, "tests/host_build"),
+    lambda tell: check_by_runner("runner", tell),
+)  # fmt: skip
+
+
+def existing(root: Path, *patterns: str) -> list[str]:
+    """Test files by pattern, in the order of the patterns."""
+    found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+    return list(dict.fromkeys(path.relative_to(root).as_posix() for path in found))

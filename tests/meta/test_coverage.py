@@ -185,8 +185,7 @@ def test_reports_of_several_workers_add_up():
     assert (torch["cases"], torch["seconds"], torch["used"]) == (4, 2.0, 0.3)
     assert torch["verdicts"] == {"PASS": 3, "WRONG": 1}
     assert torch["values"] == {"m=1": 2, "m=0": 2}
-    assert torch["missing"] == ["bits=2"]
-    assert torch["pairs_missing"] == ["a=1 with b=3"]
+    assert (torch["missing"], torch["pairs_missing"]) == (["bits=2"], ["a=1 with b=3"])
     assert torch["specialisations"] == ["one[]", "two[]"]
     assert (torch["first_verdict"], torch["first_failure"]) == ({"line": "b"}, 2.5)
 

@@ -100,9 +100,8 @@ class Cpu:
 
 def open_device(wanted: str | None) -> Gpu | Cpu:
     """`cuda:1`, `cpu`, or None for the first GPU, else the CPU."""
-    if wanted is None:
-        wanted = "cuda:0" if torch.cuda.is_available() else "cpu"
-    return Cpu() if wanted == "cpu" else Gpu(wanted)
+    device = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return Cpu() if device.type == "cpu" else Gpu(f"cuda:{device.index or 0}")
 
 
 def _all(calls) -> None:

@@ -71,7 +71,6 @@ def gemlite(weights: dict) -> Callable:
         out_features=codes.shape[1],
         input_dtype=DType.FP16,
         output_dtype=DType.FP16,
-        bias=False,
     )
     per_row = (tensor.T.contiguous().half() for tensor in (scales, zeros))
     made.pack(codes.T.contiguous().to(torch.uint8), *per_row)

@@ -114,8 +114,9 @@ def bench(request):
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    """GPU, driver, torch and triton: what a timing holds for."""
+    """GPU, driver, torch and triton: what a timing holds for; not the name of one machine."""
     if RUN in config.stash:
+        machine_info.pop("node", None)
         machine_info.update(config.stash[RUN].about)
 
 

@@ -29,6 +29,7 @@ place = ours + "/tests/bench"
 spec = importlib.util.spec_from_file_location(
     "tests.bench", place + "/__init__.py", submodule_search_locations=[place])
 sys.modules["tests.bench"] = package = importlib.util.module_from_spec(spec)
+sys.modules["tests"].bench = package
 spec.loader.exec_module(package)
 from tests.bench.remote import main
 main(int(read_fd), int(write_fd), json.loads(options))

@@ -1,11 +1,7 @@
 """What is timed and how, without a GPU: points, bounds, copies, graphs, peers, other commits."""
 
-import io
 import json
-import shutil
-import subprocess
 import types
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,14 +9,12 @@ import torch
 from kernels.operators import matmul248
 from tests.bench import device as devices
 from tests.bench import peers, stopwatch
-from tests.bench.against import Checkout, NoSuchCommit
 from tests.bench.bound import Ceilings, bound_us, packed_bytes
 from tests.bench.inject import inject, shown_time
 from tests.bench.launched import launch_config
 from tests.bench.machine import folder_name
 from tests.bench.points import LAYERS, point, points, variant
 from tests.bench.problem import Problem, copies_of, random_weights
-from tests.bench.remote import serve
 from tests.bench.stopwatch import Stopwatch
 from tests.bench.table import PEERS_FOLDER, stored_peers
 from tests.suite.case import Case
@@ -247,43 +241,6 @@ def test_pytest_benchmark_sees_the_injected_durations():
     seen = rounds
     inject(types.SimpleNamespace(pedantic=pedantic), [3e-6, 1e-6, 2e-6])
     assert seen == [3e-6, 1e-6, 2e-6]
-
-
-def test_another_process_answers_in_lines_and_goes_on_after_an_error():
-    lines = [
-        {"do": "prepare", "spec": "torch", "started_in": "", "line": "m1-n4"},
-        {"do": "prepare", "spec": "torch", "started_in": "", "line": str(SMALL)},
-        {"do": "sample", "what": "kernel"},
-        {"do": "sample", "what": "cublas"},
-    ]
-    answers = io.StringIO()
-    serve(map(json.dumps, lines), answers, Stopwatch(devices.Cpu()))
-    failed, prepared, *samples = map(json.loads, answers.getvalue().splitlines())
-    assert "lacks k, bits, group_size" in failed["problem"]
-    assert (prepared["way"], prepared["config"]) == ("clock", "not known")
-    assert all(one["seconds"] > 0 for one in samples)
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="no_git")
-def test_another_commit_is_checked_out_and_removed(tmp_path):
-    for words in ("init -q", "config user.name x", "config user.email x@y.z",
-                  "commit -q --allow-empty -m one"):  # fmt: skip
-        subprocess.run(["git", "-C", str(tmp_path), *words.split()], check=True)
-    checkout = Checkout(tmp_path, "HEAD")
-    assert (checkout.tree / ".git").is_file()
-    assert checkout.name.startswith("HEAD (")
-    checkout.remove()
-    assert not checkout.tree.exists()
-    with pytest.raises(NoSuchCommit, match=r"--against nowhere: .*nowhere"):
-        Checkout(tmp_path, "nowhere")
-
-
-def test_a_folder_with_kernels_is_compared_with_as_it_is(tmp_path):
-    (tmp_path / "kernels").mkdir()
-    checkout = Checkout(Path("/nowhere"), str(tmp_path))
-    checkout.remove()
-    assert (checkout.tree, checkout.name) == (tmp_path, str(tmp_path))
-    assert tmp_path.exists()
 
 
 def test_a_machine_is_a_folder_name():

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.mutants import processes, report
+from tests.mutants import probes, processes, proof, report
 from tests.mutants.cache import Cache
 from tests.mutants.known import mutants, read_patches
 from tests.mutants.ledger import read_ledger
@@ -111,6 +111,26 @@ def test_a_test_that_fails_without_a_mutant_ends_the_run(tree, small, tmp_path):
     with pytest.raises(BrokenBaseline, match=r"test_small.py fails without any mutant"):
         score(broken, Cache(tmp_path / "c"), "arithmetic-operator")
     broken.remove()
+
+
+def sums():
+    """A probe: what `add` gives for one number after another."""
+    from kernels.small import add
+
+    yield from (b"%d" % add(number, 1) for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("variant", "differs"), [("arithmetic-operator", "by case 100"), ("statement-deleted", None)]
+)
+def test_only_what_gives_the_same_bits_is_called_the_same(
+    tree, tmp_path, monkeypatch, variant, differs
+):
+    monkeypatch.setitem(probes.PROBES, "sums", (sums, ("kernels",)))
+    monkeypatch.setattr(proof, "probes_of", lambda area, path: ("sums",))
+    scorer = Scorer(tree, Cache(tmp_path / "c"), jobs=2)
+    (found,) = proof.prove(small_mutants(variant), scorer, count=100)
+    assert (found.cases, found.differs) == (100, differs)
 
 
 def run_stage(tree, action, limit=20.0, ends=float("inf")):

@@ -5,12 +5,11 @@ import time
 
 import pytest
 
-from tests.mutants import report
+from tests.mutants import probes, processes, proof, report
 from tests.mutants.cache import Cache
 from tests.mutants.known import mutants, read_patches
 from tests.mutants.ledger import read_ledger
 from tests.mutants.outcome import Outcome
-from tests.mutants.processes import Processes
 from tests.mutants.score import BrokenBaseline, Scorer
 from tests.mutants.scratch import Tree
 from tests.mutants.sites import mutants_of
@@ -114,16 +113,41 @@ def test_a_test_that_fails_without_a_mutant_ends_the_run(tree, small, tmp_path):
     broken.remove()
 
 
-def run_stage(tree, action, limit=20.0):
-    processes = Processes(tree, 1)
-    processes.start(None, Stage("a stage", (), action), {}, limit)
-    ((_, outcome),) = processes.finished()
-    return outcome
+def sums():
+    """A probe: what `add` gives for one number after another."""
+    from kernels.small import add
+
+    yield from (b"%d" % add(number, 1) for number in range(100))
 
 
-def endless(tell):
+@pytest.mark.parametrize(
+    ("variant", "differs"), [("arithmetic-operator", "by case 100"), ("statement-deleted", None)]
+)
+def test_only_what_gives_the_same_bits_is_called_the_same(
+    tree, tmp_path, monkeypatch, variant, differs
+):
+    monkeypatch.setitem(probes.PROBES, "sums", (sums, ("kernels",)))
+    monkeypatch.setattr(proof, "probes_of", lambda area, path: ("sums",))
+    scorer = Scorer(tree, Cache(tmp_path / "c"), jobs=2)
+    (found,) = proof.prove(small_mutants(variant), scorer, count=100)
+    assert (found.cases, found.differs) == (100, differs)
+
+
+def run_stage(tree, action, limit=20.0, ends=float("inf")):
+    children = processes.Processes(tree, 1, ends)
+    children.start(None, Stage("a stage", (), action), {}, limit)
+    return next((outcome for _, outcome in children.finished()), None)
+
+
+def waiting(tell):
     tell(at="a line")
     time.sleep(600)
+
+
+def spinning(tell):
+    tell(at="a line")
+    while True:
+        pass
 
 
 def dying(tell):
@@ -137,11 +161,21 @@ def raising(tell):
 
 @pytest.mark.parametrize(
     ("action", "verdict", "where"),
-    [(endless, "TIMED_OUT", "a line"), (dying, "CRASHED", "a line"), (raising, "RAISED", "")],
+    [
+        (waiting, "TIMED_OUT", "a line"),
+        (spinning, "TIMED_OUT", "a line"),
+        (dying, "CRASHED", "a line"),
+        (raising, "RAISED", ""),
+    ],
 )
-def test_a_mutant_that_hangs_dies_or_raises_is_killed(tree, action, verdict, where):
+def test_a_mutant_that_hangs_dies_or_raises_is_killed(tree, monkeypatch, action, verdict, where):
+    monkeypatch.setattr(processes, "STALLED", 4.0)
     outcome = run_stage(tree, action, limit=2.0)
     assert (outcome.verdict, outcome.where) == (verdict, where)
+
+
+def test_what_is_not_done_in_time_has_no_outcome(tree):
+    assert run_stage(tree, waiting, ends=time.monotonic() + 1) is None
 
 
 def test_a_stage_sees_the_copy_and_nothing_that_was_imported_before(tree):

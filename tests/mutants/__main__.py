@@ -35,8 +35,9 @@ from .sites import CUDA, ROOT, Mutant
 from .stages import Stage
 
 SAMPLED = 40  # mutants that `--sample` takes
-SAMPLE_SECONDS = 125.0  # after which it begins nothing more
-SAMPLE_LIMIT = 40.0  # seconds for one stage of it
+SAMPLE_BUDGET = 165.0  # seconds of the whole sample
+SAMPLE_LIMIT = 40.0  # seconds of processor time for one stage of it
+LAST_BEGIN = 40.0  # seconds before the end in which nothing begins any more
 STARTED = time.monotonic()
 RESULTS = ROOT / "results"
 FALSE_ALARMS = "tests.false_alarms.run"  # its main(arguments) gives the exit status
@@ -88,6 +89,10 @@ def parser() -> argparse.ArgumentParser:
         "--false-alarms", action="store_true",
         help="correct kernels that round differently; options after it are its own",
     )  # fmt: skip
+    made.add_argument(
+        "--budget", type=float, metavar="SECONDS",
+        help=f"of a sample ({SAMPLE_BUDGET:.0f}) or of --all (none); 0: tell what is known",
+    )  # fmt: skip
     made.add_argument("--only", default="", metavar="TEXT", help="mutants whose id holds TEXT")
     made.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
     made.add_argument("--results", type=Path, default=RESULTS, help="folder of tables and pictures")
@@ -108,10 +113,8 @@ def _prepare(mutants: list[Mutant], tree: Tree) -> None:
 
 def _wanted(options) -> list[Mutant]:
     mutants = [mutant for mutant in listing.scored() if options.only in mutant.id]
-    if not _samples(options):
-        return mutants
     ordered = sorted(mutants, key=lambda m: listing.digest(f"{options.sample}:{m.id}"))
-    return ordered[:SAMPLED]
+    return ordered[:SAMPLED] if _samples(options) else ordered
 
 
 def _samples(options) -> bool:
@@ -122,13 +125,15 @@ def _kills(mutants: list[Mutant], options, console: Console, tree: Tree, cache: 
     sampled = _samples(options)
     if sampled:
         console.print(f"mutants: sample {options.sample}, again by --sample {options.sample}")
-    ends = STARTED + (SAMPLE_SECONDS if sampled else float("inf"))
+    budget = options.budget if options.budget is not None else SAMPLE_BUDGET if sampled else None
+    ends = float("inf") if budget is None else STARTED + budget
     with Progress(console) as progress:
         scorer = Scorer(
             tree, cache, options.jobs, lambda trials: _show(progress, trials),
             limit=SAMPLE_LIMIT if sampled else None,
+            ends=ends,
         )  # fmt: skip
-        trials = scorer.score(mutants, until=lambda: time.monotonic() > ends)
+        trials = scorer.score(mutants, until=lambda: time.monotonic() > ends - LAST_BEGIN)
     if len(trials) < len(mutants):
         console.print(f"mutants: {len(mutants) - len(trials)} not judged, the time was up")
     result = report.Result(trials, read_ledger())

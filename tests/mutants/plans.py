@@ -19,7 +19,12 @@ from .stages import (
 
 LAYER = ("tests/test_checks.py", "tests/test_quant_linear.py", "tests/test_pack.py")
 MODES, CONFIGS, KERNEL = (f"tests/test_{name}.py" for name in ("modes", "configs", "matmul248"))
-TUNER = ("tests/test_autotune*.py", "tests/test_pruner.py", "suite", CONFIGS)
+OF_TUNER = "tests/test_autotune{}.py"
+STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
+TUNER = (
+    *(OF_TUNER.format(name) for name in ("", "_hooks", "_identity")), STORE, TIMING,
+    "tests/test_pruner.py", MACHINE, OF_TUNER.format("*"), "suite", CONFIGS,
+)  # fmt: skip
 STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS = (
     f"tests/test_exllama_{name}.py"
     for name in ("states", "paths", "buffers", "refusals", "build", "missing", "linear")
@@ -35,6 +40,8 @@ KERNEL_TESTS = {
     "checks": (*LAYER, "suite", MODES, KERNEL),
     "quant_linear": (*LAYER, "suite", MODES),
     "packing": ("tests/test_pack.py", "tests/test_quant_linear.py", "suite"),
+    "autotune_store": (STORE, *TUNER),
+    "autotune_timing": (TIMING, *TUNER),
     "config_pruner": ("tests/test_pruner.py", *TUNER),
     "exllama": (BUFFERS, LAYERS, REFUSALS, MISSING, "exllama", STATES),
     "exllama_linear": (LAYERS, BUFFERS, "exllama", REFUSALS, STATES),

@@ -47,7 +47,9 @@ def calls() -> Iterator[bytes]:
     from tests.suite.strategies import cases, refusals
     from tests.suite.triton_backend import TRITON, matmul_248_kernel
 
-    limits = replace(TRITON.limits, dtypes=("f16",), scales_dtypes=("sf16", "sf32"), max_tiles=6)
+    limits = replace(
+        TRITON.limits, dtypes=("f16",), scales_dtypes=("sf16", "sf32"), max_tiles=MOST_TILES
+    )
     for at in _seeds():
         for case in draw(refusals(limits) if at % 8 == 0 else cases(limits), CHUNK, at):
             operands = Operands(case, "cpu")
@@ -56,6 +58,22 @@ def calls() -> Iterator[bytes]:
             pruned = [config.all_kwargs() for config in matmul_248_kernel.prune_configs(shape)]
             answer = _answer(lambda c=case, x=left, w=weights: TRITON.call(c, x, w))
             yield f"{case} {pruned} {answer} {operands.damage()}".encode()
+
+
+def extension_calls() -> Iterator[bytes]:
+    """What the ExLlama extension answers on a CPU, by all its paths: bits, or the exception."""
+    from tests.suite.bad import invalidate
+    from tests.suite.exllama_backend import EXLLAMA
+    from tests.suite.operands import Operands
+    from tests.suite.strategies import cases, refusals
+
+    limits = replace(EXLLAMA.limits, max_tiles=MOST_TILES)
+    for at in _seeds():
+        for case in draw(refusals(limits) if at % 8 == 0 else cases(limits), CHUNK, at):
+            operands = Operands(case, "cpu")
+            left, weights = invalidate(case, operands.left, operands.weights())
+            answer = _answer(lambda c=case, x=left, w=weights: EXLLAMA.call(c, x, w))
+            yield f"{case} {answer} {operands.damage()}".encode()
 
 
 def layers() -> Iterator[bytes]:
@@ -177,6 +195,7 @@ def bits_of(tensor) -> bytes:
 
 PROBES = {
     "calls": (calls, SUITE_READS),
+    "extension": (extension_calls, SUITE_READS),
     "layers": (layers, ("kernels",)),
     "tunings": (tunings, ("kernels", "tests/autotune_stub.py")),
     "verdicts": (verdicts, META_READS),
@@ -186,5 +205,12 @@ PROBES_OF = {
     "autotuner": ("tunings", "calls"),
     "pack": ("layers",),
     "door": ("calls", "layers"),
+    **dict.fromkeys(("exllama", "cuda", "host"), ("extension",)),
     "suite": ("verdicts",),
 }
+
+
+def probes_of(area: str, path: str) -> tuple[str, ...]:
+    """What can tell a mutant of this area, or a known bug of this file, from the original."""
+    of_extension = ("extension",) if "exllama" in path else ("calls", "layers", "tunings")
+    return PROBES_OF.get(area, of_extension)

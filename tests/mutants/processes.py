@@ -29,12 +29,16 @@ from .stages import Stage
 OURS = ("kernels", "reference", "tests", "conftest", "museum_parts")
 MOST_MEMORY = 16 * 2**30  # bytes of address space: what runs away ends in an exception
 TICK = 0.02
+LOOK = 1.0  # seconds between two looks at how much processor time a child has used
+# What gets no processor time for so long waits for ever, however busy the machine is.
+STALLED = 60.0
+PER_SECOND = os.sysconf("SC_CLK_TCK")
 CRASHED, TIMED_OUT = "CRASHED", "TIMED_OUT"
 
 
 @dataclass
 class Child:
-    """A stage at work on one copy of the tree."""
+    """A stage at work on one copy of the tree; `limit` is of processor time."""
 
     token: object
     stage: Stage
@@ -43,13 +47,32 @@ class Child:
     started: float
     limit: float
     cpu: float = 0.0
+    looked: float = 0.0
+    moved: float = 0.0  # when `cpu` last grew
+    over: str = ""  # why it was ended
+
+    def look(self, now: float) -> None:
+        """See how far it is; end it where it takes too long or waits for ever."""
+        if now - self.looked < LOOK:
+            return
+        used = processor_time(self.pid)
+        if used > self.cpu + 0.01 or not self.looked:
+            self.moved = now
+        self.looked, self.cpu = now, max(self.cpu, used)
+        if self.cpu > self.limit:
+            self.over = f"no end within {self.limit:.0f} s of processor time"
+        elif now - self.moved > STALLED:
+            self.over = f"no processor time for {STALLED:.0f} s"
 
 
 class Processes:
-    """At most `jobs` stages at a time; `start` them, then wait for `finished` ones."""
+    """At most `jobs` stages at a time; `start` them, then wait for `finished` ones.
 
-    def __init__(self, tree: Tree, jobs: int):
-        self.tree, self.jobs = tree, jobs
+    What still runs at `ends`, a time of time.monotonic(), is ended and has no outcome.
+    """
+
+    def __init__(self, tree: Tree, jobs: int, ends: float = float("inf")):
+        self.tree, self.jobs, self.ends = tree, jobs, ends
         self._running: list[Child] = []
         gc.freeze()  # what is here now is no business of the children's collectors
 
@@ -74,6 +97,8 @@ class Processes:
             done = [child for child in self._running if self._is_over(child)]
             if done:
                 break
+            if time.monotonic() > self.ends:
+                return self.stop()
             time.sleep(TICK)
         for child in list(self._running):
             if child in done:
@@ -83,26 +108,24 @@ class Processes:
     def _is_over(self, child: Child) -> bool:
         ended, _, usage = os.wait4(child.pid, os.WNOHANG)
         if ended:
-            child.cpu = usage.ru_utime + usage.ru_stime
+            child.cpu = max(child.cpu, usage.ru_utime + usage.ru_stime)
             return True
-        if time.monotonic() - child.started <= child.limit:
-            return False
-        end(child.pid)
-        (child.folder / "timed-out").touch()
-        return True
+        child.look(time.monotonic())
+        if child.over:
+            end(child.pid)
+        return bool(child.over)
 
     def _outcome(self, child: Child) -> Outcome:
         seconds = time.monotonic() - child.started
         told = _messages(child.folder / "told.jsonl")
-        timed_out = (child.folder / "timed-out").exists()
         shutil.rmtree(child.folder, ignore_errors=True)
         last = told[-1] if told else {}
         more = {"seconds": seconds, "cpu": child.cpu}
         more["notes"] = [message["note"] for message in told if "note" in message]
         if "outcome" in last:
             return replace(Outcome(**last["outcome"]), **more)
-        verdict = TIMED_OUT if timed_out else CRASHED
-        message = f"no end within {child.limit:.0f} s" if timed_out else "the process died"
+        verdict = TIMED_OUT if child.over else CRASHED
+        message = child.over or "the process died"
         place = next((said["at"] for said in reversed(told) if "at" in said), "start")
         return Outcome(child.stage.name, verdict, "process", place, message, **more)
 
@@ -182,6 +205,16 @@ def end(pid: int) -> None:
             os.kill(one, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
+
+
+def processor_time(pid: int) -> float:
+    """Seconds that a process and all that it has started have used; 0 where it is gone."""
+    used = 0
+    for one in [pid, *_descendants(pid)]:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            used += sum(map(int, fields[11:15]))  # its own and that of children it has waited for
+    return used / PER_SECOND
 
 
 def _descendants(pid: int) -> list[int]:

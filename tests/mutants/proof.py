@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from .outcome import Outcome
-from .probes import CASES, PROBES_OF, probe_stage
+from .probes import CASES, probe_stage, probes_of
 from .processes import Processes, run_all
 from .score import Scorer
 from .sites import Mutant
@@ -34,7 +34,7 @@ def prove(mutants: list[Mutant], scorer: Scorer, count: int = CASES) -> list[Pro
     pairs = [
         (mutant, probe_stage(probe, count))
         for mutant in mutants
-        for probe in PROBES_OF.get(mutant.area, ("calls", "layers", "tunings"))
+        for probe in probes_of(mutant.area, mutant.path)
     ]
     wanted = [({}, stage) for stage in {s.name: s for _, s in pairs}.values()]
     wanted += [(mutant.changed, stage) for mutant, stage in pairs]

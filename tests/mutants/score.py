@@ -13,8 +13,9 @@ from .scratch import Tree
 from .sites import Mutant
 from .stages import VERSION, Stage
 
+# All in seconds of processor time: how busy the machine is decides nothing.
 PATIENCE = 4.0  # times what a stage takes on the code as it is
-GRACE = 30.0  # seconds on top: this machine may be busy with other things
+GRACE = 20.0  # on top
 LONGEST = 600.0  # for a stage on the code as it is
 
 
@@ -47,37 +48,49 @@ class Trial:
 class Scorer:
     """Scores mutants on copies of one tree; `watch(trials)` is told of every step.
 
-    `limit` is the time limit of a stage in seconds; without it each stage is run on the code as it
-    is first, where it must pass, and a few times as long is given to it.
+    `limit` is the processor time of a stage in seconds; without it each stage is run on the code as
+    it is before its first mutant; there it must pass, and gets a few times as long afterwards. What
+    is not done at `ends` is not judged.
     """
 
     def __init__(
-        self, tree: Tree, cache: Cache, jobs: int, watch=lambda trials: None, plan=plan, limit=None
-    ):
+        self, tree: Tree, cache: Cache, jobs: int, watch=lambda trials: None, plan=plan,
+        limit=None, ends=float("inf"),
+    ):  # fmt: skip
         self.tree, self.cache, self.jobs, self.watch = tree, cache, jobs, watch
-        self._plan, self._limit = plan, limit
+        self._plan, self._limit, self._ends = plan, limit, ends
         self._limits: dict[str, float] = {}
 
     def score(self, mutants: list[Mutant], until=lambda: False) -> list[Trial]:
         """The trials that came to their end; nothing begins any more once `until()` says so."""
         trials = [Trial(mutant, deque(self._plan(mutant, self.tree.root))) for mutant in mutants]
-        if self._limit is None:
-            self._time({stage.name: stage for trial in trials for stage in trial.stages})
-        processes = Processes(self.tree, self.jobs)
+        processes = Processes(self.tree, self.jobs, self._ends)
         waiting = deque(trial for trial in trials if self._advance(trial))
+        parked: dict[str, list[Trial]] = {}  # until a stage has been run on the code as it is
 
         def begin(trial: Trial) -> None:
-            if not until():
-                stage = trial.stages[0]
-                limit = self._limit or self._limits[stage.name]
-                processes.start(trial, stage, trial.changed, limit)
+            stage = trial.stages[0]
+            if until():
+                return
+            if stage.name in parked:
+                parked[stage.name].append(trial)
+            elif self._limit_of(stage) is None:
+                parked[stage.name] = [trial]
+                processes.start(stage, stage, {}, LONGEST)
+            else:
+                processes.start(trial, stage, trial.changed, self._limit_of(stage))
 
-        def note(trial: Trial, outcome: Outcome) -> None:
-            stage = trial.stages.popleft()
-            self.cache.put(self.key(trial.changed, stage), outcome)
-            trial.outcomes.append(outcome)
-            if self._advance(trial):
-                waiting.appendleft(trial)
+        def note(what: Trial | Stage, outcome: Outcome) -> None:
+            if isinstance(what, Stage):
+                self.cache.put(self.key({}, what), outcome)
+                self._learn(what, outcome)
+                waiting.extendleft(parked.pop(what.name))
+                return
+            stage = what.stages.popleft()
+            self.cache.put(self.key(what.changed, stage), outcome)
+            what.outcomes.append(outcome)
+            if self._advance(what):
+                waiting.appendleft(what)
             self.watch(trials)
 
         run_all(processes, waiting, begin, note)
@@ -96,21 +109,13 @@ class Scorer:
     def key(self, changed: dict[str, str], stage: Stage) -> str:
         return self.tree.key(changed, stage.reads, f"{stage.name} {VERSION}")
 
-    def _time(self, stages: dict[str, Stage]) -> None:
-        """Run every stage on the code as it is: it must pass, and gives the time limit."""
-        waiting, processes = deque(), Processes(self.tree, self.jobs)
-        for stage in stages.values():
+    def _limit_of(self, stage: Stage) -> float | None:
+        """Processor time that it may take; None where it was not run on the code as it is yet."""
+        if self._limit is None and stage.name not in self._limits:
             known = self.cache.get(self.key({}, stage))
-            if known is None:
-                waiting.append(stage)
-            else:
+            if known is not None:
                 self._learn(stage, known)
-
-        def note(stage: Stage, outcome: Outcome) -> None:
-            self._learn(stage, outcome)
-            self.cache.put(self.key({}, stage), outcome)
-
-        run_all(processes, waiting, lambda s: processes.start(s, s, {}, LONGEST), note)
+        return self._limit or self._limits.get(stage.name)
 
     def _learn(self, stage: Stage, outcome: Outcome) -> None:
         if outcome.killed:
@@ -118,4 +123,4 @@ class Scorer:
                 f"{stage.name} fails without any mutant: {outcome.verdict} {outcome.where} "
                 f"{outcome.message}"
             )
-        self._limits[stage.name] = PATIENCE * outcome.seconds + GRACE
+        self._limits[stage.name] = PATIENCE * outcome.cpu + GRACE

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 import warnings
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def default_folder():
     if chosen in OFF:
         return None
     if chosen is not None:
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))
     home = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     return Path(home, "gptq_fuzz", "autotune") if os.path.isabs(home) else None
 
@@ -122,13 +122,13 @@ def _plain(identity):
 
 def _replace(path, text):
     """Write all of `text` to `path` or leave it as it was."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    # Not by `tempfile`, whose files no other user of a shared folder may read.
+    beside = path.with_name(f".{path.stem}-{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
-import tempfile
 import threading
 from collections import defaultdict
 from types import SimpleNamespace
@@ -161,7 +160,7 @@ class World:
         self.calls = {}  # thread -> the Call that it makes
         self.hooks = {stages: self._hook(name) for stages, name in HOOKS.items()}
         self._timing = set()  # threads inside a benchmark
-        self._make_file = tempfile.mkstemp
+        self._put_in_place = os.replace
         device = SimpleNamespace(get_current_device=lambda: 0, get_current_stream=lambda device: 0)
         self.replace(launch_path, "triton", SimpleNamespace(JITFunction=FakeKernel))
         self.replace(launch_path, "CompiledKernel", FakeCompiled)
@@ -170,7 +169,7 @@ class World:
         self.replace(torch.cuda, "get_device_name", lambda device: DEVICES[device.index])
         self.replace(torch.cuda, "get_device_capability", lambda device: (9, 0))
         self.replace(triton.testing, "do_bench", self.do_bench)
-        self.replace(tempfile, "mkstemp", self.make_file)
+        self.replace(os, "replace", self.put_in_place)
 
     def replace(self, owner, name, value):
         self.patches.enter_context(mock.patch.object(owner, name, value))
@@ -230,10 +229,10 @@ class World:
             self._timing.discard(me)
         return [milliseconds] * len(options["quantiles"])
 
-    def make_file(self, *args, **kwargs):
+    def put_in_place(self, *args, **kwargs):
         if self.readonly:
             raise PermissionError("the folder is read-only")
-        return self._make_file(*args, **kwargs)
+        return self._put_in_place(*args, **kwargs)
 
 
 class WatchedStore(Store):

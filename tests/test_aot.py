@@ -15,10 +15,10 @@ from triton.runtime.errors import OutOfResources
 from kernels.config_pruner import matmul248_kernel_config_pruner
 from kernels.quant_linear import QuantLinear, matmul248, transpose_matmul248
 
-from .aot import jit
+from .aot import jit, nvcc
 from .aot.architectures import ARCHITECTURES
 from .aot.resources import Resources
-from .aot.table import REFUSED, read
+from .aot.table import REFUSED, difference, read
 from .aot.variants import SCALES_DTYPES, Sample, Variant, kernels, options_of, variants
 from .autotune_stub import Stub, benchmarks, call, tuner_of
 
@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parents[1]
 EVERY = 211
 # M, N, K of which pruning leaves the smallest blocks, those of a few rows, small sides, and all
 SHAPES = [(1, 4, 4), (1, 4096, 4096), (16, 64, 32), (33, 72, 136), (4096, 4096, 4096)]
+needs_nvcc = pytest.mark.skipif(
+    nvcc.compiler() is None, reason="no_nvcc: the CUDA compiler is not there"
+)
 UNRUNNABLE = """
 from dataclasses import replace
 from tests.aot.architectures import ARCHITECTURES
@@ -74,6 +77,30 @@ def test_every_sample_holds_every_architecture():
     for start in range(EVERY):
         held = {variant.arch for variant in every[start::EVERY]}
         assert held == ARCHITECTURES.keys(), start
+
+
+@needs_nvcc
+def test_the_cuda_kernels_compile_as_the_table_says():
+    """For another architecture each day; nvcc of another version must compile and fit."""
+    every = nvcc.targets(ARCHITECTURES)
+    arch = every[datetime.date.today().toordinal() % len(every)]
+    (table,) = nvcc.tables([arch], lambda: None)
+    assert not table.refused
+    assert difference(read(table.name), table, whole=True) == []
+
+
+@pytest.mark.parametrize("arch", nvcc.targets(ARCHITECTURES))
+def test_no_cuda_kernel_spills(arch):
+    lines = read(f"{nvcc.PREFIX}{arch}").lines
+    assert lines
+    assert not any(Resources.parse(line).spills for line in lines.values())
+
+
+@needs_nvcc
+def test_a_cuda_source_with_a_mistake_is_told(tmp_path):
+    (tmp_path / "wrong.cu").write_text("__global__ void kernel() { no; }")
+    with pytest.raises(nvcc.CannotCompile, match=r"wrong\.cu for sm_90: .*no"):
+        nvcc.compiled("sm_90", tmp_path / "wrong.cu")
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

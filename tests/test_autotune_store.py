@@ -96,6 +96,15 @@ def test_a_folder_in_place_of_a_file_is_told_and_survived(store):
     assert list(store.folder.iterdir()) == [path]
 
 
+def test_others_may_read_a_file_where_the_umask_lets_them(store):
+    before = os.umask(0o022)
+    try:
+        path = file_of(store)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.parametrize(
     ("crash", "outcome"),
     [
@@ -213,6 +222,7 @@ def test_a_replaced_winner_is_replaced_on_disk(store):
     ("environment", "folder"),
     [
         ({FOLDER: "/some/where"}, "/some/where"),
+        ({FOLDER: "~/winners"}, "/home/me/winners"),
         ({FOLDER: "0"}, None),
         ({FOLDER: ""}, None),
         ({FOLDER: "0", "XDG_CACHE_HOME": "/cache"}, None),

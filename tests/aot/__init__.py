@@ -7,4 +7,5 @@ in `benchmarks/aot/`. Each module knows one thing:
     architectures  what an architecture has, what is too much  resources  what a binary needs
     build          all of them: cached, in parallel            isolate    processes that may die
     table          the committed text and the difference       summary    what a person reads
+    nvcc           the CUDA kernels of the ExLlama extension
 """

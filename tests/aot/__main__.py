@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import re
 import sys
@@ -11,6 +12,7 @@ import triton
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from . import nvcc
 from .architectures import ARCHITECTURES
 from .build import build, cache_folder
 from .resources import Built
@@ -18,6 +20,7 @@ from .summary import summary
 from .table import FOLDER, Table, difference, line_of, read
 from .variants import WHOLE, Sample, Variant, variants
 
+TRITON = f"triton {triton.__version__}"
 WIDTH = 120  # of the output where there is no terminal
 SAME, DIFFERENT = 0, 1  # exit status; argparse has 2
 
@@ -28,12 +31,15 @@ def main(argv: list[str] | None = None) -> int:
     built = build_with_progress(options.chosen, console)
     console.print(summary(built))
     tables = tables_of(built)
+    whole = options.sample == WHOLE
+    if whole:
+        tables += nvcc_tables(options.arch or list(ARCHITECTURES), console)
     for table in tables:
         for name, reasons in table.refused.items():
-            say(console, f"{table.arch} {name} cannot run: {reasons}")
+            say(console, f"{table.name} {name} cannot run: {reasons}")
     if options.update:
         return update(tables, console)
-    return compare(tables, console, whole=options.sample == WHOLE)
+    return compare(tables, console, whole)
 
 
 def parsed(argv: list[str] | None) -> argparse.Namespace:
@@ -65,16 +71,37 @@ def sample(text: str) -> Sample:
 
 
 def build_with_progress(chosen: list[Variant], console: Console) -> dict[Variant, Built]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task(f"triton {triton.__version__}", total=len(chosen))
-        built = build(chosen, lambda: progress.advance(task))
+    with progress(TRITON, len(chosen), console) as advance:
+        built = build(chosen, advance)
     say(console, f"cache: {cache_folder()}")
     return built
 
 
+def nvcc_tables(chosen: list[str], console: Console) -> list[Table]:
+    """The tables of the CUDA kernels, printed; none where nvcc is not found."""
+    version = nvcc.compiler()
+    if version is None:
+        say(console, "nvcc is not on the PATH: the CUDA kernels are left out")
+        return []
+    with progress(version, len(nvcc.targets(chosen)) * len(nvcc.sources()), console) as advance:
+        tables = nvcc.tables(chosen, advance)
+    for table in tables:
+        for name, rest in table.lines.items():
+            say(console, f"{table.name} {name}: {rest}")
+    return tables
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int, console: Console):
+    """Yields what is called once for each of `total` steps."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as shown:
+        task = shown.add_task(title, total=total)
+        yield lambda: shown.advance(task)
+
+
 def tables_of(built: dict[Variant, Built]) -> list[Table]:
-    tables = {variant.arch: Table(variant.arch, triton.__version__) for variant in built}
+    tables = {variant.arch: Table(variant.arch, TRITON) for variant in built}
     for variant, made in built.items():
         line = line_of(made, ARCHITECTURES[variant.arch])
         tables[variant.arch].lines[str(variant)] = line
@@ -89,11 +116,11 @@ def update(tables: list[Table], console: Console) -> int:
 
 
 def compare(tables: list[Table], console: Console, whole: bool) -> int:
-    pairs = [(read(table.arch), table) for table in tables]
-    others = {committed.version for committed, _ in pairs} - {"", triton.__version__}
-    if others:
-        say(console, f"the tables are by triton {', '.join(sorted(others))}, this is "
-            f"{triton.__version__}: only what cannot run is compared")  # fmt: skip
+    pairs = [(read(table.name), table) for table in tables]
+    for old, new in sorted({(committed.version, table.version) for committed, table in pairs}):
+        if old not in ("", new):
+            say(console, f"the tables are by {old}, this is {new}: "
+                "only what cannot run is compared")  # fmt: skip
     diffs = list(filter(None, (difference(*pair, whole) for pair in pairs)))
     for line in itertools.chain(*diffs):
         say(console, line)

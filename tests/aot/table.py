@@ -1,8 +1,8 @@
-"""The committed tables: one text file per architecture, one line per binary, and the difference.
+"""The committed tables: a text file per compiler and architecture, a line per binary.
 
 A line is `NAME: threads 128, registers 168, shared 57600`, then `; cannot run: ` and the reasons
 where there are any. Counts that are zero are left out; their units are in `resources.Resources`.
-The first line names the version of Triton, without which no figure means anything.
+The first line names the compiler and its version, without which no figure means anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .resources import Built
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "aot"
 REFUSED = "; cannot run: "
 HEAD = """\
-# triton {version}
+# {version}
 # Written by `python -m tests.aot --update`. Units: tests/aot/resources.py
 """
 
@@ -27,8 +27,8 @@ HEAD = """\
 class Table:
     """What is known of one architecture: name of a binary -> the rest of its line."""
 
-    arch: str
-    version: str  # of Triton; "" where no table was ever written
+    name: str  # `sm_80`; `exllama_sm_80` for what nvcc compiles
+    version: str  # of the compiler, `triton 3.7.1`; "" where no table was ever written
     lines: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -39,7 +39,7 @@ class Table:
 
     @property
     def path(self) -> Path:
-        return FOLDER / f"{self.arch}.txt"
+        return FOLDER / f"{self.name}.txt"
 
     def write(self) -> None:
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -48,17 +48,17 @@ class Table:
         )
 
 
-def read(arch: str) -> Table:
+def read(name: str) -> Table:
     """The committed table; an empty one where there is none."""
-    table = Table(arch, "")
+    table = Table(name, "")
     if not table.path.exists():
         return table
     text = table.path.read_text()
-    found = re.match(r"# triton (\S+)\n", text)
+    found = re.match(r"# ((?:triton|nvcc) \S+)\n", text)
     if not found:
-        raise ValueError(f"{table.path} does not begin with `# triton VERSION`")
+        raise ValueError(f"{table.path} does not begin with `# triton VERSION` or `# nvcc VERSION`")
     rows = [line.split(": ", 1) for line in text.splitlines() if not line.startswith("#")]
-    return Table(arch, found[1], dict(rows))
+    return Table(name, found[1], dict(rows))
 
 
 def line_of(built: Built, architecture: Architecture) -> str:
@@ -72,8 +72,8 @@ def line_of(built: Built, architecture: Architecture) -> str:
 def difference(committed: Table, compiled: Table, whole: bool) -> list[str]:
     """A unified diff without context; [] where the two agree.
 
-    Of a sample (not `whole`) only its own binaries are compared. Of tables by two versions of
-    Triton only which binaries cannot run.
+    Of a sample (not `whole`) only its own binaries are compared. Of tables by two versions of a
+    compiler only which binaries cannot run.
     """
     old, new = committed.lines, compiled.lines
     if committed.version and committed.version != compiled.version:

@@ -4,8 +4,9 @@ import pytest
 import triton
 from rich.console import Console
 
+from tests.aot import nvcc
 from tests.aot import table as tables
-from tests.aot.__main__ import compare, main
+from tests.aot.__main__ import TRITON, compare, main, nvcc_tables
 from tests.aot.architectures import ARCHITECTURES
 from tests.aot.resources import Built, Resources, of_amdgcn, res_usage
 from tests.aot.summary import summary
@@ -52,10 +53,25 @@ amdhsa.kernels:
     .wavefront_size: 64
 amdhsa.target:   amdgcn-amd-amdhsa--gfx942
 """
+# Of the same tool's -elf for a kernel of nvcc 13.0, most attributes left out.
+ELF = """
+.nv.info._ZN7exllama15multiply_kernelILi4ELb0EEEv7product
+	Attribute:	EIATTR_MAXREG_COUNT
+	Format:	EIFMT_HVAL
+	Value:	0xff
+	<0x10>
+	Attribute:	EIATTR_MAX_THREADS
+	Format:	EIFMT_SVAL
+	Value:	0x200 0x1 0x1
+.nv.info._ZN7exllama12codes_kernelEPKj
+	Attribute:	EIATTR_MAXREG_COUNT
+	Format:	EIFMT_HVAL
+	Value:	0xff
+"""
 NEEDED = Resources(threads=128, registers=168, shared=57600)
 
 
-def table_of(version="3.7.1", **lines):
+def table_of(version="triton 3.7.1", **lines):
     return Table("sm_80", version, lines)
 
 
@@ -63,6 +79,20 @@ def test_what_cuobjdump_prints_is_read():
     (counts,) = res_usage(CUOBJDUMP).values()
     assert res_usage(CUOBJDUMP).keys() == {"transpose_matmul_248_kernel"}
     assert (counts["REG"], counts["STACK"], counts["SHARED"]) == (255, 696, 1024)
+
+
+def test_launch_bounds_are_read():
+    assert nvcc.most_threads(ELF) == {"_ZN7exllama15multiply_kernelILi4ELb0EEEv7product": 512}
+
+
+def test_nvcc_compiles_for_all_of_nvidia_but_what_is_too_old():
+    assert nvcc.targets(["sm_75", *ARCHITECTURES]) == [a for a in ARCHITECTURES if a != "gfx942"]
+
+
+def test_without_nvcc_its_tables_are_left_out(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    assert nvcc_tables(list(ARCHITECTURES), Console()) == []
+    assert "nvcc is not on the PATH" in capsys.readouterr().out
 
 
 def test_the_metadata_of_amdgcn_is_read():
@@ -169,17 +199,17 @@ def test_a_sample_is_compared_with_its_own_lines():
     ],
 )
 def test_of_another_triton_only_what_cannot_run_is_compared(now, shown):
-    committed = table_of("3.6.0", a="registers 8", b="not compiled; cannot run: no")
-    compiled = table_of("3.7.1", a=now, b="threads 1; cannot run: for another reason")
+    committed = table_of("triton 3.6.0", a="registers 8", b="not compiled; cannot run: no")
+    compiled = table_of("triton 3.7.1", a=now, b="threads 1; cannot run: for another reason")
     assert difference(committed, compiled, whole=True)[3:] == shown
 
 
 @pytest.mark.parametrize(
     ("version", "registers", "status", "words"),
     [
-        (triton.__version__, 168, 0, "no difference from the committed tables\n"),
-        (triton.__version__, 170, 1, "+a: threads 128, registers 170, shared 57600\n1 of 1 tables"),
-        ("2.1.0", 170, 0, "by triton 2.1.0, this is"),
+        (TRITON, 168, 0, "no difference from the committed tables\n"),
+        (TRITON, 170, 1, "+a: threads 128, registers 170, shared 57600\n1 of 1 tables"),
+        ("triton 2.1.0", 170, 0, "by triton 2.1.0, this is"),
     ],
 )
 def test_the_exit_status_says_whether_tables_differ(
@@ -187,7 +217,7 @@ def test_the_exit_status_says_whether_tables_differ(
 ):
     monkeypatch.setattr(tables, "FOLDER", tmp_path / "benchmarks" / "aot")
     table_of(version, a=str(NEEDED)).write()
-    now = table_of(triton.__version__, a=str(NEEDED._replace(registers=registers)))
+    now = table_of(TRITON, a=str(NEEDED._replace(registers=registers)))
     assert compare([now], Console(), whole=True) == status
     assert words in capsys.readouterr().out
 

@@ -201,7 +201,7 @@ def seen(**changes):
     return {
         "verdicts": {"PASS": 2}, "skips": {}, "values": {"m=1": 2}, "cases": 2, "seconds": 1.0,
         "restarts": 0, "missing": ["m=0", "bits=2"], "pair_share": 0.25, "used": 0.1,
-        "used_by": "a",
+        "used_by": "a", "first_failure": {},
     } | changes  # fmt: skip
 
 
@@ -214,11 +214,13 @@ def test_reports_of_several_workers_add_up():
     config = SimpleNamespace(stash=pytest.Stash())
     gather(config, run_of({"torch": seen()}, texts=["found"]))
     other = seen(verdicts={"PASS": 1, "WRONG": 1}, values={"m=0": 2}, missing=["bits=2"], used=0.3)
+    other["first_failure"] = {"kind": "WRONG", "seconds": 1.5}
     gather(config, run_of({"torch": other}, texts=["found", "more"]))
     whole = merged(run_of({}), config)
     torch = whole["kernels"]["torch"]
     assert whole["texts"] == ["found", "more"]
     assert (torch["cases"], torch["seconds"], torch["used"]) == (4, 2.0, 0.3)
     assert torch["verdicts"] == {"PASS": 3, "WRONG": 1}
+    assert torch["first_failure"]["seconds"] == 1.5
     assert torch["values"] == {"m=1": 2, "m=0": 2}
     assert torch["missing"] == ["bits=2"]

@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.museum.catalogue import ALWAYS, correct, faulty
+from tests.suite import search
 from tests.suite import verdict as kinds
 from tests.suite.case import Case
 from tests.suite.search import FLAKY_CALLS, Failure
@@ -49,8 +50,9 @@ def launch_of(exhibit) -> Launch:
 
 
 @pytest.fixture
-def kernel(request):
-    """An exhibit under test in a worker of its own."""
+def kernel(request, monkeypatch):
+    """An exhibit under test in a worker of its own, shrunk however slow the machine is."""
+    monkeypatch.setattr(search, "SHRINK_SECONDS", 600.0)
     under_test = KernelUnderTest(launch_of(request.param))
     under_test.worker.start()
     yield under_test
@@ -59,14 +61,14 @@ def kernel(request):
 
 def found_in(kernel: KernelUnderTest, at: int):
     """What a search over all fills from one seed reports: judged again alone, in a new process."""
-    search = kernel.search()
+    looking = kernel.search()
     drawn = cases(kernel.limits)
     if kernel.limits.bad:
         drawn = st.one_of(drawn, refusals(kernel.limits))
-    met = search.run(drawn, settings(max_examples=DRAWS), at=at)
+    met = looking.run(drawn, settings(max_examples=DRAWS), at=at)
     assert met is not None, f"{DRAWS} cases passed"
     with pytest.raises(Failure) as caught:
-        kernel.report(search.polish(met, kernel.limits))
+        kernel.report(looking.polish(met, kernel.limits))
     return caught.value.verdict
 
 

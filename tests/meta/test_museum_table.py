@@ -43,7 +43,7 @@ def test_a_row_says_what_was_found_and_when():
     assert "first failing verdict: median 1.0 s, worst 1 s (`found`)" in text
     row = "| WRONG | fill randn | `m1-n4-k4-b8-gall-randn` | 4 | 1.0 | 2.0 |"
     assert f"| 7 | found | another fault (museum 7, L-01) {row}" in text
-    assert "Wrong by at most 1.1 times what is allowed: none." in text
+    assert "Wrong, on the shrunk line, by at most 1.1 times what is allowed: none." in text
     assert "| hidden | a fault (museum 7) | not caught: too large |" in text
 
 

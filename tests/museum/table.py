@@ -22,7 +22,8 @@ Written by `python -m tests.museum` from benchmarks/museum.json. Each kernel is 
 tests/museum/faulty, put under `python -m pytest --kernel FILE:f` until its first finding, with no
 GPU; `fuzz` marks those that this missed and 60 seconds of fuzzing found. Seconds count from the end
 of the collection: to the first failing verdict, and to the shrunk line, judged again in a new
-process. The oracle is a fill, a further check, or what watches over the call.
+process. The oracle is a fill, a further check, or what watches over the call. A tie rounded to the
+wrong side errs by just as much as the right one.
 
 """
 README_HEAD = (
@@ -56,7 +57,8 @@ def barely(records: dict[Exhibit, Record]) -> str:
     """Wrong values that the bound nearly allows."""
     ratios = {e.name: m.found["ratio"] for e, m in records.items() if m.found.get("kind") == WRONG}
     near = [f"`{name}` ({ratio:.3g})" for name, ratio in ratios.items() if ratio <= BARELY]
-    return f"\nWrong by at most {BARELY} times what is allowed: {', '.join(near) or 'none'}.\n"
+    those = ", ".join(near) or "none"
+    return f"\nWrong, on the shrunk line, by at most {BARELY} times what is allowed: {those}.\n"
 
 
 def numbered(records: dict[Exhibit, Record]) -> str:

@@ -163,6 +163,7 @@ def seen(**changes):
         "restarts": 0, "missing": ["m=0", "bits=2"], "used": 0.1,
         "pairs_missing": ["a=1 with b=2", "a=1 with b=3"], "specialisations": ["one[]"],
         "used_by": "a", "fingerprints": {},
+        "first_failure": None, "first_finding": None, "ended": 9.0,
     } | changes  # fmt: skip
 
 
@@ -186,6 +187,15 @@ def test_reports_of_several_workers_add_up():
     assert torch["missing"] == ["bits=2"]
     assert torch["pairs_missing"] == ["a=1 with b=3"]
     assert torch["specialisations"] == ["one[]", "two[]"]
+
+
+def test_the_first_failure_of_several_workers_is_the_earliest():
+    config = SimpleNamespace(stash=pytest.Stash())
+    gather(config, run_of({"torch": seen()}))
+    gather(config, run_of({"torch": seen(first_failure=2.0, first_finding=5.0)}))
+    gather(config, run_of({"torch": seen(first_failure=3.0, first_finding=4.0, ended=7.0)}))
+    torch = merged(run_of({}), config)["kernels"]["torch"]
+    assert [torch[name] for name in ("first_failure", "first_finding", "ended")] == [2.0, 4.0, 9.0]
 
 
 def compiled(block, warps=4, name="matmul"):

@@ -30,11 +30,18 @@ PATIENCE = 900.0  # seconds for one run
 
 
 def measured(spec: str) -> dict:
-    """COLUMNS in seconds, each None if it did not come, and the verdicts of one run."""
+    """COLUMNS in seconds, each None if it did not come, and the verdicts of one run.
+
+    Raises RuntimeError where the kernel cannot run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder, "run.json")
         command = [sys.executable, "-m", "pytest", "-q", "-x", "--kernel", spec, f"--json={told}"]
-        subprocess.run(command, cwd=ROOT, capture_output=True, timeout=PATIENCE, check=False)
+        run = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        if not told.exists():
+            raise RuntimeError(f"{' '.join(command)}:\n{run.stdout}{run.stderr}")
         (seen,) = json.loads(told.read_text())["kernels"].values()
     return {name: seen[name] for name in (*COLUMNS, "verdicts")}
 

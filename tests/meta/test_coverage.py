@@ -190,6 +190,15 @@ def test_reports_of_several_workers_add_up():
     assert (torch["first_verdict"], torch["first_failure"]) == ({"line": "b"}, 2.5)
 
 
+def test_the_first_failure_of_several_workers_is_the_earliest():
+    config = SimpleNamespace(stash=pytest.Stash())
+    gather(config, run_of({"torch": seen()}))
+    gather(config, run_of({"torch": seen(first_failure=2.0, first_finding=5.0)}))
+    gather(config, run_of({"torch": seen(first_failure=3.0, first_finding=4.0, ended=7.0)}))
+    torch = merged(run_of({}), config)["kernels"]["torch"]
+    assert [torch[name] for name in ("first_failure", "first_finding", "ended")] == [2.0, 4.0, 9.0]
+
+
 def compiled(block, warps=4, name="matmul"):
     """What Triton's hook tells of one binary."""
     parameters = [SimpleNamespace(name="x_ptr"), SimpleNamespace(name="BLOCK_SIZE_M")]

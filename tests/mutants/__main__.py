@@ -14,11 +14,6 @@ from pathlib import Path
 # Before torch and triton start: mutants are judged on the CPU, in Triton's interpreter.
 os.environ |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
 
-import hypothesis  # noqa: F401 - what every child needs is imported once, before it is forked
-import numpy  # noqa: F401
-import pytest  # noqa: F401
-import torch  # noqa: F401
-import triton.language  # noqa: F401
 from rich.console import Console
 
 from . import listing, matrix_report, report
@@ -34,6 +29,12 @@ from .scratch import Tree
 from .sites import CUDA, ROOT, Mutant
 from .stages import Stage
 
+# What children need is imported once, before they are forked: a second or two for each of them.
+EARLY = (
+    "hypothesis.stateful", "numpy", "pytest", "pytest_benchmark.plugin", "torch", "torch._dynamo",
+    "torch.utils.cpp_extension", "triton.experimental.gluon.language", "triton.language",
+    "triton.runtime.interpreter", "triton.testing", "xdist.plugin",
+)  # fmt: skip
 SAMPLED = 40  # mutants that `--sample` takes
 SAMPLE_BUDGET = 165.0  # seconds of the whole sample
 SAMPLE_LIMIT = 40.0  # seconds of processor time for one stage of it
@@ -52,6 +53,8 @@ def main(arguments: list[str]) -> int:
     if options.list:
         listing.LIST.write_text(listing.current(), encoding="utf-8")
         return 0
+    for name in EARLY:
+        importlib.import_module(name)
     mutants = _wanted(options)
     if not mutants:
         parser().error(f"no mutant is called {options.only!r}; tests/mutants/list.txt has them all")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,7 +34,43 @@ UNITS = {
 }
 FOLDERS = (SOURCES, TESTS, TESTS / "on_cpu")  # that the compiler looks into
 PROBLEMS_READ = ("tests/suite", "tests/corpus", "reference", "tests/host_build/problems.py")
+HEADERS = re.compile(r"^#include <.*>", re.MULTILINE)
+COMPILER = SHARED / "compiler"
+COMPILER_SCRIPT = """#!/bin/sh
+case "$*" in
+  *binding.cpp*) exec {compiler} -include {header} "$@" {flags} ;;
+  *) exec {compiler} "$@" -O1 -w ;;
+esac
+"""
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+
+
+def make_compiler() -> None:
+    """A command that compiles the extension in a hurry, with torch's headers read already.
+
+    They take longer to read than all of our own sources take to compile, and a mutant runs once.
+    """
+    from kernels.exllama_toolchain import host_recipe
+
+    command = host_recipe().compile[".cpp"]
+    text = "".join(f"{line}\n" for line in HEADERS.findall((SOURCES / "binding.cpp").read_text()))
+    header = SHARED / f"torch-{hashlib.sha256(f'{command} {text}'.encode()).hexdigest()[:24]}.h"
+    if not Path(f"{header}.gch").exists():
+        header.write_text(text, encoding="utf-8")
+        part = f"{header}.{os.getpid()}"
+        given = [*command, *FLAGS, "-x", "c++-header", str(header), "-o", part]
+        subprocess.run(given, check=True, capture_output=True)
+        os.replace(part, f"{header}.gch")
+    flags = shlex.join(FLAGS)
+    script = SHARED / f"compiler.{os.getpid()}"
+    script.write_text(COMPILER_SCRIPT.format(compiler=command[0], header=header, flags=flags))
+    script.chmod(0o755)
+    os.replace(script, COMPILER)
+
+
+def use_compiler() -> None:
+    """The extension is built by it in this process and those that it starts."""
+    os.environ["CXX"] = str(COMPILER)
 
 
 def prepare(tell) -> Outcome:
@@ -45,9 +82,6 @@ def prepare(tell) -> Outcome:
     from tests.host_build import problems, programs  # isort: skip - after the suite
 
     (SHARED / "extensions").mkdir(parents=True, exist_ok=True)
-    tell(at="the extension")
-    os.environ[EXTENSIONS] = str(SHARED / "extensions")
-    exllama_build.build(exllama_build.host_recipe(), exllama_build.SOURCES)
     tell(at="the runner")
     folder = linked(Path("home/host"))
     programs.build(RUNNER, folder, FLAGS)
@@ -57,6 +91,11 @@ def prepare(tell) -> Outcome:
         tell(at="the problems")
         problems.write_problems(Path("home/problems"), our_corpus(), EXLLAMA)
         _keep(Path("home/problems"), problems_file())
+    tell(at="the extension")
+    make_compiler()
+    use_compiler()
+    os.environ[EXTENSIONS] = str(SHARED / "extensions")
+    exllama_build.build(exllama_build.host_recipe(), exllama_build.SOURCES)
     return Outcome("prepare")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from .sites import ROOT
 
 COPIED = ("conftest.py", "pyproject.toml", "tox.ini", "README.md", "kernels", "reference", "tests")
-NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*", "mutants")
+NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*", "mutants", "test_mutants*")
 PACKAGES = ("torch", "triton", "hypothesis", "pytest", "numpy")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .hostbuild import NOT_BUILT, PROBLEMS_READ, check_by_runner
+from .hostbuild import NOT_BUILT, PROBLEMS_READ, check_by_runner, use_compiler
 from .outcome import Outcome
 
 VERSION = 1  # raise it when a stage asks for other cases: what is remembered is then void
@@ -36,6 +36,9 @@ META_READS = (
 )  # fmt: skip
 
 
+COMPILE = tuple(  # the extension, where a mutant changes its sources
+    f"tests/test_exllama_{name}.py" for name in ("buffers", "linear", "paths", "refusals", "states")
+)
 # Hypothesis was imported before the fork, so pytest cannot rewrite its assertions.
 PYTEST = (
     "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0",
@@ -63,6 +66,8 @@ def suite_stage(name: str, wanted: Callable, spec: str = "triton") -> Stage:
         from tests.suite.worker import Served
 
         tell(at="start")
+        if spec == "exllama":
+            use_compiler()
         try:
             served = Served({"spec": spec, "started_in": ".", "device": "cpu", "zones": True})
         except Exception as problem:
@@ -172,6 +177,8 @@ def file_stage(path: str, reads=TEST_READS, options=IN_PROCESS) -> Stage:
         import pytest
 
         tell(at=path)
+        if path in COMPILE:
+            use_compiler()
         first = FirstFailure()
         status = pytest.main([*PYTEST, *options, path], plugins=[first])
         if status == pytest.ExitCode.OK:

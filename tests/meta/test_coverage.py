@@ -194,7 +194,7 @@ def test_the_first_failure_of_several_workers_is_the_earliest():
     config = SimpleNamespace(stash=pytest.Stash())
     gather(config, run_of({"torch": seen()}))
     gather(config, run_of({"torch": seen(first_failure=2.0, first_finding=5.0)}))
-    gather(config, run_of({"torch": seen(first_failure=3.0, first_finding=4.0, ended=7.0)}))
+    gather(config, run_of({"torch": seen(first_failure=3.0, first_finding=4.0, ended=9.0)}))
     torch = merged(run_of({}), config)["kernels"]["torch"]
     assert [torch[name] for name in ("first_failure", "first_finding", "ended")] == [2.0, 4.0, 9.0]
 

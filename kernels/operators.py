@@ -5,7 +5,7 @@ import triton
 from torch import Tensor
 from torch.library import custom_op
 
-from . import checks
+from . import checks, grouped
 from .triton_matmul import VECTOR, matmul_248_kernel, transpose_matmul_248_kernel
 
 
@@ -17,7 +17,8 @@ def matmul248(
     qweight [K // pack_factor, N] and qzeros [G, N // pack_factor] int32, the latter storing
     zero-points minus one modulo 2**bits; scales [G, N]; g_idx [K] int32, or None for groups of
     `group_size` rows in order (-1: one group). Any strides. `out` receives the result, `config`
-    (a triton.Config) replaces the tuned one; with either of the two there is no gradient.
+    (a triton.Config, or one of grouped.TILES) replaces the one chosen; with either of the two there
+    is no gradient.
     """
     checks.maxq_agrees(maxq, bits)
     if g_idx is None:
@@ -47,7 +48,7 @@ def transpose_matmul248(
 def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=None):
     """Check the operands, launch on the current stream of their device, return [..., columns]."""
     K, N, G = checks.weights(qweight, qzeros, scales, g_idx, bits)
-    inner, columns, block = _sides(kernel, K, N)
+    inner, columns = (N, K) if kernel is transpose_matmul_248_kernel else (K, N)
     checks.activations("x", x, inner, qweight.device)
     checks.launchable(x.device, kernel.interpreted)
     if out is not None:
@@ -60,7 +61,43 @@ def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=No
         return result
     rows = x.reshape(-1, inner)  # a view where the strides allow one
     out_rows = result.reshape(-1, columns)
-    M = rows.shape[0]
+    with torch.cuda.device_of(x):
+        made = _multiply(kernel, rows, (qweight, scales, qzeros, g_idx), out_rows, bits, config)
+    if made.data_ptr() != result.data_ptr():  # strides that no two dimensions can describe
+        result.copy_(made.view(shape))
+    return result
+
+
+def _multiply(kernel, rows, weights, out_rows, bits, config):
+    """The result [M, columns], in out_rows where the kernel can write there."""
+    if kernel is matmul_248_kernel and not isinstance(config, triton.Config):
+        regular = grouped.grouped(rows, *weights, bits)
+        if regular is not None:
+            return _grouped(rows, regular, out_rows, config)
+    if isinstance(config, grouped.Tile):
+        wanted = "4-bit weights in groups of one size (see kernels/grouped.py)"
+        raise ValueError(f"the config {config.name} wants {wanted}")
+    _general(kernel, rows, weights, out_rows, bits, config)
+    return out_rows
+
+
+def _grouped(rows, weights, out_rows, tile):
+    """The result, in out_rows where these are contiguous."""
+    if not out_rows.is_contiguous():
+        out_rows = torch.empty_like(out_rows, memory_format=torch.contiguous_format)
+    (M, K), N = rows.shape, out_rows.shape[1]
+    processors = grouped.processors(rows.device)
+    chosen = grouped.plan(M, N, K, weights.rows_per_group, rows.dtype, processors, tile)
+    grouped.matmul(rows, weights, out_rows, chosen)
+    return out_rows
+
+
+def _general(kernel, rows, weights, out_rows, bits, config):
+    """For any weights, by the tuned config or this one."""
+    qweight, scales, qzeros, g_idx = weights
+    K, N, G = len(g_idx), qweight.shape[1], len(scales)
+    M, columns = out_rows.shape
+    block = _block_of_columns(kernel)
 
     def grid(meta):
         return (triton.cdiv(M, meta["BLOCK_SIZE_M"]) * triton.cdiv(columns, meta[block]),)
@@ -71,21 +108,15 @@ def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=No
         *scales.stride(), *qzeros.stride(), *g_idx.stride(), bits, 2**bits - 1,
         _is_aligned(rows, qweight, out_rows, scales, qzeros, g_idx),
     )  # fmt: skip
-    with torch.cuda.device_of(x):
-        if config is None:
-            kernel.run(*arguments, grid=grid)
-        else:
-            kernel.launch(config, *arguments, grid=grid)
-    if out_rows.data_ptr() != result.data_ptr():  # strides that no two dimensions can describe
-        result.copy_(out_rows.view(shape))
-    return result
+    if config is None:
+        kernel.run(*arguments, grid=grid)
+    else:
+        kernel.launch(config, *arguments, grid=grid)
 
 
-def _sides(kernel, K, N):
-    """Length of the rows of x, of the rows of the output, and the block that tiles the latter."""
-    if kernel is transpose_matmul_248_kernel:
-        return N, K, "BLOCK_SIZE_K"
-    return K, N, "BLOCK_SIZE_N"
+def _block_of_columns(kernel):
+    """The side of a block that tiles the rows of the output."""
+    return "BLOCK_SIZE_K" if kernel is transpose_matmul_248_kernel else "BLOCK_SIZE_N"
 
 
 def _is_aligned(rows, qweight, out_rows, scales, qzeros, g_idx):

@@ -55,16 +55,22 @@ def whole_vectors(size):
 
 
 @triton.jit
-def block_of_program(rows, columns, BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr,
+def numbers_of_block(rows, columns, BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr,
                      GROUP_SIZE_M: tl.constexpr):  # fmt: skip
-    """Row and column offsets of this program's block of the output; bands of blocks share L2."""
+    """Down and across, of this program's block of the output; bands of blocks share L2."""
     pid = tl.program_id(0)
     blocks_m = tl.cdiv(rows, BLOCK_ROWS)
     blocks_in_band = GROUP_SIZE_M * tl.cdiv(columns, BLOCK_COLUMNS)
     first_m = pid // blocks_in_band * GROUP_SIZE_M
     rows_in_band = tl.minimum(blocks_m - first_m, GROUP_SIZE_M)
-    pid_m = first_m + pid % blocks_in_band % rows_in_band
-    pid_n = pid % blocks_in_band // rows_in_band
+    return first_m + pid % blocks_in_band % rows_in_band, pid % blocks_in_band // rows_in_band
+
+
+@triton.jit
+def block_of_program(rows, columns, BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr,
+                     GROUP_SIZE_M: tl.constexpr):  # fmt: skip
+    """Row and column offsets of this program's block of the output."""
+    pid_m, pid_n = numbers_of_block(rows, columns, BLOCK_ROWS, BLOCK_COLUMNS, GROUP_SIZE_M)
     return (
         pid_m.to(tl.int64) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS),
         pid_n * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS),

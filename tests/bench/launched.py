@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import torch
+
 from ..suite.case import Case
 
 SIDES = {"BLOCK_SIZE_M": "BM", "BLOCK_SIZE_N": "BN", "BLOCK_SIZE_K": "BK"}
@@ -11,7 +13,10 @@ NOT_OURS = "not known"
 
 
 def launch_config(spec: str, case: Case) -> str:
-    """`matmul_248_kernel BM64.BN64.BK64.w4.st4`, a path that the line forces, or `not known`."""
+    """`matmul_248_kernel BM64.BN64.BK64.w4.st4`, `few16.BK128.shares8`, what the line forces.
+
+    `not known` for kernels that are not ours.
+    """
     if case.extra:
         return "-".join(name + value for name, value in case.extra)
     if spec != "triton":
@@ -20,7 +25,19 @@ def launch_config(spec: str, case: Case) -> str:
     tuners = {name: value for name, value in kernels if hasattr(value, "prune_configs")}
     chosen = [f"{name} {config}" for name, tuner in tuners.items()
               for config in _winners(tuner, case)]  # fmt: skip
-    return ", ".join(chosen) or NOT_OURS
+    return ", ".join(chosen) or _plan(case)
+
+
+def _plan(case: Case) -> str:
+    """Of the kernels for groups of one size: what no tuner chose a config for, went to them."""
+    grouped = sys.modules["kernels.grouped"]
+    if case.bits != grouped.BITS:
+        return NOT_OURS
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = {"f16": torch.float16, "bf16": torch.bfloat16}[case.dtype]
+    sizes = (case.m, case.n, case.k, case.rows_per_group)
+    tile, block_k, shares = grouped.plan(*sizes, dtype, grouped.processors(device))
+    return f"{tile.name}.BK{block_k}.shares{shares}"
 
 
 def _winners(tuner, case: Case) -> list[str]:

@@ -212,13 +212,15 @@ def test_a_peer_that_computes_something_else_is_left_out_with_the_reason(monkeyp
     assert reasons["raising"] == "RuntimeError: no kernel image"
 
 
-def test_the_launch_config_is_the_tuners_winner():
-    weights = random_weights(SMALL, DEVICE, 0) | {"maxq": SMALL.maxq}
+def test_the_launch_config_is_the_tuners_winner_or_the_plan():
+    wide = SMALL.replace(bits=8)
+    weights = random_weights(wide, DEVICE, 0) | {"maxq": wide.maxq}
     described = {name: one for name, one in weights.items() if name in OPERANDS}
     x = torch.ones(4, 128, dtype=torch.float16, device=DEVICE)
     matmul248(x, **described, out=torch.empty(4, 64, dtype=torch.float16, device=DEVICE))
-    assert launch_config("triton", SMALL).startswith("matmul_248_kernel BM")
-    assert launch_config("triton", point(3, 128, 64)) == "not known"
+    assert launch_config("triton", wide).startswith("matmul_248_kernel BM")
+    assert launch_config("triton", wide.replace(m=3)) == "not known"
+    assert launch_config("triton", SMALL) == "few16.BK128.shares1"
 
 
 def test_a_line_forces_a_launch_config():

@@ -27,7 +27,10 @@ MAY_IMPORT = {
     "tests/museum/gpu": {"torch", "triton", "museum_parts"},
 }
 FAMILIES = (  # two kernels share the door, not code
-    {"quant_linear", "operators", "triton_matmul", "custom_autotune", "config_pruner"},
+    {
+        *("quant_linear", "operators", "triton_matmul", "custom_autotune", "config_pruner"),
+        *("grouped", "grouped_kernels", "row_order"),
+    },
     {"exllama", "exllama_linear", "exllama_build", "exllama_toolchain"},
 )
 NOT_IN_A_WORKER = ("hypothesis", "pytest", "_pytest", "rich", "kernels")

@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels.grouped import TILES, grouped
 from kernels.quant_linear import (
     QuantLinear,
     matmul248,
@@ -28,6 +29,7 @@ if os.environ.get(UNTIMED):
         tuner.timed = False
 SIDES = {"BM": "BLOCK_SIZE_M", "BN": "BLOCK_SIZE_N", "BK": "BLOCK_SIZE_K"}
 ROWS_IN_BAND = 8
+TILE_NAMES = tuple(f".{name}" for name in TILES)
 
 
 def _name(config: triton.Config) -> str:
@@ -38,6 +40,7 @@ def _name(config: triton.Config) -> str:
 
 @functools.cache
 def _config(name: str, most_stages: int = 9) -> triton.Config:
+    """Of the general kernels."""
     parts = dict(re.findall(r"\.([A-Za-z]+)(\d+)", name))
     sides = {full: int(parts[short]) for short, full in SIDES.items()}
     return triton.Config(
@@ -47,14 +50,24 @@ def _config(name: str, most_stages: int = 9) -> triton.Config:
     )
 
 
+def _chosen(cfg: str, x, layer: QuantLinear):
+    """What `cfg` names; where the weights do not allow that tile, a config that serves all."""
+    tile = TILES.get(cfg.removeprefix("."))
+    if tile is None:
+        return _config(cfg)
+    operands = (layer.qweight, layer.scales, layer.qzeros, layer.g_idx, layer.bits)
+    return matmul_248_kernel.configs[0] if grouped(x, *operands) is None else tile
+
+
 def matmul(*, x, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=None, out=None, **_):
     """Through the layer and its autotuner; with `cfg` by that launch config, into `out`."""
     layer = QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
     if cfg is None:
         return layer(x)
     made = matmul248(
-        x, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq, out=out, config=_config(cfg)
-    )
+        x, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq,
+        out=out, config=_chosen(cfg, x, layer),
+    )  # fmt: skip
     return made if bias is None else made.add_(bias)
 
 
@@ -63,7 +76,8 @@ def gradient(*, grad, qweight, qzeros, scales, g_idx, bias, bits, group_size, cf
     layer = QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
     if cfg is not None:
         # The transposed kernel prefetches more in a stage: no more of them than its tuner tries.
-        config = _config(cfg, transpose_matmul_248_kernel.configs[0].num_stages)
+        general = _name(matmul_248_kernel.configs[0]) if cfg in TILE_NAMES else cfg
+        config = _config(general, transpose_matmul_248_kernel.configs[0].num_stages)
         return transpose_matmul248(
             grad, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq, config=config
         )
@@ -112,10 +126,14 @@ TRITON = Backend(
         backward=True,
         tokens=(
             # Tuning a key takes seconds on a GPU: there, drawn cases name their config.
-            Token("cfg", tuple(map(_name, matmul_248_kernel.configs)), optional=INTERPRETED),
+            Token(
+                "cfg",
+                (*map(_name, matmul_248_kernel.configs), *TILE_NAMES),
+                optional=INTERPRETED,
+            ),
         ),
         tile=(16, 32, 32),
         max_tiles=64 if INTERPRETED else 8192,
     ),
-    numerics=Numerics(weights=("x",), folds_zero=False),
+    numerics=Numerics(weights=("exact", "x")),  # few rows: not rounded, the zero-point folded in
 )

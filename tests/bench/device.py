@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ class Gpu:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             _all(calls)
-        return graph.replay, GRAPH
+        return functools.partial(_replay, graph, calls), GRAPH
 
     def _runs_without_waiting(self, call: Callable[[], object]) -> bool:
         """Whether torch sees no wait for the device: a capture that fails leaves torch in ruins."""
@@ -102,6 +103,12 @@ def open_device(wanted: str | None) -> Gpu | Cpu:
     """`cuda:1`, `cpu`, or None for the first GPU, else the CPU."""
     device = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
     return Cpu() if device.type == "cpu" else Gpu(f"cuda:{device.index or 0}")
+
+
+def _replay(graph, layers) -> None:
+    """A graph holds addresses, no tensors: the layers are kept alive for as long as it is."""
+    del layers
+    graph.replay()
 
 
 def _all(calls) -> None:

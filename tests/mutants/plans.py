@@ -19,6 +19,7 @@ from .stages import (
 
 LAYER = ("tests/test_checks.py", "tests/test_quant_linear.py", "tests/test_pack.py")
 MODES, CONFIGS, KERNEL = (f"tests/test_{name}.py" for name in ("modes", "configs", "matmul248"))
+GROUPED = "tests/test_grouped.py"
 OF_TUNER = "tests/test_autotune{}.py"
 STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
 TUNER = (
@@ -36,6 +37,7 @@ SUITES = {"suite": (CORPUS, DRAWN, CHECKS), "exllama": EXLLAMA, "runner": (BY_RU
 # By the stem of the mutated file; the suite itself comes where its name stands.
 KERNEL_TESTS = {
     "triton_matmul": ("suite", *LAYER, KERNEL, CONFIGS),
+    **dict.fromkeys(("grouped", "grouped_kernels", "row_order"), (GROUPED, "suite", *LAYER)),
     "operators": ("suite", *LAYER, MODES, KERNEL),
     "checks": (*LAYER, "suite", MODES, KERNEL),
     "quant_linear": (*LAYER, "suite", MODES),

@@ -13,7 +13,7 @@ from .rules import cuda
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS, SUITE = "kernels", "tests/suite"
 AREAS = {
-    "triton_matmul": "triton",
+    **dict.fromkeys(("triton_matmul", "grouped_kernels"), "triton"),
     "packing": "pack",
     **dict.fromkeys(
         ("custom_autotune", "autotune_key", "autotune_store", "autotune_timing"), "autotuner"

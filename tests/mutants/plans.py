@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .sites import CUDA, HOST, ROOT, Mutant
 from .stages import (
+    ALONE,
     BY_RUNNER,
     CHECKS,
     CORPUS,
@@ -32,11 +33,16 @@ STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS = (
 HOST_TESTS = "tests/test_host_build.py"
 EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES)
 BINDING = (REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES)
-SUITES = {"suite": (CORPUS, DRAWN, CHECKS), "exllama": EXLLAMA, "runner": (BY_RUNNER,)}
+SUITES = {
+    "suite": (CORPUS, DRAWN, CHECKS),
+    "values": (CORPUS, DRAWN),
+    "exllama": EXLLAMA,
+    "runner": (BY_RUNNER,),
+}
 # By the stem of the mutated file; the suite itself comes where its name stands.
 KERNEL_TESTS = {
-    "triton_matmul": ("suite", *LAYER, KERNEL, CONFIGS),
-    "operators": ("suite", *LAYER, MODES, KERNEL),
+    "triton_matmul": ("values", *LAYER, CONFIGS, "suite", KERNEL),
+    "operators": ("values", *LAYER, MODES, "suite", KERNEL),
     "checks": (*LAYER, "suite", MODES, KERNEL),
     "quant_linear": (*LAYER, "suite", MODES),
     "packing": ("tests/test_pack.py", "tests/test_quant_linear.py", "suite"),
@@ -50,13 +56,19 @@ KERNEL_TESTS = {
     "binding": BINDING,
     "registry": BINDING,
 }
-# They judge the tree, its tables or this package, not the suite.
+# They judge the tree, its tables, benchmarks, another test's steps or this package, not the suite.
 NOT_ABOUT_THE_SUITE = (
     "test_bug_table.py", "test_imports.py", "test_mutants.py", "test_mutants_cuda.py",
-    "test_mutants_score.py", "test_aot_build.py", "test_aot_tables.py",
+    "test_mutants_score.py", "test_aot_build.py", "test_aot_tables.py", "test_bench_gate.py",
+    "test_bench_remote.py", "test_bench_run.py", "test_bench_timing.py", "test_exllama_steps.py",
+    "test_museum_table.py",
 )  # fmt: skip
-CHEAP_META = ("case", "data", "judge", "layouts", "locate", "rounding", "fills", "coverage",
-              "profiles", "search", "verdicts", "strategies", "command_line")  # fmt: skip
+# By what they take on the code as it is: 1 s, 2 s to 7 s, 14 s to 60 s of processor time.
+CHEAP_META = (
+    "case", "data", "judge", "layouts", "locate", "rounding", "fills", "corpus",
+    "declared_numerics", "coverage", "sum_order", "diagnosis", "search", "profiles", "oracles",
+)  # fmt: skip
+SLOW_META = ("fingerprint", "speed", "strategies", "pairwise", "verdicts", "command_line")
 META_OF = {
     "execute": ("verdicts", "judge"),
     "backend": ("case", "verdicts"),
@@ -99,11 +111,16 @@ def kernel_plan(names: tuple[str, ...], root: Path = ROOT) -> list[Stage]:
     for name in names:
         found = SUITES.get(name) or [file_stage(path) for path in existing(root, name)]
         stages |= {stage.name: stage for stage in found if stage.name not in stages}
+    for test in ALONE:
+        if test.partition("::")[0] in names:
+            stages[test] = file_stage(test)
     return [stage for stage in stages.values() if not stage.name.endswith("_gpu.py")]
 
 
 def _meta_files(stem: str, root: Path) -> list[str]:
-    names = dict.fromkeys((*META_OF.get(stem, ()), stem, *CHEAP_META))
+    own = dict.fromkeys((*META_OF.get(stem, ()), stem))
+    names = [name for name in own if name not in SLOW_META]
+    names = dict.fromkeys((*names, *CHEAP_META, *own, *SLOW_META))
     wanted = [f"tests/meta/test_{name}.py" for name in names] + ["tests/meta/test_*.py"]
     files = existing(root, *wanted)
     return [name for name in files if Path(name).name not in NOT_ABOUT_THE_SUITE]

@@ -52,6 +52,11 @@ class Tree:
                 compiled.unlink()
         return folder
 
+    def built(self, changed: dict[str, str]) -> Path:
+        """A folder, perhaps not there yet, for what is compiled of these files."""
+        text = json.dumps(changed, sort_keys=True)
+        return Path(self._folder.name, "built", hashlib.sha256(text.encode()).hexdigest()[:24])
+
     @cached_property
     def digests(self) -> dict[str, str]:
         """Name from the root -> hash, for every file that is copied."""

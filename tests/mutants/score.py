@@ -22,9 +22,10 @@ LONGEST = 600.0  # for a stage on the code as it is
 
 
 class Waiting:
-    """Trials whose next stage is to be run: the cheapest stage first, of equals the last one in.
+    """Trials whose next stage is to be run: the one that will have cost least by then comes first.
 
-    So most mutants are killed, and most survivors known, long before the dear stages are run.
+    So most mutants are killed, and most survivors known, long before dear stages run. Of equals the
+    last one in comes first.
     """
 
     def __init__(self, cost):
@@ -85,6 +86,7 @@ class Scorer:
         self.tree, self.cache, self.jobs, self.watch = tree, cache, jobs, watch
         self._plan, self._limit, self._ends = plan, limit, ends
         self._limits: dict[str, float] = {}
+        self._usual: dict[str, float] = {}  # processor time of a stage on the code as it is
 
     def score(self, mutants: list[Mutant], until=lambda: False) -> list[Trial]:
         """The trials that came to their end; nothing begins any more once `until()` says so."""
@@ -139,8 +141,11 @@ class Scorer:
         return self.tree.key(changed, stage.reads, f"{stage.name} {VERSION}")
 
     def _cost(self, trial: Trial) -> float:
-        """Most processor time that its next stage may take, as far as it is known."""
-        return self._limit_of(trial.stages[0]) or 0.0
+        """Processor time that it has taken, and that its next stage takes where that is known."""
+        if self._limit:
+            return 0.0  # one mutant after the other, so that a sample ends with whole ones
+        name = trial.stages[0].name
+        return trial.seconds + self._usual[name] if name in self._usual else 0.0
 
     def _limit_of(self, stage: Stage) -> float | None:
         """Processor time that it may take; None where it was not run on the code as it is yet."""
@@ -156,4 +161,5 @@ class Scorer:
                 f"{stage.name} fails without any mutant: {outcome.verdict} {outcome.where} "
                 f"{outcome.message}"
             )
+        self._usual[stage.name] = outcome.cpu
         self._limits[stage.name] = PATIENCE * outcome.cpu + GRACE

@@ -26,9 +26,18 @@ TUNER = (
     *(OF_TUNER.format(name) for name in ("", "_hooks", "_identity")), STORE, TIMING,
     "tests/test_pruner.py", MACHINE, OF_TUNER.format("*"), "suite", CONFIGS,
 )  # fmt: skip
-STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS = (
+STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
     f"tests/test_exllama_{name}.py"
-    for name in ("states", "paths", "buffers", "refusals", "build", "missing", "linear")
+    for name in (
+        "states",
+        "paths",
+        "buffers",
+        "refusals",
+        "build",
+        "missing",
+        "linear",
+        "toolchain",
+    )
 )
 HOST_TESTS = "tests/test_host_build.py"
 EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES)
@@ -52,7 +61,7 @@ KERNEL_TESTS = {
     "exllama": (BUFFERS, LAYERS, REFUSALS, MISSING, "exllama", STATES),
     "exllama_linear": (LAYERS, BUFFERS, "exllama", REFUSALS, STATES),
     "exllama_build": (BUILD, MISSING),
-    "exllama_toolchain": (BUILD, MISSING),
+    "exllama_toolchain": (TOOLS, BUILD, MISSING),
     "binding": BINDING,
     "registry": BINDING,
 }
@@ -61,7 +70,7 @@ NOT_ABOUT_THE_SUITE = (
     "test_bug_table.py", "test_imports.py", "test_mutants.py", "test_mutants_cuda.py",
     "test_mutants_score.py", "test_aot_build.py", "test_aot_tables.py", "test_bench_gate.py",
     "test_bench_remote.py", "test_bench_run.py", "test_bench_timing.py", "test_exllama_steps.py",
-    "test_museum_table.py",
+    "test_museum_table.py", "test_mutants_record.py",
 )  # fmt: skip
 # By what they take on the code as it is: 1 s, 2 s to 7 s, 14 s to 60 s of processor time.
 CHEAP_META = (

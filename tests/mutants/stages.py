@@ -31,7 +31,7 @@ TEST_READS = (
     "tests/host_build",
 )  # fmt: skip
 META_READS = (
-    *SUITE_READS, "conftest.py", "pyproject.toml", "README.md", "tests/museum",
+    *SUITE_READS, "conftest.py", "pyproject.toml", "tests/museum",
     "tests/test_conformance.py", "tests/speed.py", "tests/meta/__init__.py", "tests/meta/actor.py",
 )  # fmt: skip
 

@@ -21,13 +21,13 @@ def parameter(name, is_constexpr=False, do_not_specialize=False):
     return types.SimpleNamespace(name=name, **given)
 
 
-def key_of(rounds=False):
+def key_of(names=(), rounds=False):
     """A key of a kernel that Triton compiles anew for some values of M, and of no other integer."""
     params = [
         parameter("x"), parameter("M"), parameter("flag", do_not_specialize=True),
         parameter("BLOCK", is_constexpr=True),
     ]  # fmt: skip
-    return TuningKey(types.SimpleNamespace(params=params), NAMES, (), rounds)
+    return TuningKey(types.SimpleNamespace(params=params), NAMES, names, rounds)
 
 
 def bucket(**arguments):
@@ -48,6 +48,15 @@ def test_integers_that_are_not_compiled_anew_for_share_a_bucket(name):
 
 def test_what_is_no_integer_has_no_class():
     assert bucket(M=0.5) == bucket(M=None) == bucket(M=True)
+
+
+def test_a_key_argument_below_one_cannot_be_rounded_up():
+    """L-31."""
+    key = key_of(("M",), rounds=True)
+    assert [key.of({"M": value})[0][0] for value in (1, 2, 3, "n")] == [(1,), (2,), (4,), ("n",)]
+    for value in (0, -1):
+        with pytest.raises(ValueError, match=f"M is {value}; to round it up"):
+            key.of({"M": value})
 
 
 def test_every_name_can_be_given_by_position_and_no_argument_more():

@@ -39,6 +39,7 @@ STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
         "toolchain",
     )
 )
+EDGES, OF_LAYER = "tests/test_operand_edges.py", "tests/test_exllama_edges.py"
 HOST_TESTS = "tests/test_host_build.py"
 EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES)
 BINDING = (REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES)
@@ -52,14 +53,14 @@ SUITES = {
 KERNEL_TESTS = {
     "triton_matmul": ("values", *LAYER, CONFIGS, "suite", KERNEL),
     "operators": ("values", *LAYER, MODES, "suite", KERNEL),
-    "checks": (*LAYER, "suite", MODES, KERNEL),
-    "quant_linear": (*LAYER, "suite", MODES),
+    "checks": (*LAYER, "suite", MODES, EDGES, KERNEL),
+    "quant_linear": (*LAYER, "suite", EDGES, MODES),
     "packing": ("tests/test_pack.py", "tests/test_quant_linear.py", "suite"),
     "autotune_store": (STORE, *TUNER),
     "autotune_timing": (TIMING, *TUNER),
     "config_pruner": ("tests/test_pruner.py", *TUNER),
     "exllama": (BUFFERS, LAYERS, REFUSALS, MISSING, "exllama", STATES),
-    "exllama_linear": (LAYERS, BUFFERS, "exllama", REFUSALS, STATES),
+    "exllama_linear": (LAYERS, BUFFERS, "exllama", OF_LAYER, REFUSALS, STATES),
     "exllama_build": (BUILD, MISSING),
     "exllama_toolchain": (TOOLS, BUILD, MISSING),
     "binding": BINDING,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from triton.errors import TritonError
 
+from kernels import autotune_timing
 from kernels.autotune_key import TuningKey
 from kernels.autotune_store import identity_of
 
@@ -149,3 +150,26 @@ def test_what_is_kept_names_the_kind_of_device():
         for device in (None, torch.device("cpu"), torch.device("meta"))
     ]
     assert kinds == ["None", "cpu", "meta"]
+
+
+def test_a_long_tuning_tells_which_config_it_is_at(monkeypatch, capsys):
+    monkeypatch.setattr(autotune_timing, "SILENT_SECONDS", 0.0)
+    call(tuner_of(Stub(), configs_of(16, 32)))
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(" (")[0] for line in told] == [
+        "kernel: tuning, config 1 of 2", "kernel: tuning, config 2 of 2",
+    ]  # fmt: skip
+
+
+def test_a_winner_that_does_not_run_is_gone_even_if_no_other_is_found():
+    def prune(configs, nargs):
+        if nargs["M"] == 0:
+            raise ValueError("no rows")
+        return configs
+
+    tuner = tuner_of(Stub(), configs_of(16), prune_configs_by={"early_config_prune": prune})
+    call(tuner)
+    (key,) = tuner.cache
+    with pytest.raises(ValueError, match="no rows"):
+        tuner._choose_again(key, (), (), {}, {"M": 0})
+    assert key not in tuner.cache

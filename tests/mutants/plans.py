@@ -24,7 +24,7 @@ OF_TUNER = "tests/test_autotune{}.py"
 STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
 TUNER = (
     *(OF_TUNER.format(name) for name in ("", "_hooks", "_identity")), STORE, TIMING,
-    "tests/test_pruner.py", MACHINE, OF_TUNER.format("*"), "suite", CONFIGS,
+    "tests/test_pruner.py", *(OF_TUNER.format(f"_{name}") for name in ("key", "launch", "edges")), MACHINE, OF_TUNER.format("*"), "suite", CONFIGS,
 )  # fmt: skip
 STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
     f"tests/test_exllama_{name}.py"
@@ -53,14 +53,14 @@ SUITES = {
 KERNEL_TESTS = {
     "triton_matmul": ("values", *LAYER, CONFIGS, "suite", KERNEL),
     "operators": ("values", *LAYER, MODES, "suite", KERNEL),
-    "checks": (*LAYER, "suite", MODES, EDGES, KERNEL),
-    "quant_linear": (*LAYER, "suite", EDGES, MODES),
+    "checks": (*LAYER, EDGES, "values", MODES, "suite", KERNEL),
+    "quant_linear": (*LAYER, EDGES, "values", MODES, "suite"),
     "packing": ("tests/test_pack.py", "tests/test_quant_linear.py", "suite"),
     "autotune_store": (STORE, *TUNER),
     "autotune_timing": (TIMING, *TUNER),
     "config_pruner": ("tests/test_pruner.py", *TUNER),
     "exllama": (BUFFERS, LAYERS, REFUSALS, MISSING, "exllama", STATES),
-    "exllama_linear": (LAYERS, BUFFERS, "exllama", OF_LAYER, REFUSALS, STATES),
+    "exllama_linear": (LAYERS, BUFFERS, OF_LAYER, "exllama", REFUSALS, STATES),
     "exllama_build": (BUILD, MISSING),
     "exllama_toolchain": (TOOLS, BUILD, MISSING),
     "binding": BINDING,

@@ -22,23 +22,17 @@ LAYER = ("tests/test_checks.py", "tests/test_quant_linear.py", "tests/test_pack.
 MODES, CONFIGS, KERNEL = (f"tests/test_{name}.py" for name in ("modes", "configs", "matmul248"))
 OF_TUNER = "tests/test_autotune{}.py"
 STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
+KEY, LAUNCH = (OF_TUNER.format(f"_{name}") for name in ("key", "launch"))
 TUNER = (
     *(OF_TUNER.format(name) for name in ("", "_hooks", "_identity")), STORE, TIMING,
-    "tests/test_pruner.py", *(OF_TUNER.format(f"_{name}") for name in ("key", "launch", "edges")), MACHINE, OF_TUNER.format("*"), "suite", CONFIGS,
+    "tests/test_pruner.py", KEY, LAUNCH, OF_TUNER.format("_edges"), MACHINE, OF_TUNER.format("*"),
+    "suite", CONFIGS,
 )  # fmt: skip
 STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
     f"tests/test_exllama_{name}.py"
-    for name in (
-        "states",
-        "paths",
-        "buffers",
-        "refusals",
-        "build",
-        "missing",
-        "linear",
-        "toolchain",
-    )
-)
+    for name in ("states", "paths", "buffers", "refusals", "build", "missing", "linear",
+                 "toolchain")
+)  # fmt: skip
 EDGES, OF_LAYER = "tests/test_operand_edges.py", "tests/test_exllama_edges.py"
 HOST_TESTS = "tests/test_host_build.py"
 EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES)

@@ -34,7 +34,7 @@ STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
                  "toolchain")
 )  # fmt: skip
 EDGES, OF_LAYER = "tests/test_operand_edges.py", "tests/test_exllama_edges.py"
-HOST_TESTS = "tests/test_host_build.py"
+HOST_TESTS, LAUNCHES = "tests/test_host_build.py", "tests/test_host_launch.py"
 EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES)
 BINDING = (REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES)
 SUITES = {
@@ -104,7 +104,7 @@ def plan(mutant: Mutant, root: Path = ROOT) -> list[Stage]:
     if mutant.area == "suite":
         return [file_stage(path, META_READS) for path in _meta_files(stem, root)]
     if mutant.path.startswith(CUDA) and stem not in KERNEL_TESTS:
-        first = ("runner", HOST_TESTS) if mutant.path.startswith(HOST) else ("runner",)
+        first = ("runner", LAUNCHES, HOST_TESTS) if mutant.path.startswith(HOST) else ("runner",)
         return kernel_plan((*first, *EXTENSION), root)
     return kernel_plan(KERNEL_TESTS.get(stem, TUNER), root)
 

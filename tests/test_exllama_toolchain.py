@@ -1,7 +1,11 @@
 """What the extension's compiler is told, by compilers that only pretend to be some."""
 
+import fcntl
+import types
+
 import pytest
 
+from kernels import exllama_build
 from kernels.exllama_toolchain import POISONED_LOCALS, host_recipe
 
 PRETENDER = """#!/bin/sh
@@ -33,3 +37,14 @@ def test_locals_are_poisoned_where_the_compiler_can(pretender, status, given):
     command = host_recipe().compile[".cpp"]
     assert command[0] == compiler
     assert (POISONED_LOCALS in command) == given
+
+
+def test_a_file_system_without_locks_holds_nobody_up(tmp_path, monkeypatch):
+    def no_locks(file, kind):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    entered = []
+    with exllama_build._turn(tmp_path / "a.so", types.SimpleNamespace(what="a library")):
+        entered.append(True)
+    assert entered

@@ -55,7 +55,7 @@ KERNEL_TESTS = {
     "config_pruner": ("tests/test_pruner.py", *TUNER),
     "exllama": (BUFFERS, LAYERS, REFUSALS, MISSING, "exllama", STATES),
     "exllama_linear": (LAYERS, BUFFERS, OF_LAYER, "exllama", REFUSALS, STATES),
-    "exllama_build": (BUILD, MISSING),
+    "exllama_build": (TOOLS, BUILD, MISSING),
     "exllama_toolchain": (TOOLS, BUILD, MISSING),
     "binding": BINDING,
     "registry": BINDING,

@@ -16,7 +16,7 @@ os.environ |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 from rich.console import Console
 
-from . import listing, matrix_report, report
+from . import listing, matrix_report, record, report
 from .cache import Cache
 from .hostbuild import prepare
 from .ledger import SAME, read_ledger
@@ -96,6 +96,9 @@ def parser() -> argparse.ArgumentParser:
         "--budget", type=float, metavar="SECONDS",
         help=f"of a sample ({SAMPLE_BUDGET:.0f}) or of --all (none); 0: tell what is known",
     )  # fmt: skip
+    made.add_argument(
+        "--record", action="store_true", help="keep the score: benchmarks/mutants.json, README.md"
+    )
     made.add_argument("--only", default="", metavar="TEXT", help="mutants whose id holds TEXT")
     made.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
     made.add_argument("--results", type=Path, default=RESULTS, help="folder of tables and pictures")
@@ -142,6 +145,8 @@ def _kills(mutants: list[Mutant], options, console: Console, tree: Tree, cache: 
     result = report.Result(trials, read_ledger())
     report.write(console, result)
     report.write_json(options.results / "mutants.json", result)
+    if options.record:
+        record.write(record.states(listing.scored(), result))
     return report.exit_status(result)
 
 

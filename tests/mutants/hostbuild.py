@@ -42,6 +42,7 @@ case "$*" in
   *) exec {compiler} "$@" -O1 -w ;;
 esac
 """
+KEPT = (".o", ".so", ".sha256")  # of a build folder; the rest are locks and what is being made
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 
 
@@ -136,15 +137,26 @@ def linked(folder: Path) -> Path:
     return folder
 
 
-def link_extensions(home: Path) -> None:
-    """A build folder of one's own, in which the files of the shared one can be found."""
-    shared, own = SHARED / "extensions", home / "extensions"
-    for path in shared.glob("*/*/*"):
-        if path.suffix in (".o", ".so", ".sha256"):
-            place = own / path.relative_to(shared)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(path)
+def link_extensions(home: Path, made: Path) -> None:
+    """A build folder of one's own, in which files of the shared ones can be found."""
+    own = home / "extensions"
+    for shared in (SHARED / "extensions", made):
+        for path in shared.glob("*/*/*"):
+            if path.suffix in KEPT:
+                place = own / path.relative_to(shared)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(path)
     os.environ[EXTENSIONS] = str(own)
+
+
+def keep_extensions(home: Path, made: Path) -> None:
+    """Move what one stage has compiled of a mutant to where its next stage finds it."""
+    own = home / "extensions"
+    for path in own.glob("*/*/*"):
+        place = made / path.relative_to(own)
+        if path.suffix in KEPT and not path.is_symlink() and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
 
 
 def problems_file() -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .sites import CUDA, HOST, ROOT, Mutant
 from .stages import (
+    ALONE,
     BY_RUNNER,
     CHECKS,
     CORPUS,
@@ -22,43 +23,58 @@ MODES, CONFIGS, KERNEL = (f"tests/test_{name}.py" for name in ("modes", "configs
 GROUPED = "tests/test_grouped.py"
 OF_TUNER = "tests/test_autotune{}.py"
 STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
+KEY, LAUNCH = (OF_TUNER.format(f"_{name}") for name in ("key", "launch"))
 TUNER = (
     *(OF_TUNER.format(name) for name in ("", "_hooks", "_identity")), STORE, TIMING,
-    "tests/test_pruner.py", MACHINE, OF_TUNER.format("*"), "suite", CONFIGS,
+    "tests/test_pruner.py", KEY, LAUNCH, OF_TUNER.format("_edges"), MACHINE, OF_TUNER.format("*"),
+    "suite", CONFIGS,
 )  # fmt: skip
-STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS = (
+STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
     f"tests/test_exllama_{name}.py"
-    for name in ("states", "paths", "buffers", "refusals", "build", "missing", "linear")
-)
-HOST_TESTS = "tests/test_host_build.py"
+    for name in ("states", "paths", "buffers", "refusals", "build", "missing", "linear",
+                 "toolchain")
+)  # fmt: skip
+EDGES, OF_LAYER = "tests/test_operand_edges.py", "tests/test_exllama_edges.py"
+HOST_TESTS, LAUNCHES = "tests/test_host_build.py", "tests/test_host_launch.py"
 EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES)
 BINDING = (REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES)
-SUITES = {"suite": (CORPUS, DRAWN, CHECKS), "exllama": EXLLAMA, "runner": (BY_RUNNER,)}
+SUITES = {
+    "suite": (CORPUS, DRAWN, CHECKS),
+    "values": (CORPUS, DRAWN),
+    "exllama": EXLLAMA,
+    "runner": (BY_RUNNER,),
+}
 # By the stem of the mutated file; the suite itself comes where its name stands.
 KERNEL_TESTS = {
-    "triton_matmul": ("suite", *LAYER, KERNEL, CONFIGS),
-    **dict.fromkeys(("grouped", "grouped_kernels", "row_order"), (GROUPED, "suite", *LAYER)),
-    "operators": ("suite", *LAYER, MODES, KERNEL),
-    "checks": (*LAYER, "suite", MODES, KERNEL),
-    "quant_linear": (*LAYER, "suite", MODES),
+    "triton_matmul": ("values", *LAYER, CONFIGS, "suite", KERNEL),
+    **dict.fromkeys(("grouped", "grouped_kernels", "row_order"), (GROUPED, "values", *LAYER)),
+    "operators": ("values", *LAYER, MODES, GROUPED, "suite", KERNEL),
+    "checks": (*LAYER, EDGES, "values", MODES, "suite", KERNEL),
+    "quant_linear": (*LAYER, EDGES, "values", MODES, "suite"),
     "packing": ("tests/test_pack.py", "tests/test_quant_linear.py", "suite"),
     "autotune_store": (STORE, *TUNER),
     "autotune_timing": (TIMING, *TUNER),
     "config_pruner": ("tests/test_pruner.py", *TUNER),
     "exllama": (BUFFERS, LAYERS, REFUSALS, MISSING, "exllama", STATES),
-    "exllama_linear": (LAYERS, BUFFERS, "exllama", REFUSALS, STATES),
-    "exllama_build": (BUILD, MISSING),
-    "exllama_toolchain": (BUILD, MISSING),
+    "exllama_linear": (LAYERS, BUFFERS, OF_LAYER, "exllama", REFUSALS, STATES),
+    "exllama_build": (TOOLS, BUILD, MISSING),
+    "exllama_toolchain": (TOOLS, BUILD, MISSING),
     "binding": BINDING,
     "registry": BINDING,
 }
-# They judge the tree, its tables or this package, not the suite.
+# They judge the tree, its tables, benchmarks, another test's steps or this package, not the suite.
 NOT_ABOUT_THE_SUITE = (
     "test_bug_table.py", "test_imports.py", "test_mutants.py", "test_mutants_cuda.py",
-    "test_mutants_score.py", "test_aot_build.py", "test_aot_tables.py",
+    "test_mutants_score.py", "test_aot_build.py", "test_aot_tables.py", "test_bench_gate.py",
+    "test_bench_remote.py", "test_bench_run.py", "test_bench_timing.py", "test_exllama_steps.py",
+    "test_museum_table.py", "test_mutants_record.py",
 )  # fmt: skip
-CHEAP_META = ("case", "data", "judge", "layouts", "locate", "rounding", "fills", "coverage",
-              "profiles", "search", "verdicts", "strategies", "command_line")  # fmt: skip
+# By what they take on the code as it is: 1 s, 2 s to 7 s, 14 s to 60 s of processor time.
+CHEAP_META = (
+    "case", "data", "judge", "layouts", "locate", "rounding", "fills", "corpus",
+    "declared_numerics", "coverage", "sum_order", "diagnosis", "search", "profiles", "oracles",
+)  # fmt: skip
+SLOW_META = ("fingerprint", "speed", "strategies", "pairwise", "verdicts", "command_line")
 META_OF = {
     "execute": ("verdicts", "judge"),
     "backend": ("case", "verdicts"),
@@ -90,7 +106,7 @@ def plan(mutant: Mutant, root: Path = ROOT) -> list[Stage]:
     if mutant.area == "suite":
         return [file_stage(path, META_READS) for path in _meta_files(stem, root)]
     if mutant.path.startswith(CUDA) and stem not in KERNEL_TESTS:
-        first = ("runner", HOST_TESTS) if mutant.path.startswith(HOST) else ("runner",)
+        first = ("runner", LAUNCHES, HOST_TESTS) if mutant.path.startswith(HOST) else ("runner",)
         return kernel_plan((*first, *EXTENSION), root)
     return kernel_plan(KERNEL_TESTS.get(stem, TUNER), root)
 
@@ -101,11 +117,16 @@ def kernel_plan(names: tuple[str, ...], root: Path = ROOT) -> list[Stage]:
     for name in names:
         found = SUITES.get(name) or [file_stage(path) for path in existing(root, name)]
         stages |= {stage.name: stage for stage in found if stage.name not in stages}
+    for test in ALONE:
+        if test.partition("::")[0] in names:
+            stages[test] = file_stage(test)
     return [stage for stage in stages.values() if not stage.name.endswith("_gpu.py")]
 
 
 def _meta_files(stem: str, root: Path) -> list[str]:
-    names = dict.fromkeys((*META_OF.get(stem, ()), stem, *CHEAP_META))
+    own = dict.fromkeys((*META_OF.get(stem, ()), stem))
+    names = [name for name in own if name not in SLOW_META]
+    names = dict.fromkeys((*names, *CHEAP_META, *own, *SLOW_META))
     wanted = [f"tests/meta/test_{name}.py" for name in names] + ["tests/meta/test_*.py"]
     files = existing(root, *wanted)
     return [name for name in files if Path(name).name not in NOT_ABOUT_THE_SUITE]

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from .hostbuild import link_extensions
+from .hostbuild import keep_extensions, link_extensions
 from .outcome import Outcome
 from .scratch import Tree
 from .sites import ROOT
@@ -43,6 +43,7 @@ class Child:
     token: object
     stage: Stage
     folder: Path
+    built: Path  # the extension of these sources, which stages of one mutant have in common
     pid: int
     started: float
     limit: float
@@ -85,11 +86,11 @@ class Processes:
 
     def start(self, token, stage: Stage, changed: dict[str, str], limit: float) -> None:
         """Begin `stage` on a copy with `changed` files; `token` comes back with its outcome."""
-        folder = self.tree.with_files(changed)
+        folder, built = self.tree.with_files(changed), self.tree.built(changed)
         pid = os.fork()
         if pid == 0:
-            _be_child(stage, folder)  # never returns
-        self._running.append(Child(token, stage, folder, pid, time.monotonic(), limit))
+            _be_child(stage, folder, built)  # never returns
+        self._running.append(Child(token, stage, folder, built, pid, time.monotonic(), limit))
 
     def finished(self) -> Iterator[tuple[object, Outcome]]:
         """Wait until something is done; what is done by then, with its token."""
@@ -118,6 +119,7 @@ class Processes:
     def _outcome(self, child: Child) -> Outcome:
         seconds = time.monotonic() - child.started
         told = _messages(child.folder / "told.jsonl")
+        keep_extensions(child.folder / "home", child.built)
         shutil.rmtree(child.folder, ignore_errors=True)
         last = told[-1] if told else {}
         more = {"seconds": seconds, "cpu": child.cpu}
@@ -150,12 +152,12 @@ def run_all(
         processes.stop()
 
 
-def _be_child(stage: Stage, folder: Path) -> None:
+def _be_child(stage: Stage, folder: Path, built: Path) -> None:
     told = (folder / "told.jsonl").open("a", encoding="utf-8", buffering=1)
     status = 1
     try:
         os.setsid()
-        _enter(folder)
+        _enter(folder, built)
         outcome = stage.run(lambda **said: told.write(json.dumps(said) + "\n"))
         told.write(json.dumps({"outcome": asdict(outcome)}) + "\n")
         status = 0
@@ -171,7 +173,7 @@ def _raised(stage: Stage, text: str) -> Outcome:
     return Outcome(stage.name, "RAISED", "import", "", text)
 
 
-def _enter(folder: Path) -> None:
+def _enter(folder: Path, built: Path) -> None:
     """Make the copy the place that everything is imported from and written to."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
@@ -182,7 +184,7 @@ def _enter(folder: Path) -> None:
     home = folder / "home"
     home.mkdir()
     os.environ |= {name: str(home) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
-    link_extensions(home)
+    link_extensions(home, built)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ["PYTHONPATH"] = str(folder)
     log = os.open(home / "log", os.O_WRONLY | os.O_CREAT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -17,6 +19,30 @@ from .stages import VERSION, Stage
 PATIENCE = 4.0  # times what a stage takes on the code as it is
 GRACE = 20.0  # on top
 LONGEST = 600.0  # for a stage on the code as it is
+
+
+class Waiting:
+    """Trials whose next stage is to be run: the one that will have cost least by then comes first.
+
+    So most mutants are killed, and most survivors known, long before dear stages run. Of equals the
+    last one in comes first.
+    """
+
+    def __init__(self, cost):
+        self._cost, self._count, self._heap = cost, itertools.count(), []
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    def appendleft(self, trial: Trial) -> None:
+        heapq.heappush(self._heap, (self._cost(trial), -next(self._count), trial))
+
+    def popleft(self) -> Trial:
+        cost, _, trial = heapq.heappop(self._heap)
+        while self._heap and self._cost(trial) > cost:  # known by now
+            self.appendleft(trial)
+            cost, _, trial = heapq.heappop(self._heap)
+        return trial
 
 
 class BrokenBaseline(Exception):
@@ -60,12 +86,16 @@ class Scorer:
         self.tree, self.cache, self.jobs, self.watch = tree, cache, jobs, watch
         self._plan, self._limit, self._ends = plan, limit, ends
         self._limits: dict[str, float] = {}
+        self._usual: dict[str, float] = {}  # processor time of a stage on the code as it is
 
     def score(self, mutants: list[Mutant], until=lambda: False) -> list[Trial]:
         """The trials that came to their end; nothing begins any more once `until()` says so."""
         trials = [Trial(mutant, deque(self._plan(mutant, self.tree.root))) for mutant in mutants]
         processes = Processes(self.tree, self.jobs, self._ends)
-        waiting = deque(trial for trial in trials if self._advance(trial))
+        waiting = Waiting(self._cost)
+        for trial in reversed(trials):
+            if self._advance(trial):
+                waiting.appendleft(trial)
         parked: dict[str, list[Trial]] = {}  # until a stage has been run on the code as it is
 
         def begin(trial: Trial) -> None:
@@ -84,7 +114,8 @@ class Scorer:
             if isinstance(what, Stage):
                 self.cache.put(self.key({}, what), outcome)
                 self._learn(what, outcome)
-                waiting.extendleft(parked.pop(what.name))
+                for trial in parked.pop(what.name):
+                    waiting.appendleft(trial)
                 return
             stage = what.stages.popleft()
             self.cache.put(self.key(what.changed, stage), outcome)
@@ -109,6 +140,13 @@ class Scorer:
     def key(self, changed: dict[str, str], stage: Stage) -> str:
         return self.tree.key(changed, stage.reads, f"{stage.name} {VERSION}")
 
+    def _cost(self, trial: Trial) -> float:
+        """Processor time that it has taken, and that its next stage takes where that is known."""
+        if self._limit:
+            return 0.0  # one mutant after the other, so that a sample ends with whole ones
+        name = trial.stages[0].name
+        return trial.seconds + self._usual[name] if name in self._usual else 0.0
+
     def _limit_of(self, stage: Stage) -> float | None:
         """Processor time that it may take; None where it was not run on the code as it is yet."""
         if self._limit is None and stage.name not in self._limits:
@@ -123,4 +161,5 @@ class Scorer:
                 f"{stage.name} fails without any mutant: {outcome.verdict} {outcome.where} "
                 f"{outcome.message}"
             )
+        self._usual[stage.name] = outcome.cpu
         self._limits[stage.name] = PATIENCE * outcome.cpu + GRACE

@@ -44,13 +44,19 @@ class Tree:
     def with_files(self, changed: dict[str, str]) -> Path:
         """A new copy in which these files, named from the root, hold other text."""
         folder = Path(tempfile.mkdtemp(dir=self._folder.name))
-        shutil.copytree(self.template, folder, dirs_exist_ok=True)
+        # Contents alone: modes and times would take six times as long.
+        shutil.copytree(self.template, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
         for name, text in changed.items():
             path = folder / name
             path.write_text(text, encoding="utf-8")
             for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
                 compiled.unlink()
         return folder
+
+    def built(self, changed: dict[str, str]) -> Path:
+        """A folder, perhaps not there yet, for what is compiled of these files."""
+        text = json.dumps(changed, sort_keys=True)
+        return Path(self._folder.name, "built", hashlib.sha256(text.encode()).hexdigest()[:24])
 
     @cached_property
     def digests(self) -> dict[str, str]:

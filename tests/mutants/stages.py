@@ -31,14 +31,13 @@ TEST_READS = (
     "tests/host_build",
 )  # fmt: skip
 META_READS = (
-    *SUITE_READS, "conftest.py", "pyproject.toml", "README.md", "tests/museum",
-    "tests/test_conformance.py", "tests/meta/__init__.py", "tests/meta/actor.py",
+    *SUITE_READS, "conftest.py", "pyproject.toml", "tests/museum",
+    "tests/test_conformance.py", "tests/speed.py", "tests/meta/__init__.py", "tests/meta/actor.py",
 )  # fmt: skip
 
 
-COMPILE = tuple(  # the extension, where a mutant changes its sources
-    f"tests/test_exllama_{name}.py" for name in ("buffers", "linear", "paths", "refusals", "states")
-)
+# Tests that take much longer than the rest of their file: stages of their own, the last ones.
+ALONE = ("tests/test_exllama_refusals.py::test_many_rounds_leave_no_memory_behind",)
 # Hypothesis was imported before the fork, so pytest cannot rewrite its assertions.
 PYTEST = (
     "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0",
@@ -171,22 +170,27 @@ def draw(strategy, count: int, at: int | None = None) -> list:
 
 
 def file_stage(path: str, reads=TEST_READS, options=IN_PROCESS) -> Stage:
-    """One test file, up to its first failure, by the same seed every time."""
+    """One test file, or one test, up to its first failure, by the same seed every time.
+
+    A file's tests that are stages of their own are left out.
+    """
+    file = path.partition("::")[0]
+    left_out = [word for test in ALONE if test != path for word in ("--deselect", test)]
+    left_out = left_out if any(test.startswith(f"{path}::") for test in ALONE) else []
 
     def run(tell) -> Outcome:
         import pytest
 
         tell(at=path)
-        if path in COMPILE:
-            use_compiler()
+        use_compiler()  # --in-process starts every kernel, so it builds or finds the extension
         first = FirstFailure()
-        status = pytest.main([*PYTEST, *options, path], plugins=[first])
+        status = pytest.main([*PYTEST, *options, *left_out, path], plugins=[first])
         if status == pytest.ExitCode.OK:
             return Outcome(path)
         where, _, message = first.told.partition("\n")
         return Outcome(path, FAILED, "test", where or path, message[:200] or f"exit {status:d}")
 
-    return Stage(path, (*reads, path), run)
+    return Stage(" ".join((path, *left_out)), (*reads, file), run)
 
 
 class FirstFailure:

@@ -1,0 +1,71 @@
+"""The committed score of the mutants: README says what the record holds, of the list as it is."""
+
+from tests.mutants import listing, record, report
+from tests.mutants.ledger import read_ledger
+from tests.mutants.outcome import Outcome
+from tests.mutants.score import Trial, Waiting
+from tests.mutants.sites import mutants_of
+
+CODE = "def f(a, b):\n    return a + b - a * b\n"
+
+
+def trials():
+    """A mutant that was killed in the second stage, one that survives, one that does not build."""
+    first, second, third = mutants_of("kernels/packing.py", CODE)[:3]
+    passed = Outcome("corpus", cpu=2.0)
+    return [
+        Trial(first, [], [passed, Outcome("drawn", "WRONG", "exact", "m1-n4", cpu=1.0)]),
+        Trial(second, [], [passed]),
+        Trial(third, [], [Outcome("runner", "NOT_BUILT", cpu=3.0)]),
+    ]
+
+
+def states(ledger=""):
+    made = trials()
+    more = mutants_of("kernels/checks.py", CODE)[:1]
+    result = report.Result(made, read_ledger(ledger.format(made[1].mutant.id)))
+    return record.states([*(trial.mutant for trial in made), *more], result)
+
+
+def test_the_readme_says_what_is_recorded():
+    text = record.README.read_text()
+    assert record.readme(text, record.read()) == text
+
+
+def test_a_record_tells_what_became_of_each_mutant():
+    made = states()
+    wanted = [record.KILLED, record.SURVIVES, record.NOT_BUILT, record.NOT_JUDGED]
+    assert [one["state"] for one in made] == wanted
+    assert made[0]["seconds"] == 3.0
+    assert [made[0][name] for name in ("by", "verdict", "check", "where")] == [
+        "drawn", "WRONG", "exact", "m1-n4",
+    ]  # fmt: skip
+
+
+def test_the_section_counts_what_is_recorded():
+    text = record.readme("a\n<!-- mutants -->\nold\n<!-- mutants end -->\nb\n", states())
+    assert text.startswith("a\n<!-- mutants -->\nScored 2 of 4 (1 more do not compile")
+    assert "1 killed, 0 equivalent, 0 that only a GPU can tell, 1 survive. That is 50.0%" in text
+    assert "median 3.0, worst 3 (`packing.py:f:" in text
+    assert "\n| pack | 3 | 1 | 0 | 0 | 1 | 0 | 3.0 |\n| door | 1 | 0 | 0 | 0 | 0 | 1 |  |\n" in text
+    assert text.endswith("First to notice: `drawn` 1, others 0.\n<!-- mutants end -->\nb\n")
+
+
+def test_what_is_explained_is_told_apart():
+    assert "1 equivalent" in record.render(states("{} | same | nobody reads it"))
+    assert "1 that only a GPU" in record.render(states("{} | gpu | a race"))
+
+
+def test_the_mutant_that_will_have_cost_least_goes_first():
+    cost = {"dear": 9.0, "cheap": 1.0, "late": 0.0}
+    waiting = Waiting(cost.__getitem__)
+    for name in cost:
+        waiting.appendleft(name)
+    cost["late"] = 5.0  # known only since
+    assert [waiting.popleft() for _ in cost] == ["cheap", "late", "dear"]
+    assert not waiting
+
+
+def test_the_record_is_of_mutants_that_are_listed():
+    listed = {mutant.id for mutant in listing.scored()}
+    assert {one["id"] for one in record.read()} <= listed

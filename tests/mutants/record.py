@@ -1,0 +1,111 @@
+"""The committed score: benchmarks/mutants.json, and the section of README.md that is made of it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+
+from .ledger import GPU, SAME
+from .report import AREAS, Result
+from .sites import ROOT, Mutant
+
+STATE = ROOT / "benchmarks" / "mutants.json"
+README = ROOT / "README.md"
+BEGINS, ENDS = "<!-- mutants -->\n", "<!-- mutants end -->\n"
+KILLED, SURVIVES, NOT_BUILT, NOT_JUDGED = "killed", "survives", "not built", "not judged"
+SHOWN_STAGES = 8  # of what killed most
+
+
+def states(mutants: list[Mutant], result: Result) -> list[dict]:
+    """What became of each mutant of the list: its area, its state, what killed it, in which time.
+
+    `seconds` are of processor time, of all stages that it was put to.
+    """
+    trials = {trial.mutant.id: trial for trial in (*result.trials, *result.stillborn)}
+    return [_state(mutant, trials.get(mutant.id), result) for mutant in mutants]
+
+
+def _state(mutant: Mutant, trial, result: Result) -> dict:
+    told = {"id": mutant.id, "area": mutant.area}
+    if trial is None:
+        return told | {"state": NOT_JUDGED}
+    told["seconds"] = round(trial.seconds, 1)
+    if trial in result.stillborn:
+        return told | {"state": NOT_BUILT}
+    if trial.kill is None:
+        entry = result.ledger.get(mutant.id)
+        return told | {"state": entry.kind if entry else SURVIVES}
+    kill = trial.kill
+    words = {"by": kill.stage, "verdict": kill.verdict, "check": kill.check, "where": kill.where}
+    return told | {"state": KILLED} | {name: word for name, word in words.items() if word}
+
+
+def write(made: list[dict]) -> None:
+    """Keep the score, a line for each mutant, and tell it in README.md."""
+    lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in made)
+    STATE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8"), made), encoding="utf-8")
+
+
+def read() -> list[dict]:
+    return json.loads(STATE.read_text(encoding="utf-8"))
+
+
+def readme(text: str, made: list[dict]) -> str:
+    """`text` with the section between the marks made anew."""
+    head, _, rest = text.partition(BEGINS)
+    _, _, tail = rest.partition(ENDS)
+    return f"{head}{BEGINS}{render(made)}{ENDS}{tail}"
+
+
+def render(made: list[dict]) -> str:
+    """Score, time and table, as Markdown."""
+    counts = Counter(one["state"] for one in made)
+    judged = len(made) - counts[NOT_JUDGED] - counts[NOT_BUILT]
+    killed = [one for one in made if one["state"] == KILLED]
+    share = counts[KILLED] / max(1, judged - counts[SAME])
+    lines = [
+        f"Scored {judged} of {len(made)} ({counts[NOT_BUILT]} more do not compile and do not "
+        f"count, {counts[NOT_JUDGED]} were not judged to the end): {counts[KILLED]} killed, "
+        f"{counts[SAME]} equivalent, {counts[GPU]} that only a GPU can tell, "
+        f"{counts[SURVIVES]} survive. That is {share:.1%} of those that are not equivalent.",
+        "",
+        _times(killed),
+        "",
+        *_table(made),
+        "",
+        f"First to notice: {_first(killed)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _times(killed: list[dict]) -> str:
+    if not killed:
+        return "Nothing was killed."
+    worst = max(killed, key=lambda one: one["seconds"])
+    median = statistics.median(one["seconds"] for one in killed)
+    return (
+        f"Processor seconds to the first kill, with the start of every process and all that passed "
+        f"before: median {median:.1f}, worst {worst['seconds']:.0f} (`{worst['id']}`)."
+    )
+
+
+def _table(made: list[dict]) -> list[str]:
+    columns = (KILLED, SAME, GPU, SURVIVES, NOT_JUDGED)
+    lines = [f"| area | listed | {' | '.join(columns)} | median s |", "|---" * 8 + "|"]
+    for area in AREAS:
+        here = [one for one in made if one["area"] == area]
+        counts = Counter(one["state"] for one in here)
+        times = [one["seconds"] for one in here if one["state"] == KILLED]
+        median = f"{statistics.median(times):.1f}" if times else ""
+        cells = " | ".join(str(counts[column]) for column in columns)
+        lines += [f"| {area} | {len(here)} | {cells} | {median} |"] if here else []
+    return lines
+
+
+def _first(killed: list[dict]) -> str:
+    counts = Counter(one["by"].split()[0].removeprefix("tests/") for one in killed)
+    named = counts.most_common(SHOWN_STAGES)
+    rest = len(killed) - sum(count for _, count in named)
+    return ", ".join([*(f"`{name}` {count}" for name, count in named), f"others {rest}"])

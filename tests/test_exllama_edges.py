@@ -1,0 +1,48 @@
+"""ExllamaQuantLinear where a cast, a scale or a buffer is at the edge of what is taken."""
+
+import pytest
+import torch
+
+from kernels import exllama
+from kernels.exllama_linear import create_exllama_buffers
+
+from .exllama_layers import K, N, fresh, inputs, is_right, layer_of
+
+__all__ = ["fresh"]
+pytestmark = pytest.mark.usefixtures("fresh")
+
+
+def test_a_bias_of_more_digits_is_rounded_before_it_is_added(device):
+    """L-27."""
+    bias = torch.linspace(0.1, 3, N, device=device)
+    assert is_right(layer_of(device, bias=bias), inputs(device, 64))
+
+
+def test_scales_of_another_dtype_must_be_exact_in_float16(device):
+    """L-27: each of them, and NaN is one."""
+    layer = layer_of(device).float()
+    assert is_right(layer, inputs(device, 3))
+    layer.scales[0, 0] = float("nan")
+    assert layer(inputs(device, 3)).isnan().any()
+    layer.scales[0, 1] = 1 + 2**-12
+    with pytest.raises(ValueError, match="must be exact"):
+        layer(inputs(device, 3))
+
+
+def test_room_that_is_just_enough_is_kept(device):
+    """BF-05: a call that fits makes no buffers."""
+    layer = layer_of(device, act=True)
+    create_exllama_buffers(4)
+    before = [buffer.data_ptr() for buffer in exllama.buffers(layer.qweight.device)]
+    assert is_right(layer, inputs(device, 4))
+    assert [b.data_ptr() for b in exllama.buffers(layer.qweight.device)] == before
+
+
+def test_the_first_of_many_layers_makes_room_for_the_largest(device, monkeypatch):
+    """BF-04: once, whichever is first."""
+    layers = [layer_of(device, k=k, act=True) for k in (K, 3 * K, 2 * K)]
+    made, prepare = [], exllama.prepare_buffers
+    monkeypatch.setattr(exllama, "prepare_buffers", lambda *a: made.append(1) or prepare(*a))
+    create_exllama_buffers(4)
+    assert len(made) == 1
+    assert all(is_right(layer, inputs(device, 4, k=layer.infeatures)) for layer in layers)

@@ -1,0 +1,60 @@
+"""Operands at the edge of what is taken: memory that is shared, views that change, other kinds."""
+
+import pytest
+import torch
+from torch import nn
+
+from kernels import checks
+from kernels.quant_linear import QuantLinear, QuantLinearFunction
+
+
+def strided(shape, strides):
+    return torch.zeros(256, dtype=torch.float16).as_strided(shape, strides)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((4, 16), (16, 1)), ((4, 16), (1, 4)), ((4, 16), (17, 1)), ((1, 16), (0, 1)),
+     ((0, 16), (0, 1)), ((3, 0, 16), (0, 16, 1)), ((3, 4, 16), (16, 48, 1))],
+)  # fmt: skip
+def test_a_result_may_have_any_strides_that_keep_its_elements_apart(shape, strides):
+    x = torch.zeros(*shape[:-1], 8, dtype=torch.float16)
+    checks.output(strided(shape, strides), x, 16, {})
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((4, 16), (15, 1)), ((4, 16), (8, 1)), ((4, 16), (0, 1)), ((4, 16), (1, 1)),
+     ((4, 16), (1, 3)), ((3, 4, 16), (16, 16, 1))],
+)  # fmt: skip
+def test_a_result_whose_elements_share_memory_is_refused(shape, strides):
+    x = torch.zeros(*shape[:-1], 8, dtype=torch.float16)
+    with pytest.raises(ValueError, match="share memory"):
+        checks.output(strided(shape, strides), x, 16, {})
+
+
+def test_a_g_idx_that_looks_elsewhere_is_checked_again():
+    """GI-01: the same tensor, address and shape, and other values."""
+    memory = torch.zeros(16, dtype=torch.int32)
+    memory[8:] = 9
+    g_idx = memory[:8]
+    checks.group_indices(g_idx, 4)
+    g_idx.data = memory[::2]
+    with pytest.raises(ValueError, match="from 0 to 9"):
+        checks.group_indices(g_idx, 4)
+
+
+@pytest.mark.parametrize("name", ["x", "qweight", "scales", "qzeros", "g_idx"])
+def test_the_function_names_what_is_no_tensor(name):
+    layer = QuantLinear.new(4, -1, 8, 8, False)
+    operands = {"x": torch.zeros(2, 8, dtype=torch.float16)}
+    operands |= {part: getattr(layer, part) for part in ("qweight", "scales", "qzeros", "g_idx")}
+    with pytest.raises(TypeError, match=f"^{name} "):
+        QuantLinearFunction.apply(*(operands | {name: [1.0]}).values(), 4, 15)
+
+
+def test_weights_that_are_no_reals_are_not_packed():
+    layer, linear = QuantLinear.new(4, -1, 8, 8, False), nn.Linear(8, 8, bias=False)
+    linear.weight = nn.Parameter(torch.ones(8, 8, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(TypeError, match=r"^weight "):
+        layer.pack(linear, torch.ones(8, 1), torch.zeros(8, 1))

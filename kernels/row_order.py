@@ -55,7 +55,7 @@ def sorted_words(qweight, g_idx, order):
         words = _gather(qweight, order)
         if known is not None and known[1].shape == words.shape:
             words = known[1].copy_(words)
-        known = _sorted[qweight] = (state, words)
+        known = _sorted[qweight] = (state, _finished(words))
     return known[1]
 
 
@@ -82,7 +82,15 @@ def _read(g_idx, G):
     order = torch.sort(g_idx, stable=True).indices
     if not torch.equal(g_idx[order].long(), expected):
         return None
-    return RowOrder(rows_per_group, order.to(torch.int16 if K <= SHORT else torch.int32))
+    order = order.to(torch.int16 if K <= SHORT else torch.int32)
+    return RowOrder(rows_per_group, _finished(order))
+
+
+def _finished(tensor):
+    """The tensor, once the device has made it: the next call may be on another stream."""
+    if tensor.is_cuda:
+        torch.cuda.current_stream(tensor.device).synchronize()
+    return tensor
 
 
 def _gather(qweight, order):

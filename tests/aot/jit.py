@@ -20,7 +20,7 @@ from triton.backends.compiler import GPUTarget
 from . import resources
 from .architectures import ARCHITECTURES
 from .resources import Resources
-from .variants import Variant, kernels
+from .variants import Variant, fixed, kernels
 
 DTYPES = {
     "f16": torch.float16,
@@ -59,8 +59,13 @@ def compile_variant(variant: Variant) -> Resources:
 
 def compile_now(variant: Variant) -> triton.compiler.CompiledKernel:
     """For the GPU of the active driver, whatever the variant says."""
-    function = kernels()[variant.kernel].base_fn
+    function = _kernel(variant.kernel)
     return function.warmup(grid=(1,), **arguments(function, variant))
+
+
+def _kernel(name: str) -> triton.JITFunction:
+    tuner = kernels().get(name) or fixed()[name][0]
+    return tuner.base_fn
 
 
 def arguments(function: triton.JITFunction, variant: Variant) -> dict:
@@ -68,6 +73,8 @@ def arguments(function: triton.JITFunction, variant: Variant) -> dict:
     x, scales = DTYPES[variant.dtype], DTYPES[variant.scales_dtype]
     pointers = {"x_ptr": x, "out_ptr": x, "scales_ptr": scales}
     pointers |= dict.fromkeys(("qweight_ptr", "qzeros_ptr", "g_idx_ptr"), torch.int32)
+    pointers |= dict.fromkeys(("sums_ptr", "parts_ptr"), torch.float32)
+    pointers |= {"order_ptr": torch.int16}  # of up to 2**15 rows
     constants = {"bits": variant.bits, "maxq": 2**variant.bits - 1, "ALIGNED": variant.aligned}
     values = dict(variant.config)
     for param in function.params:
@@ -104,7 +111,7 @@ def fingerprint(variant: Variant) -> str:
 
 def source_key(kernel: str) -> str:
     """Of the source of a kernel and of what it calls, wherever in their files they stand."""
-    function = kernels()[kernel].base_fn
+    function = _kernel(kernel)
     for value in (function, *function.__globals__.values()):
         if isinstance(value, triton.JITFunction):
             value.starting_line_number = 0  # else a line added above a kernel makes it a new one

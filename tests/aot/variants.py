@@ -1,6 +1,7 @@
 """Which binaries there are: kernels, the tuner's configs, bits, dtypes and alignment.
 
-Kernels come from `kernels.triton_matmul`: whatever an Autotuner wraps there is compiled.
+Kernels come from `kernels.triton_matmul`: whatever an Autotuner wraps there is compiled. Those of
+`kernels.grouped`, for 4 bits and Hopper alone, have one config each and constants of the call.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 import triton
 
-from kernels import triton_matmul
+from kernels import grouped, triton_matmul
 from kernels.checks import SUPPORTED_BITS
 from kernels.custom_autotune import Autotuner
 
@@ -23,11 +25,13 @@ SHORT = {
     "BLOCK_SIZE_M": "BM",
     "BLOCK_SIZE_N": "BN",
     "BLOCK_SIZE_K": "BK",
+    "BLOCKS_IN_GROUP": "BG",
     "GROUP_SIZE_M": "GM",
     "num_warps": "w",
     "num_stages": "st",
 }
 DEFAULTS = {"num_ctas": 1}  # not told
+MEASURED = f"sm_{grouped.MEASURED}0"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,22 @@ def kernels() -> dict[str, Autotuner]:
     return {name: value for name, value in found if isinstance(value, Autotuner)}
 
 
+def fixed() -> dict[str, tuple[Autotuner, dict[str, int]]]:
+    """Name -> kernel of one config, and its constants in a large product with groups of 128."""
+    shared = {"SPLITS": 4, "WHOLE": True}
+    found = {}
+    for tile, kernel in grouped._product.items():
+        sizes = {"BLOCK_SIZE_K": tile.most_k, "BLOCKS_IN_GROUP": 128 // tile.most_k}
+        offset = {} if tile.few else {"OFFSET": grouped.OFFSETS[torch.float16]}
+        found[tile.name] = kernel, shared | sizes | offset
+    arranged = {"ORDERED": True, "INTERLEAVE": True, "BLOCK_SIZE_K": 128}
+    found["arrange_rows"] = grouped._arrange, arranged
+    found["sort_columns"] = grouped._sort_columns, {"ROW": grouped.LONGEST_SORTED}
+    for block, kernel in grouped._add_parts.items():
+        found[f"add_parts{block}"] = kernel, {"SPLITS": grouped.MOST_SHARES}
+    return found
+
+
 def variants(architectures=ARCHITECTURES, sample: Sample = WHOLE) -> list[Variant]:
     """In the order of the tables, one architecture after the other."""
     every = [variant for arch in architectures for variant in _variants_of(arch)]
@@ -76,6 +96,13 @@ def _variants_of(arch: str):
         for config, *rest in itertools.product(configs, SUPPORTED_BITS, DTYPES, (True, False)):
             bits, dtype, aligned = rest
             yield Variant(arch, name, options_of(config), bits, dtype, scales_dtype, aligned)
+    if arch != MEASURED:
+        return
+    for (name, (tuner, constants)), scales_dtype in itertools.product(
+        fixed().items(), SCALES_DTYPES
+    ):
+        config = options_of(tuner.configs[0]) + tuple(constants.items())
+        yield Variant(arch, name, config, grouped.BITS, "f16", scales_dtype, True)
 
 
 def options_of(config: triton.Config) -> tuple[tuple[str, int], ...]:

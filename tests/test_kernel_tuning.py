@@ -1,4 +1,4 @@
-"""What a tuned config of the kernels holds for, and when their accesses may be as wide as can be."""
+"""What a tuned config of the kernels holds for, and when their accesses are as wide as can be."""
 
 import pytest
 import torch

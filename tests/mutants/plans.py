@@ -35,6 +35,7 @@ STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
                  "toolchain")
 )  # fmt: skip
 EDGES, OF_LAYER = "tests/test_operand_edges.py", "tests/test_exllama_edges.py"
+TUNING = "tests/test_kernel_tuning.py"
 HOST_TESTS, LAUNCHES = "tests/test_host_build.py", "tests/test_host_launch.py"
 EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES)
 BINDING = (REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES)
@@ -46,9 +47,9 @@ SUITES = {
 }
 # By the stem of the mutated file; the suite itself comes where its name stands.
 KERNEL_TESTS = {
-    "triton_matmul": ("values", *LAYER, CONFIGS, "suite", KERNEL),
+    "triton_matmul": ("values", TUNING, *LAYER, CONFIGS, "suite", KERNEL),
     **dict.fromkeys(("grouped", "grouped_kernels", "row_order"), (GROUPED, "values", *LAYER)),
-    "operators": ("values", *LAYER, MODES, GROUPED, "suite", KERNEL),
+    "operators": ("values", TUNING, *LAYER, MODES, GROUPED, "suite", KERNEL),
     "checks": (*LAYER, EDGES, "values", MODES, "suite", KERNEL),
     "quant_linear": (*LAYER, EDGES, "values", MODES, "suite"),
     "packing": ("tests/test_pack.py", "tests/test_quant_linear.py", "suite"),

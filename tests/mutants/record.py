@@ -64,12 +64,11 @@ def render(made: list[dict]) -> str:
     counts = Counter(one["state"] for one in made)
     judged = len(made) - counts[NOT_JUDGED] - counts[NOT_BUILT]
     killed = [one for one in made if one["state"] == KILLED]
-    share = counts[KILLED] / max(1, judged - counts[SAME])
     lines = [
-        f"Scored {judged} of {len(made)} ({counts[NOT_BUILT]} more do not compile and do not "
-        f"count, {counts[NOT_JUDGED]} were not judged to the end): {counts[KILLED]} killed, "
-        f"{counts[SAME]} equivalent, {counts[GPU]} that only a GPU can tell, "
-        f"{counts[SURVIVES]} survive. That is {share:.1%} of those that are not equivalent.",
+        f"Judged to the end: {judged} of {len(made)} listed; {counts[NOT_BUILT]} more do not "
+        f"compile and do not count. {counts[KILLED]} killed, {counts[SAME]} equivalent, "
+        f"{counts[GPU]} that only a GPU can tell, {counts[SURVIVES]} survive: {_share(counts, 0)} "
+        f"of those that are not equivalent.{_open(counts)}",
         "",
         _times(killed),
         "",
@@ -78,6 +77,23 @@ def render(made: list[dict]) -> str:
         f"First to notice: {_first(killed)}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _share(counts: Counter, more: int) -> str:
+    """Killed of killed, survivors and `more`."""
+    of = sum(counts[state] for state in (KILLED, GPU, SURVIVES)) + more
+    return f"{counts[KILLED] / max(1, of):.1%}"
+
+
+def _open(counts: Counter) -> str:
+    """Nothing, where all are judged; else the least that the score can become."""
+    count = counts[NOT_JUDGED]
+    if not count:
+        return ""
+    return (
+        f" The other {count} were not put to all of their tests; cheap tests come first, so more "
+        f"of these may survive. Were none of them killed, it would be {_share(counts, count)}."
+    )
 
 
 def _times(killed: list[dict]) -> str:

@@ -196,8 +196,8 @@ def _tiles(M, dtype):
 
 @functools.cache
 def _measured(device):
-    if device.type == "cpu":
-        return _arrange.interpreted
+    if device.type != "cuda":
+        return device.type == "cpu" and _arrange.interpreted
     return torch.cuda.get_device_capability(device)[0] == MEASURED
 
 

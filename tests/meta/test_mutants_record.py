@@ -1,6 +1,6 @@
 """The committed score of the mutants: README says what the record holds, of the list as it is."""
 
-from tests.mutants import listing, record, report
+from tests.mutants import listing, plans, record, report
 from tests.mutants.ledger import read_ledger
 from tests.mutants.outcome import Outcome
 from tests.mutants.score import Trial, Waiting
@@ -71,3 +71,15 @@ def test_the_mutant_that_will_have_cost_least_goes_first():
 def test_the_record_is_of_mutants_that_are_listed():
     listed = {mutant.id for mutant in listing.scored()}
     assert {one["id"] for one in record.read()} <= listed
+
+
+def test_what_killed_a_mutant_the_last_time_is_asked_first_and_nothing_is_left_out():
+    known = {one["id"]: one["by"] for one in record.read() if one["state"] == record.KILLED}
+    assert record.killers() == known
+    mutant = trials()[0].mutant
+    stages = plans.plan(mutant)
+    last = stages[-1]
+    ordered = plans.killer_first({mutant.id: last.told})(mutant)
+    assert [stage.name for stage in ordered] == [stage.name for stage in (last, *stages[:-1])]
+    ordered = plans.killer_first({"another": last.told})(mutant)
+    assert [stage.name for stage in ordered] == [stage.name for stage in stages]

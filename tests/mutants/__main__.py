@@ -21,6 +21,7 @@ from .cache import Cache
 from .hostbuild import prepare
 from .ledger import SAME, read_ledger
 from .matrix import Matrix
+from .plans import killer_first
 from .processes import Processes
 from .progress import Progress
 from .proof import prove
@@ -136,6 +137,7 @@ def _kills(mutants: list[Mutant], options, console: Console, tree: Tree, cache: 
     with Progress(console) as progress:
         scorer = Scorer(
             tree, cache, options.jobs, lambda trials: _show(progress, trials),
+            plan=killer_first({} if options.fresh else record.killers()),
             limit=SAMPLE_LIMIT if sampled else None,
             ends=ends,
         )  # fmt: skip

@@ -112,6 +112,19 @@ def plan(mutant: Mutant, root: Path = ROOT) -> list[Stage]:
     return kernel_plan(KERNEL_TESTS.get(stem, TUNER), root)
 
 
+def killer_first(killers: dict[str, str]):
+    """`plan`, but what killed a mutant when the score was last kept comes first.
+
+    Then most of a changed tree is scored by one stage each.
+    """
+
+    def ordered(mutant: Mutant, root: Path = ROOT) -> list[Stage]:
+        killer = killers.get(mutant.id)
+        return sorted(plan(mutant, root), key=lambda stage: stage.told != killer)
+
+    return ordered
+
+
 def kernel_plan(names: tuple[str, ...], root: Path = ROOT) -> list[Stage]:
     """For a file of kernels/; no stage twice."""
     stages = {}

@@ -52,6 +52,11 @@ def read() -> list[dict]:
     return json.loads(STATE.read_text(encoding="utf-8"))
 
 
+def killers() -> dict[str, str]:
+    """Mutant -> the stage that killed it when the score was last kept."""
+    return {one["id"]: one["by"] for one in read() if one["state"] == KILLED}
+
+
 def readme(text: str, made: list[dict]) -> str:
     """`text` with the section between the marks made anew."""
     head, _, rest = text.partition(BEGINS)
@@ -103,7 +108,8 @@ def _times(killed: list[dict]) -> str:
     median = statistics.median(one["seconds"] for one in killed)
     return (
         f"Processor seconds to the first kill, with the start of every process and all that passed "
-        f"before: median {median:.1f}, worst {worst['seconds']:.0f} (`{worst['id']}`)."
+        f"before; what killed a mutant the last time is asked first: median {median:.1f}, worst "
+        f"{worst['seconds']:.0f} (`{worst['id']}`)."
     )
 
 

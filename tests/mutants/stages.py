@@ -57,6 +57,11 @@ class Stage:
     reads: tuple[str, ...]
     run: Callable[[Callable], Outcome]
 
+    @property
+    def told(self) -> str:
+        """What its outcomes call it: its name without options."""
+        return self.name.partition(" --")[0]
+
 
 def suite_stage(name: str, wanted: Callable, spec: str = "triton") -> Stage:
     """A backend asked by the suite's worker: `wanted(limits)` gives (case, checks)."""

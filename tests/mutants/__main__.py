@@ -16,7 +16,7 @@ os.environ |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 from rich.console import Console
 
-from . import listing, matrix_report, record, report
+from . import listing, matrix_record, matrix_report, record, report
 from .cache import Cache
 from .hostbuild import prepare
 from .ledger import SAME, read_ledger
@@ -83,7 +83,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     modes.add_argument("--all", action="store_true", help="every mutant, up to its first kill")
     modes.add_argument(
-        "--matrix", action="store_true", help="every oracle, to the end, and the museum too"
+        "--matrix",
+        action="store_true",
+        help="--all, then every fill and check against each to the end, and the museum too",
     )
     modes.add_argument(
         "--equivalents", action="store_true", help="prove what the ledger calls the same"
@@ -98,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"of a sample ({SAMPLE_BUDGET:.0f}) or of --all (none); 0: tell what is known",
     )  # fmt: skip
     made.add_argument(
-        "--record", action="store_true", help="keep the score: benchmarks/mutants.json, README.md"
+        "--record", action="store_true", help="keep what comes out: benchmarks/, README.md"
     )
     made.add_argument("--only", default="", metavar="TEXT", help="mutants whose id holds TEXT")
     made.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
@@ -129,6 +131,12 @@ def _samples(options) -> bool:
 
 
 def _kills(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
+    result = _scored(mutants, options, console, tree, cache)
+    return report.exit_status(result)
+
+
+def _scored(mutants, options, console: Console, tree: Tree, cache: Cache) -> report.Result:
+    """Put all of them to their stages, up to the first that kills, and tell the score."""
     sampled = _samples(options)
     if sampled:
         console.print(f"mutants: sample {options.sample}, again by --sample {options.sample}")
@@ -149,20 +157,25 @@ def _kills(mutants: list[Mutant], options, console: Console, tree: Tree, cache: 
     report.write_json(options.results / "mutants.json", result)
     if options.record:
         record.write(record.states(listing.scored(), result))
-    return report.exit_status(result)
+    return result
 
 
 def _matrix(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
+    result = _scored(mutants, options, console, tree, cache)
+    told = record.states(mutants, result)
+    scored = {one["id"]: one.get("by", one["state"]) for one in told}
     with Progress(console) as progress:
 
         def show(entries) -> None:
-            done = sum(entry.stage() is None for entry in entries)
+            done = sum(entry.finished for entry in entries)
             progress.show(f"matrix: {done} of {len(entries)} rows", done, len(entries))
 
         scorer = Scorer(tree, cache, options.jobs)
-        rows = Matrix(scorer, show).rows(mutants, museum=not options.only)
+        rows = Matrix(scorer, show).rows(mutants, scored, museum=not options.only)
     matrix_report.write(console, rows, options.results)
-    return 0
+    if options.record:
+        matrix_record.write(rows)
+    return report.exit_status(result)
 
 
 def _equivalents(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:

@@ -1,7 +1,8 @@
 """`--matrix`: every oracle and fill against every mutant and museum piece, to the end.
 
-The suite's oracles run in one process for each mutant; one that dies goes on behind the oracle that
-it died of. A relation counts only where the values themselves are right in the same case.
+They run in one process for each mutant; one that dies goes on behind the oracle that it died of. A
+relation counts only where the values themselves are right in the same case. Mutants of the suite
+are left out: they change what would judge.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from tests.museum.catalogue import correct, faulty
 
+from .hostbuild import use_compiler
 from .outcome import Outcome
 from .plans import plan
 from .processes import Processes, run_all
+from .record import NOT_BUILT
 from .score import GRACE, Scorer
 from .sites import ROOT, Mutant
 from .stages import SUITE_READS, Stage, draw, simplest
@@ -23,6 +26,7 @@ from .stages import SUITE_READS, Stage, draw, simplest
 CASES_PER_FILL = 10
 CASES_PER_CHECK = 8
 REFUSALS = 24
+MUSEUM, CORRECT = "museum", "correct"  # an area beside those of the mutants; no bug
 MUSEUM_READS = ("reference", "tests/suite", "tests/museum")
 SECONDS = 240.0  # for all oracles of one mutant, under way; beyond the usual grace
 
@@ -39,10 +43,15 @@ class Kill:
 
 @dataclass
 class Row:
-    """A mutant or a museum piece, and all that saw it."""
+    """A mutant or a museum piece, and all that saw it; `scored` is what became of it in the score.
+
+    That is the stage that killed a mutant first, a word of record.py, or "" for a museum piece.
+    """
 
     name: str
+    area: str
     what: str
+    scored: str = ""
     kills: list[Kill] = field(default_factory=list)
 
     @property
@@ -58,14 +67,12 @@ class Entry:
     spec: str
     changed: dict[str, str]
     reads: tuple[str, ...]
-    files: deque[Stage] = field(default_factory=deque)
     skip: tuple[str, ...] = ()
     finished: bool = False
 
-    def stage(self) -> Stage | None:
-        if not self.finished:
-            return oracle_stage(self.spec, self.skip, self.reads)
-        return self.files[0] if self.files else None
+    def stage(self) -> Stage:
+        """All oracles that are left."""
+        return oracle_stage(self.spec, self.skip, self.reads)
 
 
 def oracle_stage(spec: str, skip: tuple[str, ...], reads: tuple[str, ...]) -> Stage:
@@ -76,6 +83,9 @@ def oracle_stage(spec: str, skip: tuple[str, ...], reads: tuple[str, ...]) -> St
 
         from tests.suite.worker import Served
 
+        tell(at="start")
+        if spec == "exllama":
+            use_compiler()
         served = Served({"spec": spec, "started_in": ".", "device": "cpu", "zones": True})
         for name, questions in questions_of(served.backend):
             if name in skip:
@@ -121,9 +131,13 @@ class Matrix:
     def __init__(self, scorer: Scorer, watch=lambda entries: None):
         self.scorer, self.watch = scorer, watch
 
-    def rows(self, mutants: list[Mutant], museum: bool) -> list[Row]:
-        """A row for each kernel mutant and, where wanted, for each museum piece."""
-        entries = [_entry_of(mutant) for mutant in mutants if mutant.area != "suite"]
+    def rows(self, mutants: list[Mutant], scored: dict[str, str], museum: bool) -> list[Row]:
+        """A row for each mutant of the kernels and, where wanted, for each museum piece.
+
+        `scored` says of each mutant, by its id, what Row.scored is to be.
+        """
+        kernels = [mutant for mutant in mutants if mutant.area != "suite"]
+        entries = [_entry_of(mutant, scored.get(mutant.id, "")) for mutant in kernels]
         entries += [_exhibit(piece) for piece in (*faulty(), *correct()) if museum]
         tree, cache = self.scorer.tree, self.scorer.cache
         processes = Processes(tree, self.scorer.jobs)
@@ -140,15 +154,14 @@ class Matrix:
             self.watch(entries)
 
         run_all(processes, waiting, begin, note)
-        return [entry.row for entry in entries]
+        return [entry.row for entry in entries if entry.row.scored != NOT_BUILT]
 
     def _key(self, entry: Entry) -> str:
-        stage = entry.stage()
-        return self.scorer.key(entry.changed, stage)
+        return self.scorer.key(entry.changed, entry.stage())
 
     def _advance(self, entry: Entry) -> bool:
-        """Take what is known already; whether a stage is still to be run."""
-        while entry.stage() is not None:
+        """Take what is known already; whether oracles are still to be run."""
+        while not entry.finished:
             known = self.scorer.cache.get(self._key(entry))
             if known is None:
                 return True
@@ -156,28 +169,22 @@ class Matrix:
         return False
 
 
-def _entry_of(mutant: Mutant) -> Entry:
-    row = Row(mutant.id, mutant.change)
-    stages = plan(mutant)
-    files = deque(s for s in stages if s.name.startswith("tests/") or s.name == "runner")
-    of_exllama = any(stage.name.startswith("exllama") for stage in stages)
+def _entry_of(mutant: Mutant, scored: str) -> Entry:
+    of_exllama = any(stage.name.startswith("exllama") for stage in plan(mutant))
     spec = "exllama" if of_exllama else "triton"
-    return Entry(row, spec, mutant.changed, SUITE_READS, files)
+    row = Row(mutant.id, mutant.area, mutant.change, scored)
+    return Entry(row, spec, mutant.changed, SUITE_READS, finished=scored == NOT_BUILT)
 
 
 def _exhibit(piece) -> Entry:
     spec = Path(piece.spec.rpartition(":")[0]).relative_to(ROOT).as_posix() + ":f"
-    return Entry(Row(f"museum/{piece.name}", piece.bug or "correct"), spec, {}, MUSEUM_READS)
+    row = Row(f"museum/{piece.name}", MUSEUM, piece.bug or CORRECT)
+    return Entry(row, spec, {}, MUSEUM_READS)
 
 
 def _take(entry: Entry, outcome: Outcome) -> None:
-    """Add what a stage saw to the row, and go on to what comes next."""
+    """Add what the oracles saw to the row; where the process died, the rest is still to be run."""
     kills = entry.row.kills
-    if entry.finished:
-        entry.files.popleft()
-        if outcome.killed:
-            kills.append(Kill(outcome.stage, outcome.verdict, outcome.where, outcome.cpu))
-        return
     done = [note["oracle"] for note in outcome.notes]
     kills += [
         Kill(note["oracle"], note["verdict"], note["line"], note["seconds"])

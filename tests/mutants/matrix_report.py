@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from .matrix import Row
+from .ledger import GPU, SAME
+from .matrix import CORRECT, MUSEUM, Row
+from .record import KILLED, NOT_JUDGED, SURVIVES
 
 SHOWN = 4  # rows that only one oracle sees, named in the summary
-INCHES_PER_ROW, INCHES_PER_ORACLE = 0.13, 0.32
-
-
-def groups(rows: list[Row]) -> dict[str, list[str]]:
-    """Oracles that stand beside each other: fills, relations and other checks, files of tests."""
-    from tests.suite.case import FILLS
-
-    seen = list(dict.fromkeys(kill.oracle for row in rows for kill in row.kills))
-    files = sorted(name for name in seen if name.startswith("tests/"))
-    return {
-        "fill": [name for name in FILLS if name in seen],
-        "check": [name for name in CHECKS if name in seen],
-        "tests": files,
-    }
-
-
+INCHES_PER_ORACLE, INCHES_PER_ROW, ROOM = 0.34, 0.012, 2.2
+LEAST_LABELLED = 12  # rows of an area below which its name would touch the next one
+STATES = (SAME, GPU, SURVIVES, NOT_JUDGED)  # of those that no stage of the score killed
+# Beside the fills; `import` is no oracle: the mutant cannot even be loaded.
 CHECKS = (
     "repeat", "decoy", "row alone", "contiguous", "strided", "rows permuted", "columns split",
     "halved", "other format", "group named", "reloaded", "other config", "refusals", "import",
 )  # fmt: skip
+
+
+def groups(rows: list[Row]) -> dict[str, list[str]]:
+    """Oracles that stand beside each other: fills, and relations and other checks."""
+    from tests.suite.case import FILLS
+
+    seen = set().union(*(row.oracles for row in rows))
+    return {
+        "fill": [name for name in FILLS if name in seen],
+        "check": [name for name in CHECKS if name in seen],
+    }
 
 
 def alone(rows: list[Row], names: list[str], of: Callable[[Row], set[str]]) -> dict[str, list[Row]]:
@@ -46,13 +49,14 @@ def alone(rows: list[Row], names: list[str], of: Callable[[Row], set[str]]) -> d
 
 
 def verdicts_of(row: Row) -> set[str]:
-    return {kill.verdict for kill in row.kills if not kill.oracle.startswith("tests/")}
+    return {kill.verdict for kill in row.kills}
 
 
 def write(console: Console, rows: list[Row], folder: Path) -> None:
     """The summary to the console; all of it to matrix.txt, matrix.json and matrix.png."""
     folder.mkdir(parents=True, exist_ok=True)
-    console.print(f"matrix: {len(rows)} mutants and museum pieces, {_caught(rows)} seen")
+    for line in headlines(rows):
+        console.print(line, soft_wrap=True, highlight=False)
     for title, names in groups(rows).items():
         console.print(_summary(title, names, rows, lambda row: row.oracles))
     kinds = sorted(set().union(*map(verdicts_of, rows)))
@@ -61,11 +65,30 @@ def write(console: Console, rows: list[Row], folder: Path) -> None:
         Console(file=file, width=200).print(_table(rows))
     text = json.dumps([asdict(row) for row in rows], indent=1)
     (folder / "matrix.json").write_text(text + "\n", encoding="utf-8")
-    _draw(rows, folder / "matrix.png")
+    draw(rows, folder / "matrix.png")
     console.print(f"matrix: written to {folder}/matrix.txt, .json, .png", soft_wrap=True)
 
 
-def _caught(rows: list[Row]) -> int:
+def headlines(rows: list[Row]) -> list[str]:
+    """How many are seen, and what becomes of those that no fill and no check sees."""
+    pieces = [row for row in rows if row.area == MUSEUM]
+    correct = [row for row in pieces if row.what == CORRECT]
+    mutants = [row for row in rows if row.area != MUSEUM]
+    unseen = [row for row in mutants if not row.kills]
+    became = Counter(row.scored if row.scored in STATES else KILLED for row in unseen)
+    faulty = [row for row in pieces if row.what != CORRECT]
+    return [
+        f"matrix: fills and checks see {_seen(mutants)} of {len(mutants)} mutants of kernels/ and "
+        f"{_seen(faulty)} of {len(faulty)} faulty museum pieces, and {_seen(correct)} of "
+        f"{len(correct)} correct ones",
+        f"matrix: of the {len(unseen)} mutants that none of them sees, {became[KILLED]} are killed "
+        f"by the corpus or by tests of their part, {became[SAME]} are equivalent, {became[GPU]} "
+        f"are for a GPU, {became[SURVIVES]} survive unexplained, {became[NOT_JUDGED]} are not "
+        f"judged",
+    ]
+
+
+def _seen(rows: list[Row]) -> int:
     return sum(bool(row.kills) for row in rows)
 
 
@@ -80,32 +103,45 @@ def _summary(title: str, names: list[str], rows: list[Row], of: Callable) -> Tab
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("mutant or museum piece", "oracle", "verdict", "line or test", "CPU s")
+    table = Table("mutant or museum piece", "in the score", "oracle", "verdict", "line", "CPU s")
     for row in rows:
         for number, kill in enumerate(row.kills or [None]):
-            name = row.name if number == 0 else ""
-            cells = ("-", "survives", "", "")
+            names = (row.name, row.scored) if number == 0 else ("", "")
+            cells = ("-", "not seen", "", "")
             if kill:
                 cells = (kill.oracle, kill.verdict, kill.line, f"{kill.seconds:.2f}")
-            table.add_row(name, *cells)
+            table.add_row(*names, *cells)
     return table
 
 
-def _draw(rows: list[Row], path: Path) -> None:
-    """A row for each mutant, a column for each oracle, dark where it sees the mutant."""
+def draw(rows: list[Row], path: Path) -> None:
+    """A line for each mutant, grouped by area, a column for each oracle, dark where it sees it."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
     names = [name for group in groups(rows).values() for name in group]
-    cells = [[name in row.oracles for name in names] for row in rows]
-    size = (6 + INCHES_PER_ORACLE * len(names), 2 + INCHES_PER_ROW * len(rows))
+    # Neighbours alike, so that patterns show: most seen first within an area.
+    ordered = sorted(rows, key=lambda row: (row.area, -len(row.oracles), sorted(row.oracles)))
+    cells = [[name in row.oracles for name in names] for row in ordered]
+    size = (ROOM + INCHES_PER_ORACLE * len(names), ROOM + INCHES_PER_ROW * len(rows))
     figure, axes = pyplot.subplots(figsize=size, layout="constrained")
     axes.imshow(cells, aspect="auto", cmap="Greys", vmin=0, vmax=1.3, interpolation="nearest")
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axes.xaxis.tick_top()
-    axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=4)
-    axes.set_title("which oracle sees which mutant")
-    figure.savefig(path, dpi=110)
+    _label_areas(axes, [row.area for row in ordered])
+    axes.set_xlabel("which fill or check sees which mutant or museum piece", fontsize=9)
+    figure.savefig(path, dpi=90)
     pyplot.close(figure)
+
+
+def _label_areas(axes, areas: list[str]) -> None:
+    begin, ticks = 0, {}
+    for area, members in groupby(areas):
+        count = len(list(members))
+        axes.axhline(begin - 0.5, color="tab:blue", linewidth=0.6)
+        if count >= LEAST_LABELLED:
+            ticks[begin + count / 2] = f"{area} ({count})"
+        begin += count
+    axes.set_yticks(list(ticks), list(ticks.values()), fontsize=8)

@@ -140,12 +140,13 @@ def _scored(mutants, options, console: Console, tree: Tree, cache: Cache) -> rep
     sampled = _samples(options)
     if sampled:
         console.print(f"mutants: sample {options.sample}, again by --sample {options.sample}")
+    killers = {} if options.fresh else record.killers()
     budget = options.budget if options.budget is not None else SAMPLE_BUDGET if sampled else None
     ends = float("inf") if budget is None else STARTED + budget
     with Progress(console) as progress:
         scorer = Scorer(
             tree, cache, options.jobs, lambda trials: _show(progress, trials),
-            plan=killer_first({} if options.fresh else record.killers()),
+            plan=killer_first(killers),
             limit=SAMPLE_LIMIT if sampled else None,
             ends=ends,
         )  # fmt: skip
@@ -156,13 +157,13 @@ def _scored(mutants, options, console: Console, tree: Tree, cache: Cache) -> rep
     report.write(console, result)
     report.write_json(options.results / "mutants.json", result)
     if options.record:
-        record.write(record.states(listing.scored(), result))
+        record.write(record.states(listing.scored(), result, killers))
     return result
 
 
 def _matrix(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
     result = _scored(mutants, options, console, tree, cache)
-    told = record.states(mutants, result)
+    told = record.states(mutants, result, {})
     scored = {one["id"]: one.get("by", one["state"]) for one in told}
     with Progress(console) as progress:
 

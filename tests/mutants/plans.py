@@ -113,7 +113,7 @@ def plan(mutant: Mutant, root: Path = ROOT) -> list[Stage]:
 
 
 def killer_first(killers: dict[str, str]):
-    """`plan`, but what killed a mutant when the score was last kept comes first.
+    """`plan`, but what killed a mutant the last time comes first.
 
     Then most of a changed tree is scored by one stage each.
     """

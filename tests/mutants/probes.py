@@ -202,7 +202,7 @@ PROBES = {
 }
 PROBES_OF = {
     "triton": ("calls",),
-    "autotuner": ("tunings", "calls"),
+    "autotuner": ("tunings",),  # interpreted kernels are not tuned, so calls tell nothing
     "pack": ("layers",),
     "door": ("calls", "layers"),
     **dict.fromkeys(("exllama", "cuda", "host"), ("extension",)),

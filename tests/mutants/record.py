@@ -17,19 +17,21 @@ KILLED, SURVIVES, NOT_BUILT, NOT_JUDGED = "killed", "survives", "not built", "no
 SHOWN_STAGES = 8  # of what killed most
 
 
-def states(mutants: list[Mutant], result: Result) -> list[dict]:
+def states(mutants: list[Mutant], result: Result, before: dict[str, str]) -> list[dict]:
     """What became of each mutant of the list: its area, its state, what killed it, in which time.
 
-    `seconds` are of processor time, of all stages that it was put to.
+    `seconds` are of processor time, of all stages that it was put to. One that was not judged keeps
+    what killed it `before`, as `killers` gives it.
     """
     trials = {trial.mutant.id: trial for trial in (*result.trials, *result.stillborn)}
-    return [_state(mutant, trials.get(mutant.id), result) for mutant in mutants]
+    return [_state(mutant, trials.get(mutant.id), result, before) for mutant in mutants]
 
 
-def _state(mutant: Mutant, trial, result: Result) -> dict:
+def _state(mutant: Mutant, trial, result: Result, before: dict[str, str]) -> dict:
     told = {"id": mutant.id, "area": mutant.area}
     if trial is None:
-        return told | {"state": NOT_JUDGED}
+        last = before.get(mutant.id)
+        return told | {"state": NOT_JUDGED} | ({"by": last} if last else {})
     told["seconds"] = round(trial.seconds, 1)
     if trial in result.stillborn:
         return told | {"state": NOT_BUILT}
@@ -53,8 +55,8 @@ def read() -> list[dict]:
 
 
 def killers() -> dict[str, str]:
-    """Mutant -> the stage that killed it when the score was last kept."""
-    return {one["id"]: one["by"] for one in read() if one["state"] == KILLED}
+    """Mutant -> the stage that killed it last, as far as the record knows."""
+    return {one["id"]: one["by"] for one in read() if "by" in one}
 
 
 def readme(text: str, made: list[dict]) -> str:

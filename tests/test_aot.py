@@ -103,12 +103,6 @@ def test_a_cuda_source_with_a_mistake_is_told(tmp_path):
         nvcc.compiled("sm_90", tmp_path / "wrong.cu")
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_the_tables_name_every_binary(arch):
-    told = "write them anew: python -m tests.aot --update"
-    assert list(read(arch).lines) == [str(variant) for variant in variants([arch])], told
-
-
 def test_what_cannot_run_is_named_with_the_reason(tmp_path):
     """Blocks of 256 columns need too much shared memory, those of 8 are too small for tl.dot."""
     compiled = run("-c", UNRUNNABLE, cache=tmp_path)

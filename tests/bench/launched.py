@@ -25,18 +25,18 @@ def launch_config(spec: str, case: Case) -> str:
     tuners = {name: value for name, value in kernels if hasattr(value, "prune_configs")}
     chosen = [f"{name} {config}" for name, tuner in tuners.items()
               for config in _winners(tuner, case)]  # fmt: skip
-    return ", ".join(chosen) or _plan(case)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return ", ".join(chosen) or plan_of(case, sys.modules["kernels.grouped"].processors(device))
 
 
-def _plan(case: Case) -> str:
+def plan_of(case: Case, processors: int) -> str:
     """Of the kernels for groups of one size: what no tuner chose a config for, went to them."""
     grouped = sys.modules["kernels.grouped"]
     if case.bits != grouped.BITS:
         return NOT_OURS
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = {"f16": torch.float16, "bf16": torch.bfloat16}[case.dtype]
     sizes = (case.m, case.n, case.k, case.rows_per_group)
-    tile, block_k, shares = grouped.plan(*sizes, dtype, grouped.processors(device))
+    tile, block_k, shares = grouped.plan(*sizes, dtype, processors)
     return f"{tile.name}.BK{block_k}.shares{shares}"
 
 

@@ -15,8 +15,11 @@ from pathlib import Path
 
 from .sites import ROOT
 
-COPIED = ("conftest.py", "pyproject.toml", "tox.ini", "README.md", "kernels", "reference", "tests")
-NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*", "mutants", "test_mutants*")
+COPIED = (
+    "conftest.py", "pyproject.toml", "tox.ini", "README.md", "kernels", "reference", "tests",
+    "benchmarks",
+)  # fmt: skip
+NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*", "mutants", "test_mutants*", "*.png")
 PACKAGES = ("torch", "triton", "hypothesis", "pytest", "numpy")
 
 

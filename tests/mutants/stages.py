@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .hostbuild import NOT_BUILT, PROBLEMS_READ, check_by_runner, use_compiler
 from .outcome import Outcome
+from .sites import ROOT
 
 VERSION = 1  # raise it when a stage asks for other cases: what is remembered is then void
 DRAWN_PER_FILL = 10
@@ -30,6 +31,10 @@ TEST_READS = (
     *(f"tests/{name}.py" for name in HELPERS),
     "tests/host_build",
 )  # fmt: skip
+MEASURED = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("benchmarks/NVIDIA_*"))
+READS_MORE = {  # of test files: what they read beside TEST_READS
+    "tests/test_measured.py": ("tests/aot", "tests/bench", "benchmarks/aot", *MEASURED),
+}
 META_READS = (
     *SUITE_READS, "conftest.py", "pyproject.toml", "tests/museum",
     "tests/test_conformance.py", "tests/speed.py", "tests/meta/__init__.py", "tests/meta/actor.py",
@@ -195,7 +200,8 @@ def file_stage(path: str, reads=TEST_READS, options=IN_PROCESS) -> Stage:
         where, _, message = first.told.partition("\n")
         return Outcome(path, FAILED, "test", where or path, message[:200] or f"exit {status:d}")
 
-    return Stage(" ".join((path, *left_out)), (*reads, file), run)
+    more = READS_MORE.get(path, ())
+    return Stage(" ".join((path, *left_out)), (*reads, *more, file), run)
 
 
 class FirstFailure:

@@ -20,7 +20,9 @@ from .stages import (
 
 LAYER = ("tests/test_checks.py", "tests/test_quant_linear.py", "tests/test_pack.py")
 MODES, CONFIGS, KERNEL = (f"tests/test_{name}.py" for name in ("modes", "configs", "matmul248"))
-GROUPED, MEASURED = "tests/test_grouped.py", "tests/test_measured.py"
+GROUPED, CHOICE, MEASURED = (
+    f"tests/test_{name}.py" for name in ("grouped", "grouped_choice", "measured")
+)
 OF_TUNER = "tests/test_autotune{}.py"
 STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
 KEY, LAUNCH = (OF_TUNER.format(f"_{name}") for name in ("key", "launch"))
@@ -48,7 +50,7 @@ SUITES = {
 # By the stem of the mutated file; the suite itself comes where its name stands.
 KERNEL_TESTS = {
     "triton_matmul": ("values", TUNING, *LAYER, CONFIGS, "suite", KERNEL),
-    "grouped": (MEASURED, GROUPED, "values", *LAYER),
+    "grouped": (MEASURED, CHOICE, GROUPED, "values", *LAYER),
     **dict.fromkeys(("grouped_kernels", "row_order"), (GROUPED, "values", *LAYER)),
     "operators": ("values", TUNING, *LAYER, MODES, GROUPED, "suite", KERNEL),
     "checks": (*LAYER, EDGES, "values", MODES, "suite", KERNEL),

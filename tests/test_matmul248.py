@@ -204,19 +204,9 @@ def test_the_order_of_shapes_does_not_matter(lines, device):
 
 
 GUARDED = """
-import ctypes, mmap, sys, torch
+import torch
 from kernels.quant_linear import QuantLinear, matmul248, transpose_matmul248
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-def at_the_end_of_memory(tensor):
-    room = -(-tensor.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
-    memory = mmap.mmap(-1, room + mmap.PAGESIZE)
-    start = torch.frombuffer(memory, dtype=torch.uint8).data_ptr()
-    assert libc.mprotect(ctypes.c_void_p(start + room), mmap.PAGESIZE, 0) == 0
-    offset = room - tensor.nbytes
-    place = torch.frombuffer(memory, dtype=torch.uint8, count=tensor.nbytes, offset=offset)
-    return place.view(tensor.dtype).view(tensor.shape).copy_(tensor)
+from tests.end_of_memory import at_the_end_of_memory
 
 layer = QuantLinear.new(4, 24, 72, 40, False)
 weights = {name: at_the_end_of_memory(buffer) for name, buffer in layer.named_buffers()}

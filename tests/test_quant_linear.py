@@ -62,6 +62,15 @@ def test_new_refuses_what_does_not_fill_words(arguments, error):
         QuantLinear.new(*arguments, False)
 
 
+def test_a_new_layer_holds_zeros_for_packing_or_loading():
+    """Float16 wherever it is no word and no index."""
+    buffers = dict(QuantLinear.new(4, GROUP_SIZE, K, N, True).named_buffers())
+    dtypes = {name: buffer.dtype for name, buffer in buffers.items()}
+    words = dict.fromkeys(("qweight", "qzeros", "g_idx"), torch.int32)
+    assert dtypes == words | dict.fromkeys(("scales", "bias"), torch.float16)
+    assert not any(buffers[name].any() for name in ("qweight", "qzeros", "scales", "bias"))
+
+
 def parts(**changes):
     layer = packed()
     names = ("qweight", "qzeros", "scales", "g_idx", "bias")

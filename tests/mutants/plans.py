@@ -20,8 +20,9 @@ from .stages import (
 
 LAYER = ("tests/test_checks.py", "tests/test_quant_linear.py", "tests/test_pack.py")
 MODES, CONFIGS, KERNEL = (f"tests/test_{name}.py" for name in ("modes", "configs", "matmul248"))
-GROUPED, CHOICE, MEASURED = (
-    f"tests/test_{name}.py" for name in ("grouped", "grouped_choice", "measured")
+GROUPED, CHOICE, STEPS, ORDER, MEASURED = (
+    f"tests/test_{name}.py"
+    for name in ("grouped", "grouped_choice", "grouped_steps", "row_order", "measured")
 )
 OF_TUNER = "tests/test_autotune{}.py"
 STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
@@ -50,8 +51,9 @@ SUITES = {
 # By the stem of the mutated file; the suite itself comes where its name stands.
 KERNEL_TESTS = {
     "triton_matmul": ("values", TUNING, *LAYER, CONFIGS, "suite", KERNEL),
-    "grouped": (MEASURED, CHOICE, GROUPED, "values", *LAYER),
-    **dict.fromkeys(("grouped_kernels", "row_order"), (GROUPED, "values", *LAYER)),
+    "grouped": (MEASURED, CHOICE, STEPS, GROUPED, "values", *LAYER),
+    "grouped_kernels": (STEPS, GROUPED, "values", *LAYER),
+    "row_order": (ORDER, GROUPED, "values", *LAYER),
     "operators": ("values", TUNING, *LAYER, MODES, GROUPED, "suite", KERNEL),
     "checks": (*LAYER, EDGES, "values", MODES, "suite", KERNEL),
     "quant_linear": (*LAYER, EDGES, "values", MODES, "suite"),

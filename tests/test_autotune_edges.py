@@ -24,3 +24,12 @@ def test_the_decorator_hands_on_what_starts_from_zero():
     call(tuner, out=out)
     assert out.tolist() == [1.0, 1.0, 1.0]
     assert (tuner.arg_names, tuner.reset_to_zero) == (NAMES, ("out",))
+
+
+def test_one_config_is_timed_with_arguments_of_both_kinds():
+    """As callers of Triton's own tuner do; `warmup` is not the kernel's."""
+    stub = Stub({16: 3.0})
+    tuner, x = tuner_of(stub, configs_of(16)), torch.ones(2)
+    named = {"out": None, "M": 4, "N": 8, "K": 8, "grid": (1,), "warmup": False}
+    assert tuner._bench(x, config=tuner.configs[0], **named) == (3.0, 3.0, 3.0)
+    assert stub.blocks == [16, 16]

@@ -56,3 +56,45 @@ def test_the_block_holds_all_rows_or_is_one_of_the_largest(rows, names):
     few = ["few16"] if rows <= 16 else names
     assert [tile.name for tile in grouped._tiles(rows, torch.bfloat16)] == names
     assert [tile.name for tile in grouped._tiles(rows, torch.float16)] == few
+
+
+@pytest.mark.parametrize("name", grouped.TILES)
+def test_a_tile_that_is_asked_for_is_taken(name):
+    """But for the block of few rows, which takes float16 alone."""
+    tile = grouped.TILES[name]
+    chosen = {dtype: grouped.plan(300, 256, 256, 64, dtype, 132, tile).tile
+              for dtype in (torch.float16, torch.bfloat16)}  # fmt: skip
+    assert chosen[torch.float16] is tile
+    assert (chosen[torch.bfloat16] is tile) == (not tile.few)
+
+
+class Launches:
+    """A kernel that notes its grids and is not run."""
+
+    def __init__(self, grids):
+        self.grids = grids
+
+    def run(self, *arguments, grid):
+        self.grids.append(grid)
+
+
+@pytest.mark.parametrize(
+    ("M", "shares", "sums"), [(16, 1, []), (16, 2, [(128,)]), (64, 2, [(128,)])]
+)
+def test_shares_are_added_in_blocks_that_suit_their_number(M, shares, sums, monkeypatch):
+    """256 elements a program up to 65,536 of them, 1024 above; nothing to add for one share."""
+    N, grids = 2048, {block: [] for block in (0, *grouped.ADDED)}
+    tile = grouped.TILES["many64"]
+    monkeypatch.setitem(grouped._product, tile, Launches(grids[0]))
+    for block in grouped.ADDED:
+        monkeypatch.setitem(grouped._add_parts, block, Launches(grids[block]))
+    qweight, scales, qzeros = (torch.zeros(8, N), torch.zeros(2, N), torch.zeros(2, N // 8))
+    weights = grouped.Grouped(qweight, scales, qzeros, 32, None)
+    x, out = torch.zeros(M, 64).half(), torch.zeros(M, N).half()
+    made = []
+    monkeypatch.setattr(torch, "empty", lambda *a, **k: made.append(a[0]) or torch.zeros(*a, **k))
+    grouped.matmul(x, weights, out, grouped.Plan(tile, 32, shares))
+    assert made == ([(shares, M, N)] if shares > 1 else [])
+    assert grids[256 if M == 16 else 1024] == sums
+    assert not grids[1024 if M == 16 else 256]
+    assert grids[0] == [(16, shares)]

@@ -44,6 +44,41 @@ def test_a_g_idx_that_looks_elsewhere_is_checked_again():
         checks.group_indices(g_idx, 4)
 
 
+def test_a_g_idx_that_begins_at_the_same_place_is_checked_again():
+    """GI-01: the same tensor and address, and more values."""
+    memory = torch.tensor([0, 1, 0, 1, 9, 9, 9, 9], dtype=torch.int32)
+    g_idx = memory[:4]
+    checks.group_indices(g_idx, 2)
+    g_idx.data = memory
+    with pytest.raises(ValueError, match="from 0 to 9"):
+        checks.group_indices(g_idx, 2)
+
+
+def test_a_g_idx_in_another_place_is_checked_again():
+    """GI-01: the same tensor and shape."""
+    memory = torch.tensor([0, 1, 0, 1, 9, 9, 9, 9], dtype=torch.int32)
+    g_idx = memory[:4]
+    checks.group_indices(g_idx, 2)
+    g_idx.data = memory[4:]
+    with pytest.raises(ValueError, match="from 9 to 9"):
+        checks.group_indices(g_idx, 2)
+
+
+def test_a_g_idx_is_checked_for_each_number_of_groups():
+    """GI-01."""
+    g_idx = torch.tensor([0, 1, 2, 3], dtype=torch.int32)
+    checks.group_indices(g_idx, 4)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 3\)"):
+        checks.group_indices(g_idx, 3)
+
+
+def test_weights_without_a_group_are_refused_before_their_values_are_there():
+    """LY-05."""
+    layer = QuantLinear.new(4, -1, 8, 8, False).to("meta")
+    with pytest.raises(ValueError, match="at least one group"):
+        checks.weights(layer.qweight, layer.qzeros[:0], layer.scales[:0], layer.g_idx, 4)
+
+
 @pytest.mark.parametrize("name", ["x", "qweight", "scales", "qzeros", "g_idx"])
 def test_the_function_names_what_is_no_tensor(name):
     layer = QuantLinear.new(4, -1, 8, 8, False)

@@ -32,16 +32,16 @@ TUNER = (
     "tests/test_pruner.py", KEY, LAUNCH, OF_TUNER.format("_edges"), MACHINE, OF_TUNER.format("*"),
     "suite", CONFIGS,
 )  # fmt: skip
-STATES, PATHS, BUFFERS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
+STATES, PATHS, BUFFERS, GUARDS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
     f"tests/test_exllama_{name}.py"
-    for name in ("states", "paths", "buffers", "refusals", "build", "missing", "linear",
+    for name in ("states", "paths", "buffers", "guards", "refusals", "build", "missing", "linear",
                  "toolchain")
 )  # fmt: skip
 EDGES, OF_LAYER = "tests/test_operand_edges.py", "tests/test_exllama_edges.py"
 TUNING = "tests/test_kernel_tuning.py"
 HOST_TESTS, LAUNCHES = "tests/test_host_build.py", "tests/test_host_launch.py"
 EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES)
-BINDING = (REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES)
+BINDING = (GUARDS, REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES)
 SUITES = {
     "suite": (CORPUS, DRAWN, CHECKS),
     "values": (CORPUS, DRAWN),

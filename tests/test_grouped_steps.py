@@ -85,6 +85,21 @@ def test_scales_of_another_dtype_make_weights_that_are_rounded_once(scales, tile
     assert verdict.ok, verdict.headline()
 
 
+@pytest.mark.parametrize("strides", [(64, 16, 1), (80, 24, 1), (200, 48, 3), (1, 6, 18)])
+@pytest.mark.parametrize("tile", ["few16", "many16"])
+def test_a_result_of_any_strides_is_written_and_nothing_else(tile, strides, device):
+    """GI-08, MK-12, LY-01."""
+    operands = Operands(Case.parse("m6-n16-k64-b4-g32"), device)
+    weights = {key: operands.weights()[key] for key in ("qweight", "scales", "qzeros", "g_idx")}
+    plain = matmul248(operands.left, **weights, bits=4, maxq=15)
+    memory = torch.full((2000,), float("nan"), dtype=plain.dtype, device=device)
+    out = memory.as_strided((2, 3, 16), strides)
+    x = operands.left.view(2, 3, 64)
+    matmul248(x, **weights, bits=4, maxq=15, out=out, config=grouped.TILES[tile])
+    assert torch.equal(out, plain.view(2, 3, 16))
+    assert int((~memory.isnan()).sum()) == out.numel()
+
+
 def far_apart(tensor, apart, device):
     """The same values, the rows so many elements apart."""
     rows, columns = tensor.shape

@@ -35,6 +35,7 @@ def test_plain_operands_are_read_in_vectors():
         ("rows", torch.zeros(3, 72)[:, :64]),  # rows 8 elements apart from where they should be
         ("rows", torch.zeros(64, 3).t()),
         ("rows", torch.zeros(3, 60)),
+        ("rows", torch.zeros(3, 64)[:, :60]),
         ("qweight", torch.zeros(16, 64)[:, ::2]),
         ("out_rows", torch.zeros(3, 40)[:, :32]),
         ("scales", torch.zeros(2, 24)),

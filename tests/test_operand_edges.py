@@ -5,7 +5,12 @@ import torch
 from torch import nn
 
 from kernels import checks
-from kernels.quant_linear import QuantLinear, QuantLinearFunction
+from kernels.quant_linear import (
+    QuantLinear,
+    QuantLinearFunction,
+    matmul248,
+    transpose_matmul248,
+)
 
 
 def strided(shape, strides):
@@ -93,3 +98,50 @@ def test_weights_that_are_no_reals_are_not_packed():
     linear.weight = nn.Parameter(torch.ones(8, 8, dtype=torch.int8), requires_grad=False)
     with pytest.raises(TypeError, match=r"^weight "):
         layer.pack(linear, torch.ones(8, 1), torch.zeros(8, 1))
+
+
+PRODUCTS = [matmul248, transpose_matmul248]
+
+
+def one_group(device="cpu"):
+    """x [3, 16], and a layer of 16 rows in one group: ones in float16."""
+    layer = QuantLinear.new(4, -1, 16, 16, False).to(device)
+    layer.qweight.fill_(0x22222222)
+    layer.scales.fill_(1.0)
+    weights = {name: getattr(layer, name) for name in ("qweight", "scales", "qzeros")}
+    return torch.ones(3, 16, dtype=torch.float16, device=device), weights
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_one_group_needs_neither_g_idx_nor_a_group_size(product, device):
+    """GI-07."""
+    x, weights = one_group(device)
+    assert torch.equal(product(x, **weights, g_idx=None, bits=4, maxq=15), 16 * x)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_result_of_ones_own_takes_no_gradient(product, device):
+    """DT-06."""
+    x, weights = one_group(device)
+    out = torch.empty_like(x)
+    with pytest.raises(ValueError, match="there is no gradient"):
+        product(x.requires_grad_(), **weights, g_idx=None, bits=4, maxq=15, out=out)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_what_is_no_tensor_is_named_with_a_result_of_ones_own_too(product, device):
+    x, weights = one_group(device)
+    with pytest.raises(TypeError, match=r"^x "):
+        product(None, **weights, g_idx=None, bits=4, maxq=15, out=torch.empty_like(x))
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("strides", [(64, 16, 1), (80, 24, 1), (200, 48, 3), (1, 6, 18)])
+def test_a_result_may_have_strides_that_no_two_dimensions_describe(product, strides, device):
+    """GI-08, MK-12: every element is written where it belongs, and nothing else is."""
+    x, weights = one_group(device)
+    memory = torch.full((2000,), -1.0, dtype=torch.float16, device=device)
+    out = memory.as_strided((2, 3, 16), strides)
+    product(torch.stack([x, 2 * x]), **weights, g_idx=None, bits=4, maxq=15, out=out)
+    assert torch.equal(out, 16 * torch.stack([x, 2 * x]))
+    assert int((memory != -1).sum()) == out.numel()

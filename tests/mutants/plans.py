@@ -54,7 +54,7 @@ KERNEL_TESTS = {
     "grouped": (MEASURED, CHOICE, STEPS, GROUPED, "values", *LAYER),
     "grouped_kernels": (STEPS, GROUPED, "values", *LAYER),
     "row_order": (ORDER, GROUPED, "values", *LAYER),
-    "operators": ("values", TUNING, *LAYER, MODES, GROUPED, "suite", KERNEL),
+    "operators": ("values", TUNING, EDGES, STEPS, *LAYER, MODES, GROUPED, "suite", KERNEL),
     "checks": (*LAYER, EDGES, "values", MODES, "suite", KERNEL),
     "quant_linear": (*LAYER, EDGES, "values", MODES, "suite"),
     "packing": ("tests/test_pack.py", "tests/test_quant_linear.py", "suite"),

@@ -100,6 +100,14 @@ def test_weights_that_are_no_reals_are_not_packed():
         layer.pack(linear, torch.ones(8, 1), torch.zeros(8, 1))
 
 
+def test_a_bias_of_another_length_is_not_packed():
+    layer, linear = QuantLinear.new(4, -1, 8, 8, True), nn.Linear(8, 8)
+    linear.bias = nn.Parameter(torch.ones(9))
+    with pytest.raises(ValueError, match=r"^bias "):
+        layer.pack(linear, torch.ones(8, 1), torch.zeros(8, 1))
+    assert not layer.bias.any()
+
+
 PRODUCTS = [matmul248, transpose_matmul248]
 
 

@@ -146,12 +146,6 @@ def linear_with(k=K, n=N, bias=1.0, weight=0.0):
     return linear
 
 
-def linear_with_bias(size):
-    linear = linear_with()
-    linear.bias = nn.Parameter(torch.zeros(size))
-    return linear
-
-
 REFUSED = {
     **{f"scale-{s}": {"scales": with_value(grid(4)[2], s)}
        for s in (0.0, 1e-8, 2e-8, 65520.0, float("inf"), float("nan"))},
@@ -168,7 +162,6 @@ REFUSED = {
     "weight-narrow": {"linear": linear_with(k=K - 16)},
     "weight-short": {"linear": linear_with(n=N - 8)},
     "bias-too-large": {"linear": linear_with(bias=65520.0)},
-    "bias-long": {"linear": linear_with_bias(N + 1)},
     "grouped-convolution": {"linear": nn.Conv2d(2 * K, N, 1, groups=2)},
 }  # fmt: skip
 

@@ -1,5 +1,7 @@
 """The matrix: what each oracle sees of a mutant, and what it alone sees."""
 
+import pytest
+
 from tests.mutants import matrix, matrix_record, matrix_report
 from tests.mutants.cache import Cache
 from tests.mutants.matrix import Entry, Kill, Matrix, Row
@@ -86,7 +88,14 @@ def test_the_readme_says_what_the_committed_matrix_holds():
     assert matrix_record.readme(text, matrix_record.read()) == text
 
 
-def test_a_fault_of_a_kernel_is_seen_by_oracles_and_the_kernel_itself_by_none(tmp_path):
+@pytest.fixture
+def scorer(tmp_path):
+    tree = Tree()
+    yield Scorer(tree, Cache(tmp_path / "cache"), jobs=2)
+    tree.remove()
+
+
+def test_a_fault_of_a_kernel_is_seen_by_oracles_and_the_kernel_itself_by_none(scorer):
     text = (ROOT / KERNEL).read_text()
     faulty = text.replace(" + ZERO_OFFSET) & maxq", ") & maxq")
     mutants = [
@@ -94,14 +103,9 @@ def test_a_fault_of_a_kernel_is_seen_by_oracles_and_the_kernel_itself_by_none(tm
         Mutant("known:right", KERNEL, "known", 1, "a line more", text + "\n"),
         Mutant("known:unbuilt", KERNEL, "known", 1, "not run", "1 +"),
     ]
-    tree = Tree()
-    try:
-        scorer = Scorer(tree, Cache(tmp_path / "cache"), jobs=2)
-        scored = {"known:wrong": "corpus", "known:right": "survives", "known:unbuilt": "not built"}
-        rows = Matrix(scorer).rows(mutants, scored, museum=False)
-    finally:
-        tree.remove()
-    assert [r.name for r in rows] == ["known:wrong", "known:right"]
-    assert {"exact", "onehot", "randn"} <= rows[0].oracles
-    assert all(kill.line.startswith("m") for kill in rows[0].kills)
-    assert not rows[1].kills
+    scored = {"known:wrong": "corpus", "known:right": "survives", "known:unbuilt": "not built"}
+    wrong, right = Matrix(scorer).rows(mutants, scored, museum=False)
+    assert (wrong.name, right.name) == ("known:wrong", "known:right")
+    assert {"exact", "onehot", "randn"} <= wrong.oracles
+    assert all(kill.line.startswith("m") for kill in wrong.kills)
+    assert not right.kills

@@ -83,9 +83,11 @@ def test_the_matrix_is_kept_and_told(tmp_path, monkeypatch):
     assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_readme_says_what_the_committed_matrix_holds():
-    text = matrix_record.README.read_text()
-    assert matrix_record.readme(text, matrix_record.read()) == text
+def test_the_readme_tells_the_matrix_that_is_kept_and_no_other():
+    text, kept = matrix_record.README.read_text(), matrix_record.STATE.exists()
+    assert ("<!-- matrix -->" in text) == kept
+    if kept:
+        assert matrix_record.readme(text, matrix_record.read()) == text
 
 
 @pytest.fixture

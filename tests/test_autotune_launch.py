@@ -7,8 +7,7 @@ import torch
 import triton
 from triton import knobs
 
-from kernels import autotune_timing, launch_path
-from kernels.config_pruner import matmul248_kernel_config_pruner
+from kernels import launch_path
 from kernels.launch_path import LaunchPath, LaunchPaths
 
 NAMES = ("x", "M", "K", "BLOCK")
@@ -158,26 +157,3 @@ def test_what_triton_compiles_anew_for_is_another_call(driver, settings, change)
     assert remembered(paths, 1, 2)
     change(driver, settings)
     assert paths.find((1, 2), {})[1] is None
-
-
-def test_no_more_threads_compile_than_there_are_cores(monkeypatch):
-    counts = []
-
-    class Pool(autotune_timing.ThreadPoolExecutor):
-        def __init__(self, count):
-            counts.append(count)
-            super().__init__(count)
-
-    monkeypatch.setattr(autotune_timing, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(autotune_timing.os, "cpu_count", lambda: 2)
-    for configs in ([1], [1, 2, 3]):
-        with autotune_timing.compiling_ahead(lambda config: None, configs):
-            pass
-    assert counts == [1, 2]
-
-
-def test_the_pruner_takes_configs_one_by_one():
-    """L-34."""
-    configs = [triton.Config({"BLOCK_SIZE_M": size}) for size in (16, 32)]
-    pruned = matmul248_kernel_config_pruner(iter(configs), {"M": 64, "N": 64, "K": 64})
-    assert [config.kwargs for config in pruned] == [config.kwargs for config in configs]

@@ -198,3 +198,19 @@ def test_a_tuned_kernel_runs_where_a_caller_compiles_asynchronously():
     with ThreadPoolExecutor(1) as pool, triton.AsyncCompileMode(pool):
         call(tuner_of(stub := Stub(), configs_of(16, 32)))
     assert stub.blocks[-1] == 16
+
+
+def test_no_more_threads_compile_than_there_are_cores(monkeypatch):
+    counts = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, count):
+            counts.append(count)
+            super().__init__(count)
+
+    monkeypatch.setattr(autotune_timing, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(autotune_timing.os, "cpu_count", lambda: 2)
+    for configs in ([1], [1, 2, 3]):
+        with compiling_ahead(lambda config: None, configs):
+            pass
+    assert counts == [1, 2]

@@ -32,6 +32,12 @@ def x_and_order(device):
     return x, torch.randperm(K, generator=maker).to(torch.int16).to(device)
 
 
+def weights_of(operands):
+    """Name -> tensor, as `matmul248` takes them."""
+    weights = operands.weights()
+    return {name: weights[name] for name in ("qweight", "scales", "qzeros", "g_idx")}
+
+
 @pytest.mark.parametrize("ordered", [False, True], ids=["as-they-lie", "ordered"])
 def test_x_is_arranged_into_its_rows_and_nothing_else(ordered, device):
     """B-12, L-02."""
@@ -90,7 +96,7 @@ def test_scales_of_another_dtype_make_weights_that_are_rounded_once(scales, tile
 def test_a_result_of_any_strides_is_written_and_nothing_else(tile, strides, device):
     """GI-08, MK-12, LY-01."""
     operands = Operands(Case.parse("m6-n16-k64-b4-g32"), device)
-    weights = {key: operands.weights()[key] for key in ("qweight", "scales", "qzeros", "g_idx")}
+    weights = weights_of(operands)
     plain = matmul248(operands.left, **weights, bits=4, maxq=15)
     memory = torch.full((2000,), float("nan"), dtype=plain.dtype, device=device)
     out = memory.as_strided((2, 3, 16), strides)
@@ -124,7 +130,7 @@ def test_rows_of_x_past_two_billion_elements_are_arranged(device):
 def test_weights_past_two_billion_elements_are_read(name, apart, device):
     """L-06, OV-01: three groups, twelve rows of words."""
     operands = Operands(Case.parse("m1-n16-k96-b4-g32"), device)
-    weights = {key: operands.weights()[key] for key in ("qweight", "scales", "qzeros", "g_idx")}
+    weights = weights_of(operands)
     plain = matmul248(operands.left, **weights, bits=4, maxq=15)
     weights[name] = far_apart(weights[name], apart, device)
     assert torch.equal(matmul248(operands.left, **weights, bits=4, maxq=15), plain)

@@ -163,3 +163,10 @@ def test_a_config_without_one_of_the_blocks_keeps_the_others(side):
 def test_the_kernels_keep_at_least_one_config_for_every_shape(tuner, shape):
     assert len(tuner.configs) == 8
     assert 1 <= len(tuner.prune_configs(shape)) <= 8
+
+
+def test_the_pruner_takes_configs_one_by_one():
+    """L-34."""
+    configs = [triton.Config({"BLOCK_SIZE_M": size}) for size in (16, 32)]
+    pruned = pruner(iter(configs), {"M": 64, "N": 64, "K": 64})
+    assert [config.kwargs for config in pruned] == [config.kwargs for config in configs]

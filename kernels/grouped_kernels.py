@@ -122,6 +122,19 @@ def sort_columns_kernel(x_ptr, out_ptr, order_ptr, K, stride_xm, stride_xk,
 
 
 @triton.jit
+def share_of_program(M, N, K, SPLITS: tl.constexpr, BLOCK_SIZE_K: tl.constexpr,
+                     BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr):  # fmt: skip
+    """First column and rows of x of this program's block; its first block of K, and the end."""
+    down, across = numbers_of_block(N, M, BLOCK_SIZE_N, BLOCK_SIZE_M, BLOCKS_IN_BAND)
+    first_n = down.to(tl.int64) * BLOCK_SIZE_N
+    offs_m = across * BLOCK_SIZE_M + tl.arange(0, BLOCK_SIZE_M)
+    blocks = K // BLOCK_SIZE_K
+    share = tl.cdiv(blocks, SPLITS)
+    first = tl.program_id(1) * share
+    return first_n, offs_m, first, tl.minimum(first + share, blocks)
+
+
+@triton.jit
 def load_block(block, first_n, N, qweight_ptr, scales_ptr, qzeros_ptr, rows_per_group,
                stride_qk, stride_sg, stride_zg,
                BLOCKS_IN_GROUP: tl.constexpr, WHOLE: tl.constexpr,
@@ -172,16 +185,13 @@ def few_rows_kernel(x_ptr, sums_ptr, qweight_ptr, scales_ptr, qzeros_ptr, out_pt
     """x [M, K] and its sums, both from `arrange_rows_kernel`, times W [K, N]."""
     N, K = whole_vectors(N), whole_vectors(K)
     stride_qk, stride_sg = whole_vectors(stride_qk), whole_vectors(stride_sg)
-    down, across = numbers_of_block(N, M, BLOCK_SIZE_N, BLOCK_SIZE_M, BLOCKS_IN_BAND)
-    first_n = down.to(tl.int64) * BLOCK_SIZE_N
-    offs_m = across * BLOCK_SIZE_M + tl.arange(0, BLOCK_SIZE_M)
-    blocks = K // BLOCK_SIZE_K
-    share = tl.cdiv(blocks, SPLITS)
-    first = tl.program_id(1) * share
+    first_n, offs_m, first, end = share_of_program(
+        M, N, K, SPLITS, BLOCK_SIZE_K, BLOCK_SIZE_M, BLOCK_SIZE_N
+    )
     offs_k = tl.arange(0, BLOCK_SIZE_K)
     x_rows = x_ptr + offs_m.to(tl.int64)[None, :] * K
     acc = tl.zeros((BLOCK_SIZE_N, BLOCK_SIZE_M), dtype=tl.float32)
-    for block in tl.range(first, tl.minimum(first + share, blocks), num_stages=STAGES):
+    for block in tl.range(first, end, num_stages=STAGES):
         words, zeros, scales = load_block(
             block, first_n, N, qweight_ptr, scales_ptr, qzeros_ptr, rows_per_group,
             stride_qk, stride_sg, stride_zg, BLOCKS_IN_GROUP, WHOLE, BLOCK_SIZE_N, BLOCK_SIZE_K,
@@ -211,16 +221,13 @@ def many_rows_kernel(x_ptr, qweight_ptr, scales_ptr, qzeros_ptr, out_ptr, parts_
     N, K = whole_vectors(N), whole_vectors(K)
     stride_xm = whole_vectors(stride_xm)
     stride_qk, stride_sg = whole_vectors(stride_qk), whole_vectors(stride_sg)
-    down, across = numbers_of_block(N, M, BLOCK_SIZE_N, BLOCK_SIZE_M, BLOCKS_IN_BAND)
-    first_n = down.to(tl.int64) * BLOCK_SIZE_N
-    offs_m = across * BLOCK_SIZE_M + tl.arange(0, BLOCK_SIZE_M)
-    blocks = K // BLOCK_SIZE_K
-    share = tl.cdiv(blocks, SPLITS)
-    first = tl.program_id(1) * share
+    first_n, offs_m, first, end = share_of_program(
+        M, N, K, SPLITS, BLOCK_SIZE_K, BLOCK_SIZE_M, BLOCK_SIZE_N
+    )
     offs_k = tl.arange(0, BLOCK_SIZE_K)
     x_rows = x_ptr + offs_m.to(tl.int64)[None, :] * stride_xm
     acc = tl.zeros((BLOCK_SIZE_N, BLOCK_SIZE_M), dtype=tl.float32)
-    for block in tl.range(first, tl.minimum(first + share, blocks)):
+    for block in tl.range(first, end):
         words, zeros, scales = load_block(
             block, first_n, N, qweight_ptr, scales_ptr, qzeros_ptr, rows_per_group,
             stride_qk, stride_sg, stride_zg, BLOCKS_IN_GROUP, WHOLE, BLOCK_SIZE_N, BLOCK_SIZE_K,

@@ -5,7 +5,7 @@ import triton
 from torch import Tensor
 from torch.library import custom_op
 
-from . import checks, grouped
+from . import checks, grouped, grouped_plan
 from .triton_matmul import VECTOR, matmul_248_kernel, transpose_matmul_248_kernel
 
 
@@ -17,8 +17,8 @@ def matmul248(
     qweight [K // pack_factor, N] and qzeros [G, N // pack_factor] int32, the latter storing
     zero-points minus one modulo 2**bits; scales [G, N]; g_idx [K] int32, or None for groups of
     `group_size` rows in order (-1: one group). Any strides. `out` receives the result, `config`
-    (a triton.Config, or one of grouped.TILES) replaces the one chosen; with either of the two there
-    is no gradient.
+    (a triton.Config, or one of grouped_plan.TILES) replaces the one chosen; with either of the two
+    there is no gradient.
     """
     checks.maxq_agrees(maxq, bits)
     if g_idx is None:
@@ -74,7 +74,7 @@ def _multiply(kernel, rows, weights, out_rows, bits, config):
         regular = grouped.grouped(rows, *weights, bits)
         if regular is not None:
             return _grouped(rows, regular, out_rows, config)
-    if isinstance(config, grouped.Tile):
+    if isinstance(config, grouped_plan.Tile):
         wanted = "4-bit weights in groups of one size (see kernels/grouped.py)"
         raise ValueError(f"the config {config.name} wants {wanted}")
     _general(kernel, rows, weights, out_rows, bits, config)
@@ -86,8 +86,10 @@ def _grouped(rows, weights, out_rows, tile):
     if not out_rows.is_contiguous():
         out_rows = torch.empty_like(out_rows, memory_format=torch.contiguous_format)
     (M, K), N = rows.shape, out_rows.shape[1]
-    processors = grouped.processors(rows.device)
-    chosen = grouped.plan(M, N, K, weights.rows_per_group, rows.dtype, processors, tile)
+    chosen = grouped_plan.plan(
+        M, N, K, weights.rows_per_group, rows.dtype, grouped_plan.processors(rows.device),
+        weights.order is not None, tile,
+    )  # fmt: skip
     grouped.matmul(rows, weights, out_rows, chosen)
     return out_rows
 

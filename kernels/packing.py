@@ -36,7 +36,7 @@ def pack_fields(fields, bits):
     pack_factor = WORD_BITS // bits
     shifts = torch.arange(pack_factor, device=fields.device) * bits
     words = (fields.unflatten(0, (-1, pack_factor)) << shifts[:, None]).sum(dim=1)
-    return torch.where(words < 2 ** (WORD_BITS - 1), words, words - 2**WORD_BITS).int()
+    return words.int()  # the low 32 bits: the highest becomes the sign
 
 
 def finite_half(name, tensor):

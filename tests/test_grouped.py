@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-import reference.matmul
-from kernels import grouped, row_order
-from kernels.quant_linear import matmul248
+from kernels import grouped, grouped_plan, row_order
 
+from .grouped_parts import chosen, launch, rounded_once
 from .suite.case import Case
 from .suite.operands import Operands
 
@@ -21,31 +20,9 @@ PROBLEMS = [
     "m129-n32-k256-b4-g128-act",
     "m257-n16-k64-b4-g32",  # one row past the largest block
 ]
-OPERANDS = ("qweight", "scales", "qzeros", "g_idx")
 
 
-def launch(operands, config):
-    """The result in poisoned memory between red zones."""
-    weights = operands.weights()
-    tensors = {name: weights[name] for name in OPERANDS}
-    out = operands.output()
-    bits = weights["bits"]
-    matmul248(operands.left, **tensors, bits=bits, maxq=2**bits - 1, out=out.view, config=config)
-    return out
-
-
-def rounded_once(operands):
-    weights = operands.weights()
-    del weights["bias"]
-    return reference.matmul.matmul(operands.left, **weights).to(operands.left.dtype)
-
-
-def chosen(operands):
-    weights = operands.weights()
-    return grouped.grouped(operands.left, *(weights[name] for name in OPERANDS), weights["bits"])
-
-
-@pytest.mark.parametrize("tile", grouped.TILES.values(), ids=lambda tile: tile.name)
+@pytest.mark.parametrize("tile", grouped_plan.TILES.values(), ids=lambda tile: tile.name)
 @pytest.mark.parametrize("dtype", ["f16", pytest.param("bf16", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_every_block_is_right(problem, dtype, tile, device):
@@ -64,7 +41,7 @@ def test_any_number_of_shares_gives_the_same(name, shares, device):
     """Also more shares than steps of K: 5 steps leave shares without any."""
     operands = Operands(Case.parse("m3-n32-k160-b4-g32-act"), device)
     weights, out = chosen(operands), torch.full((3, 32), float("nan")).half().to(device)
-    plan = grouped.Plan(grouped.TILES[name], 32, shares)
+    plan = grouped_plan.Plan(grouped_plan.TILES[name], 32, shares)
     grouped.matmul(operands.left, weights, out, plan)
     assert torch.equal(out, rounded_once(operands))
 
@@ -86,7 +63,7 @@ def test_other_weights_take_the_general_kernel(line, device):
     assert torch.equal(launch(operands, None).view, rounded_once(operands))
     if operands.case.bits == 4:
         with pytest.raises(ValueError, match="few16 wants 4-bit weights in groups of one size"):
-            launch(operands, grouped.TILES["few16"])
+            launch(operands, grouped_plan.TILES["few16"])
 
 
 @pytest.mark.parametrize("name", ["qweight", "g_idx", "qzeros", "scales"])
@@ -118,16 +95,3 @@ def test_inference_tensors_are_not_kept(device):
         operands = Operands(Case.parse("m2-n16-k128-b4-g32-act"), device)
         assert chosen(operands) is None
         assert torch.equal(launch(operands, None).view, rounded_once(operands))
-
-
-def test_the_plan_follows_from_the_sizes():
-    """Of an H200, as measured there: benchmarks/NOTES.md."""
-    plan = grouped.plan
-    half, brain = torch.float16, torch.bfloat16
-    assert plan(1, 4096, 4096, 128, half, 132) == (grouped.TILES["few16"], 128, 8)
-    assert plan(1, 4096, 4096, 128, brain, 132).tile.name == "many16"
-    assert plan(16, 4096, 14336, 64, half, 132).block_k == 64
-    assert plan(17, 8192, 8192, 128, half, 132) == (grouped.TILES["many32"], 128, 4)
-    assert plan(256, 4096, 4096, 128, half, 132) == (grouped.TILES["many128"], 128, 2)
-    assert plan(4096, 28672, 8192, 128, half, 132) == (grouped.TILES["many256"], 64, 1)
-    assert plan(1, 64, 64, 32, half, 132).shares == 1

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kernels import grouped
+from kernels import grouped, grouped_plan
 
 
 def weights(**changes):
@@ -49,23 +49,24 @@ def test_x_is_read_as_it_lies_where_its_rows_are_whole_vectors():
     ("rows", "names"),
     [
         (1, ["many16"]), (16, ["many16"]), (17, ["many32"]), (32, ["many32"]), (33, ["many64"]),
-        (64, ["many64"]), (65, ["many128"]), (128, ["many128"]), (129, ["many128", "many256"]),
+        (64, ["many64"]), (65, ["many128"]), (128, ["many128"]),
+        (129, ["many128", "many256", "dense64x128", "dense128x128", "dense128x256"]),
     ],
 )  # fmt: skip
 def test_the_block_holds_all_rows_or_is_one_of_the_largest(rows, names):
     few = ["few16"] if rows <= 16 else names
-    assert [tile.name for tile in grouped._tiles(rows, torch.bfloat16)] == names
-    assert [tile.name for tile in grouped._tiles(rows, torch.float16)] == few
+    assert [tile.name for tile in grouped_plan._tiles(rows, torch.bfloat16)] == names
+    assert [tile.name for tile in grouped_plan._tiles(rows, torch.float16)] == few
 
 
-@pytest.mark.parametrize("name", grouped.TILES)
+@pytest.mark.parametrize("name", grouped_plan.TILES)
 def test_a_tile_that_is_asked_for_is_taken(name):
     """But for the block of few rows, which takes float16 alone."""
-    tile = grouped.TILES[name]
-    chosen = {dtype: grouped.plan(300, 256, 256, 64, dtype, 132, tile).tile
+    tile = grouped_plan.TILES[name]
+    chosen = {dtype: grouped_plan.plan(300, 256, 256, 64, dtype, 132, tile=tile).tile
               for dtype in (torch.float16, torch.bfloat16)}  # fmt: skip
     assert chosen[torch.float16] is tile
-    assert (chosen[torch.bfloat16] is tile) == (not tile.few)
+    assert (chosen[torch.bfloat16] is tile) == (tile.kind != grouped_plan.FEW)
 
 
 class Launches:
@@ -84,7 +85,7 @@ class Launches:
 def test_shares_are_added_in_blocks_that_suit_their_number(M, shares, sums, monkeypatch):
     """256 elements a program up to 65,536 of them, 1024 above; nothing to add for one share."""
     N, grids = 2048, {block: [] for block in (0, *grouped.ADDED)}
-    tile = grouped.TILES["many64"]
+    tile = grouped_plan.TILES["many64"]
     monkeypatch.setitem(grouped._product, tile, Launches(grids[0]))
     for block in grouped.ADDED:
         monkeypatch.setitem(grouped._add_parts, block, Launches(grids[block]))
@@ -93,8 +94,40 @@ def test_shares_are_added_in_blocks_that_suit_their_number(M, shares, sums, monk
     x, out = torch.zeros(M, 64).half(), torch.zeros(M, N).half()
     made = []
     monkeypatch.setattr(torch, "empty", lambda *a, **k: made.append(a[0]) or torch.zeros(*a, **k))
-    grouped.matmul(x, weights, out, grouped.Plan(tile, 32, shares))
+    grouped.matmul(x, weights, out, grouped_plan.Plan(tile, 32, shares))
     assert made == ([(shares, M, N)] if shares > 1 else [])
     assert grids[256 if M == 16 else 1024] == sums
     assert not grids[1024 if M == 16 else 256]
     assert grids[0] == [(16, shares)]
+
+
+def test_the_plan_follows_from_the_sizes():
+    """Of an H200, as measured there: benchmarks/NOTES.md."""
+    plan, tiles = grouped_plan.plan, grouped_plan.TILES
+    half, brain = torch.float16, torch.bfloat16
+    assert plan(1, 4096, 4096, 128, half, 132) == (tiles["few16"], 128, 8)
+    assert plan(1, 4096, 4096, 128, brain, 132).tile.name == "many16"
+    assert plan(16, 4096, 14336, 64, half, 132).block_k == 64
+    assert plan(17, 8192, 8192, 128, half, 132) == (tiles["many32"], 128, 4)
+    assert plan(256, 4096, 14336, 128, half, 132) == (tiles["many256"], 64, 4)
+    assert plan(256, 4096, 4096, 128, half, 132) == (tiles["dense64x128"], 64, 1)
+    assert plan(4096, 28672, 8192, 128, half, 132) == (tiles["dense128x256"], 64, 1)
+    assert plan(300, 64, 96, 32, half, 132, tile=tiles["dense64x128"]).block_k == 32
+    assert plan(1, 64, 64, 32, half, 132).shares == 1
+
+
+def test_ordering_x_counts_where_weights_are_not_written_out():
+    """4096 x 4096, 129 rows: in order the fused kernel is the faster, sorted the dense one."""
+    sizes = (129, 4096, 4096, 128, torch.float16, 132)
+    assert grouped_plan.plan(*sizes).tile.kind == grouped_plan.MANY
+    assert grouped_plan.plan(*sizes, True).tile.kind == grouped_plan.DENSE
+
+
+@pytest.mark.parametrize(
+    ("K", "N", "columns"),
+    [(32, 16, 16), (2**13, 2**14, 2**14), (8192, 28672, 14336), (2**20, 1000, 256),
+     (2**14, 2**13 + 16, 4352), (2**30, 512, 256)],
+)  # fmt: skip
+def test_no_more_weights_than_256_mib_are_written_out_at_a_time(K, N, columns):
+    """But at least a block of columns; blocks of equal number, or they would idle."""
+    assert grouped_plan.panel(K, N) == columns

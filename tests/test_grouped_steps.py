@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from kernels import grouped
+from kernels import grouped, grouped_plan
 from kernels.quant_linear import matmul248
 
+from .grouped_parts import weights_of
 from .suite.case import Case
 from .suite.execute import Examination, Request
 from .suite.layouts import Guarded, Placement
@@ -30,12 +31,6 @@ def x_and_order(device):
     maker = torch.Generator().manual_seed(1)
     x = torch.randint(-8, 9, (M, K + 2), generator=maker).half().to(device)[:, :K]
     return x, torch.randperm(K, generator=maker).to(torch.int16).to(device)
-
-
-def weights_of(operands):
-    """Name -> tensor, as `matmul248` takes them."""
-    weights = operands.weights()
-    return {name: weights[name] for name in ("qweight", "scales", "qzeros", "g_idx")}
 
 
 @pytest.mark.parametrize("ordered", [False, True], ids=["as-they-lie", "ordered"])
@@ -101,7 +96,7 @@ def test_a_result_of_any_strides_is_written_and_nothing_else(tile, strides, devi
     memory = torch.full((2000,), float("nan"), dtype=plain.dtype, device=device)
     out = memory.as_strided((2, 3, 16), strides)
     x = operands.left.view(2, 3, 64)
-    matmul248(x, **weights, bits=4, maxq=15, out=out, config=grouped.TILES[tile])
+    matmul248(x, **weights, bits=4, maxq=15, out=out, config=grouped_plan.TILES[tile])
     assert torch.equal(out, plain.view(2, 3, 16))
     assert int((~memory.isnan()).sum()) == out.numel()
 
@@ -147,7 +142,7 @@ def test_shares_past_two_billion_elements_are_added(device):
 
 GUARDED = """
 import torch
-from kernels import grouped
+from kernels import grouped, grouped_plan
 from kernels.quant_linear import QuantLinear, matmul248
 from tests.end_of_memory import at_the_end_of_memory as at_end
 
@@ -155,7 +150,7 @@ layer = QuantLinear.new(4, 32, 96, 144, False)
 weights = {name: at_end(buffer) for name, buffer in layer.named_buffers()}
 for g_idx in (layer.g_idx, layer.g_idx.flip(0)):
     weights["g_idx"] = at_end(g_idx)
-    for tile in grouped.TILES.values():
+    for tile in grouped_plan.TILES.values():
         x, out = at_end(torch.ones(5, 96).half()), at_end(torch.ones(5, 144).half())
         matmul248(x, **weights, bits=4, maxq=15, out=out, config=tile)
 for block in grouped.ADDED:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import kernels.grouped  # noqa: F401 - that the plans are of
+import kernels.grouped_plan  # noqa: F401 - that the plans are of
 
 from .aot.architectures import ARCHITECTURES
 from .aot.table import read

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 import triton
 
-from kernels import grouped, triton_matmul
+from kernels import grouped, grouped_plan, triton_matmul
 from kernels.checks import SUPPORTED_BITS
 from kernels.custom_autotune import Autotuner
 
@@ -74,13 +74,23 @@ def fixed() -> dict[str, tuple[Autotuner, dict[str, int]]]:
     found = {}
     for tile, kernel in grouped._product.items():
         sizes = {"BLOCK_SIZE_K": tile.most_k, "BLOCKS_IN_GROUP": 128 // tile.most_k}
-        offset = {} if tile.few else {"OFFSET": grouped.OFFSETS[torch.float16]}
-        found[tile.name] = kernel, shared | sizes | offset
+        offset = {"OFFSET": grouped.OFFSETS[torch.float16]}
+        found[tile.name] = (
+            kernel,
+            {
+                grouped_plan.FEW: shared | sizes,
+                grouped_plan.MANY: shared | sizes | offset,
+                grouped_plan.DENSE: {"WHOLE": True, "BLOCK_SIZE_K": tile.most_k},
+            }[tile.kind],
+        )
     arranged = {"ORDERED": True, "INTERLEAVE": True, "BLOCK_SIZE_K": 128}
     found["arrange_rows"] = grouped._arrange, arranged
+    in_group = 128 // grouped.SMALLEST_BLOCK
+    written = {"ORDERED": True, "BLOCKS_IN_GROUP": in_group, "WHOLE": True}
+    found["write_weights"] = grouped._write_weights, written
     found["sort_columns"] = grouped._sort_columns, {"ROW": grouped.LONGEST_SORTED}
     for block, kernel in grouped._add_parts.items():
-        found[f"add_parts{block}"] = kernel, {"SPLITS": grouped.MOST_SHARES}
+        found[f"add_parts{block}"] = kernel, {"SPLITS": grouped_plan.MOST_SHARES}
     return found
 
 
@@ -102,7 +112,7 @@ def _variants_of(arch: str):
         fixed().items(), SCALES_DTYPES
     ):
         config = options_of(tuner.configs[0]) + tuple(constants.items())
-        yield Variant(arch, name, config, grouped.BITS, "f16", scales_dtype, True)
+        yield Variant(arch, name, config, grouped_plan.BITS, "f16", scales_dtype, True)
 
 
 def options_of(config: triton.Config) -> tuple[tuple[str, int], ...]:

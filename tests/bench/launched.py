@@ -26,17 +26,20 @@ def launch_config(spec: str, case: Case) -> str:
     chosen = [f"{name} {config}" for name, tuner in tuners.items()
               for config in _winners(tuner, case)]  # fmt: skip
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return ", ".join(chosen) or plan_of(case, sys.modules["kernels.grouped"].processors(device))
+    return ", ".join(chosen) or plan_of(
+        case, sys.modules["kernels.grouped_plan"].processors(device)
+    )
 
 
 def plan_of(case: Case, processors: int) -> str:
     """Of the kernels for groups of one size: what no tuner chose a config for, went to them."""
-    grouped = sys.modules["kernels.grouped"]
-    if case.bits != grouped.BITS:
+    plans = sys.modules["kernels.grouped_plan"]
+    if case.bits != plans.BITS:
         return NOT_OURS
     dtype = {"f16": torch.float16, "bf16": torch.bfloat16}[case.dtype]
     sizes = (case.m, case.n, case.k, case.rows_per_group)
-    tile, block_k, shares = grouped.plan(*sizes, dtype, processors)
+    ordered = case.g_idx != "seq"
+    tile, block_k, shares = plans.plan(*sizes, dtype, processors, ordered)
     return f"{tile.name}.BK{block_k}.shares{shares}"
 
 

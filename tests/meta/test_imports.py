@@ -29,7 +29,7 @@ MAY_IMPORT = {
 FAMILIES = (  # two kernels share the door, not code
     {
         *("quant_linear", "operators", "triton_matmul", "custom_autotune", "config_pruner"),
-        *("grouped", "grouped_kernels", "row_order"),
+        *("grouped", "grouped_plan", "grouped_kernels", "dense_kernels", "row_order"),
     },
     {"exllama", "exllama_linear", "exllama_build", "exllama_toolchain"},
 )

@@ -20,9 +20,16 @@ from .stages import (
 
 LAYER = ("tests/test_checks.py", "tests/test_quant_linear.py", "tests/test_pack.py")
 MODES, CONFIGS, KERNEL = (f"tests/test_{name}.py" for name in ("modes", "configs", "matmul248"))
-GROUPED, CHOICE, STEPS, ORDER, MEASURED = (
+GROUPED, CHOICE, DENSE, STEPS, ORDER, MEASURED = (
     f"tests/test_{name}.py"
-    for name in ("grouped", "grouped_choice", "grouped_steps", "row_order", "measured")
+    for name in (
+        "grouped",
+        "grouped_choice",
+        "grouped_dense",
+        "grouped_steps",
+        "row_order",
+        "measured",
+    )
 )
 OF_TUNER = "tests/test_autotune{}.py"
 STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
@@ -51,7 +58,9 @@ SUITES = {
 # By the stem of the mutated file; the suite itself comes where its name stands.
 KERNEL_TESTS = {
     "triton_matmul": ("values", TUNING, *LAYER, CONFIGS, "suite", KERNEL),
-    "grouped": (MEASURED, CHOICE, STEPS, GROUPED, "values", *LAYER),
+    "grouped": (CHOICE, DENSE, STEPS, GROUPED, "values", *LAYER),
+    "grouped_plan": (CHOICE, DENSE, MEASURED, GROUPED, "values"),
+    "dense_kernels": (DENSE, GROUPED, STEPS, "values", *LAYER),
     "grouped_kernels": (STEPS, GROUPED, "values", *LAYER),
     "row_order": (ORDER, GROUPED, "values", *LAYER),
     "operators": ("values", TUNING, EDGES, STEPS, *LAYER, MODES, GROUPED, "suite", KERNEL),

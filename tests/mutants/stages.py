@@ -24,7 +24,7 @@ SUITE_READS = ("kernels", "reference", "tests/suite", "tests/corpus")
 HELPERS = (
     "autotune_faults", "autotune_model", "autotune_runner", "autotune_session", "autotune_stub",
     "autotune_world", "exllama_faults", "exllama_layers", "exllama_parts", "exllama_refusals",
-    "exllama_steps",
+    "exllama_steps", "grouped_parts",
 )  # fmt: skip
 TEST_READS = (
     *SUITE_READS, "conftest.py", "pyproject.toml", "tests/__init__.py", "tests/layers.py",

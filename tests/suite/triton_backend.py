@@ -10,7 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.grouped import TILES, grouped
+from kernels.grouped import grouped
+from kernels.grouped_plan import TILES
 from kernels.quant_linear import (
     QuantLinear,
     matmul248,

@@ -71,7 +71,7 @@ def _kernel(name: str) -> triton.JITFunction:
 def arguments(function: triton.JITFunction, variant: Variant) -> dict:
     """Name -> value of all that the kernel takes, and the launch options."""
     x, scales = DTYPES[variant.dtype], DTYPES[variant.scales_dtype]
-    pointers = {"x_ptr": x, "out_ptr": x, "scales_ptr": scales}
+    pointers = {"x_ptr": x, "w_ptr": x, "out_ptr": x, "scales_ptr": scales}
     pointers |= dict.fromkeys(("qweight_ptr", "qzeros_ptr", "g_idx_ptr"), torch.int32)
     pointers |= dict.fromkeys(("sums_ptr", "parts_ptr"), torch.float32)
     pointers |= {"order_ptr": torch.int16}  # of up to 2**15 rows

@@ -1,7 +1,7 @@
 """Kernels count in 64 bits: single threads of them, run on the CPU far into memory.
 
-Such memory is only reserved, at most 14 GB: what no thread touches takes no room. A place past 2^31 elements must
-get what the same place gets near the beginning.
+Such memory is only reserved, at most 14 GB: what no thread touches takes no room. A place past 2^31
+elements must get what the same place gets near the beginning.
 """
 
 import shlex

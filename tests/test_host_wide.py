@@ -14,6 +14,7 @@ from .host_build import programs
 PROGRAM = """
 #include <cstdio>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include "column_remap.cu"
 #include "reconstruct.cu"
 #include "rearrange.cu"
@@ -101,6 +102,17 @@ void sizes(int64_t rows, int64_t chunks) {
 void groups(int64_t count) {
   for (const chunk& one : plan_rows(nullptr, 8 * count, count).table) tell(one.group());
 }
+// A product of nothing with so many columns, in little memory.
+void product(int64_t columns, int64_t rows) {
+  const rlimit little{1 << 30, 1 << 30};
+  setrlimit(RLIMIT_AS, &little);
+  try {
+    gemm_handle().run({}, nullptr, {}, 0, {}, {}, rows, columns, rows);
+    tell(1);
+  } catch (const std::bad_alloc&) {
+    tell(0);
+  }
+}
 int main(int, char** words) {
   const std::string what = words[1];
   const int64_t number = std::strtoll(words[2], nullptr, 10);
@@ -110,6 +122,7 @@ int main(int, char** words) {
   if (what == "stored") stored(number);
   if (what == "sizes") sizes(number, std::strtoll(words[3], nullptr, 10));
   if (what == "groups") groups(number);
+  if (what == "product") product(number, std::strtoll(words[3], nullptr, 10));
 }
 """
 NO_ROOM = 3
@@ -156,3 +169,9 @@ def test_sizes_past_32_bits_are_whole(numbers):
 def test_each_of_many_groups_has_its_number(numbers):
     """L-55: 512 of them took 16 bits with the count of rows beside them."""
     assert numbers("groups", 2000) == list(range(2000))
+
+
+def test_a_product_is_not_taken_for_one_of_fewer_columns(numbers):
+    """OV-03: a row of sums past 2^32 has no room here; one of the low 32 bits would have."""
+    assert numbers("product", 8, 0) == [1]
+    assert numbers("product", 2**32 + 8, 0) == [0]

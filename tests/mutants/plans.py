@@ -38,6 +38,7 @@ STATES, PATHS, BUFFERS, GUARDS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS, CHOSEN,
                  "toolchain", "tools", "handles", "module")
 )  # fmt: skip
 EDGES, OF_LAYER = "tests/test_operand_edges.py", "tests/test_exllama_edges.py"
+ADAPTERS = "tests/test_exllama_adapters.py"
 TUNING = "tests/test_kernel_tuning.py"
 HOST_TESTS, LAUNCHES, CHOICES, WIDE = (
     f"tests/test_host_{name}.py" for name in ("build", "launch", "choices", "wide")
@@ -64,7 +65,7 @@ KERNEL_TESTS = {
     "autotune_timing": (TIMING, *TUNER),
     "config_pruner": ("tests/test_pruner.py", *TUNER),
     "exllama": (BUFFERS, LAYERS, REFUSALS, MISSING, "exllama", STATES, MODULE),
-    "exllama_linear": (LAYERS, BUFFERS, OF_LAYER, "exllama", REFUSALS, STATES),
+    "exllama_linear": (LAYERS, BUFFERS, OF_LAYER, "exllama", REFUSALS, STATES, ADAPTERS),
     "exllama_build": (TOOLS, BUILD, MISSING, CHOSEN),
     "exllama_toolchain": (TOOLS, BUILD, MISSING, CHOSEN),
     "binding": BINDING,

@@ -39,16 +39,19 @@ TUNER = (
     "tests/test_pruner.py", KEY, LAUNCH, OF_TUNER.format("_edges"), MACHINE, OF_TUNER.format("*"),
     "suite", CONFIGS,
 )  # fmt: skip
-STATES, PATHS, BUFFERS, GUARDS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS = (
+STATES, PATHS, BUFFERS, GUARDS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS, CHOSEN, HANDLES, MODULE = (
     f"tests/test_exllama_{name}.py"
     for name in ("states", "paths", "buffers", "guards", "refusals", "build", "missing", "linear",
-                 "toolchain")
+                 "toolchain", "tools", "handles", "module")
 )  # fmt: skip
 EDGES, OF_LAYER = "tests/test_operand_edges.py", "tests/test_exllama_edges.py"
+ADAPTERS = "tests/test_exllama_adapters.py"
 TUNING = "tests/test_kernel_tuning.py"
-HOST_TESTS, LAUNCHES = "tests/test_host_build.py", "tests/test_host_launch.py"
-EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES)
-BINDING = (GUARDS, REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES)
+HOST_TESTS, LAUNCHES, CHOICES, WIDE = (
+    f"tests/test_host_{name}.py" for name in ("build", "launch", "choices", "wide")
+)
+EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES, CHOICES, WIDE)
+BINDING = (GUARDS, REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES, HANDLES, CHOICES)
 SUITES = {
     "suite": (CORPUS, DRAWN, CHECKS),
     "values": (CORPUS, DRAWN),
@@ -70,10 +73,10 @@ KERNEL_TESTS = {
     "autotune_store": (STORE, *TUNER),
     "autotune_timing": (TIMING, *TUNER),
     "config_pruner": ("tests/test_pruner.py", *TUNER),
-    "exllama": (BUFFERS, LAYERS, REFUSALS, MISSING, "exllama", STATES),
-    "exllama_linear": (LAYERS, BUFFERS, OF_LAYER, "exllama", REFUSALS, STATES),
-    "exllama_build": (TOOLS, BUILD, MISSING),
-    "exllama_toolchain": (TOOLS, BUILD, MISSING),
+    "exllama": (BUFFERS, LAYERS, REFUSALS, MISSING, "exllama", STATES, MODULE),
+    "exllama_linear": (LAYERS, BUFFERS, OF_LAYER, "exllama", REFUSALS, STATES, ADAPTERS),
+    "exllama_build": (TOOLS, BUILD, MISSING, CHOSEN),
+    "exllama_toolchain": (TOOLS, BUILD, MISSING, CHOSEN),
     "binding": BINDING,
     "registry": BINDING,
 }

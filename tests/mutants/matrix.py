@@ -21,7 +21,7 @@ from .processes import Processes, run_all
 from .record import NOT_BUILT
 from .score import GRACE, Scorer
 from .sites import ROOT, Mutant
-from .stages import SUITE_READS, Stage, draw, simplest
+from .stages import Stage, draw, read_by, simplest
 
 CASES_PER_FILL = 10
 CASES_PER_CHECK = 8
@@ -173,7 +173,7 @@ def _entry_of(mutant: Mutant, scored: str) -> Entry:
     of_exllama = any(stage.name.startswith("exllama") for stage in plan(mutant))
     spec = "exllama" if of_exllama else "triton"
     row = Row(mutant.id, mutant.area, mutant.change, scored)
-    return Entry(row, spec, mutant.changed, SUITE_READS, finished=scored == NOT_BUILT)
+    return Entry(row, spec, mutant.changed, read_by(spec), finished=scored == NOT_BUILT)
 
 
 def _exhibit(piece) -> Entry:

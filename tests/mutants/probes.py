@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .outcome import Outcome
-from .stages import META_READS, SUITE_READS, Stage, draw
+from .stages import META_READS, SUITE_READS, Stage, draw, read_by
 
 CASES = 10_000
 CHUNK = 250  # cases for which one hash is kept: where two versions differ first
@@ -195,7 +195,7 @@ def bits_of(tensor) -> bytes:
 
 PROBES = {
     "calls": (calls, SUITE_READS),
-    "extension": (extension_calls, SUITE_READS),
+    "extension": (extension_calls, read_by("exllama")),
     "layers": (layers, ("kernels",)),
     "tunings": (tunings, ("kernels", "tests/autotune_stub.py")),
     "verdicts": (verdicts, META_READS),

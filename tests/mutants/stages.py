@@ -20,14 +20,33 @@ DRAWN_WITH_CHECKS = 60
 REFUSED = 30
 SHRINKING = 1.0  # seconds that a failing line may be simplified for
 FAILED, RAISED = "FAILED", "RAISED"
-SUITE_READS = ("kernels", "reference", "tests/suite", "tests/corpus")
+SUITE = ("reference", "tests/suite", "tests/corpus")
+# Of kernels/: the families do not know each other, and the tuner knows one kernel.
+SHARED_KERNELS = ("kernels/__init__.py", "kernels/checks.py")
+EXLLAMA_KERNELS = (
+    *SHARED_KERNELS, "kernels/exllama_ext",
+    *(f"kernels/exllama{name}.py" for name in ("", "_build", "_linear", "_toolchain")),
+)  # fmt: skip
+TUNER_KERNELS = (
+    *SHARED_KERNELS, "kernels/packing.py", "kernels/triton_matmul.py",
+    *(f"kernels/{name}.py" for name in (
+        "autotune_key", "autotune_store", "autotune_timing", "config_pruner", "custom_autotune",
+        "launch_path")),
+)  # fmt: skip
+KERNELS_READ = {  # by the beginning of a test file's name; others read all
+    "tests/test_exllama": EXLLAMA_KERNELS,
+    "tests/test_host": EXLLAMA_KERNELS,
+    "tests/test_autotune": TUNER_KERNELS,
+    "tests/test_pruner": TUNER_KERNELS,
+}
+SUITE_READS = ("kernels", *SUITE)
 HELPERS = (
     "autotune_faults", "autotune_model", "autotune_runner", "autotune_session", "autotune_stub",
     "autotune_world", "exllama_faults", "exllama_layers", "exllama_parts", "exllama_refusals",
     "exllama_steps", "grouped_parts",
 )  # fmt: skip
 TEST_READS = (
-    *SUITE_READS, "conftest.py", "pyproject.toml", "tests/__init__.py", "tests/layers.py",
+    *SUITE, "conftest.py", "pyproject.toml", "tests/__init__.py", "tests/layers.py",
     *(f"tests/{name}.py" for name in HELPERS),
     "tests/host_build",
 )  # fmt: skip
@@ -88,7 +107,12 @@ def suite_stage(name: str, wanted: Callable, spec: str = "triton") -> Stage:
             return Outcome(name, NOT_BUILT, "compiler", "", str(problem)[:200])
         return first_failure(name, served, wanted(served.backend.limits), tell)
 
-    return Stage(name, SUITE_READS, run)
+    return Stage(name, read_by(spec), run)
+
+
+def read_by(spec: str) -> tuple[str, ...]:
+    """What a backend's verdicts on drawn cases depend on."""
+    return (*EXLLAMA_KERNELS, *SUITE) if spec == "exllama" else SUITE_READS
 
 
 def first_failure(name: str, served, questions: Iterable, tell) -> Outcome:
@@ -182,7 +206,7 @@ def draw(strategy, count: int, at: int | None = None) -> list:
     return found
 
 
-def file_stage(path: str, reads=TEST_READS, options=IN_PROCESS) -> Stage:
+def file_stage(path: str, reads=None, options=IN_PROCESS) -> Stage:
     """One test file, or one test, up to its first failure, by the same seed every time.
 
     A file's tests that are stages of their own are left out.
@@ -203,8 +227,15 @@ def file_stage(path: str, reads=TEST_READS, options=IN_PROCESS) -> Stage:
         where, _, message = first.told.partition("\n")
         return Outcome(path, FAILED, "test", where or path, message[:200] or f"exit {status:d}")
 
+    reads = (*_kernels_read(path), *TEST_READS) if reads is None else reads
     more = READS_MORE.get(path, ())
     return Stage(" ".join((path, *left_out)), (*reads, *more, file), run)
+
+
+def _kernels_read(path: str) -> tuple[str, ...]:
+    return next(
+        (read for name, read in KERNELS_READ.items() if path.startswith(name)), ("kernels",)
+    )
 
 
 class FirstFailure:

@@ -27,7 +27,7 @@ from .sites import ROOT
 from .stages import Stage
 
 OURS = ("kernels", "reference", "tests", "conftest", "museum_parts")
-MOST_MEMORY = 16 * 2**30  # bytes of address space: what runs away ends in an exception
+MOST_MEMORY = 16 * 2**30  # bytes of address space on top: what runs away ends in an exception
 TICK = 0.02
 LOOK = 1.0  # seconds between two looks at how much processor time a child has used
 # What gets no processor time for so long waits for ever, however busy the machine is.
@@ -173,9 +173,16 @@ def _raised(stage: Stage, text: str) -> Outcome:
     return Outcome(stage.name, "RAISED", "import", "", text)
 
 
+def _address_space() -> int:
+    """Bytes that this process has: where CUDA runs, all of the GPU's memory is among them."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+
 def _enter(folder: Path, built: Path) -> None:
     """Make the copy the place that everything is imported from and written to."""
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    most = _address_space() + MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
     sys.path[:] = [str(folder), *(p for p in sys.path if p not in ("", str(ROOT), str(Path.cwd())))]

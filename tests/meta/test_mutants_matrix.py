@@ -1,6 +1,7 @@
 """The matrix: what each oracle sees of a mutant, and what it alone sees."""
 
 import pytest
+import torch
 
 from tests.mutants import matrix, matrix_record, matrix_report
 from tests.mutants.cache import Cache
@@ -97,6 +98,7 @@ def scorer(tmp_path):
     tree.remove()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="interpreter_only")
 def test_a_fault_of_a_kernel_is_seen_by_oracles_and_the_kernel_itself_by_none(scorer):
     text = (ROOT / KERNEL).read_text()
     faulty = text.replace(" + ZERO_OFFSET) & maxq", ") & maxq")

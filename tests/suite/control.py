@@ -24,18 +24,24 @@ ZERO_OFFSET = {"v1": 1, "v2": 0}
 
 def matmul(*, x, bias, **weights):
     """x [..., K] times the dequantised weight, in x's dtype -> [..., N]."""
-    weight = _dequantize(x, **weights)
-    with _full_precision():
-        out = torch.matmul(x, weight)
+    out = _product(x, _dequantize(x, **weights))
     return out if bias is None else out + bias
 
 
 def gradient(*, grad, bias, **weights):
     """grad [..., N] times the transposed weight -> [..., K]."""
     del bias
-    weight = _dequantize(grad, columns_dim=1, **weights)
+    return _product(grad, _dequantize(grad, columns_dim=1, **weights).T)
+
+
+def _product(left, right):
+    """left [..., R] times right [R, C], in float32 sums, rounded once."""
+    if left.dtype == torch.bfloat16 and not left.is_cuda:
+        # On CPUs with AMX, oneDNN reads on into the next row where R > 32 is no multiple of 32:
+        # an infinity there times its zeros is NaN here.
+        return torch.matmul(left.float(), right.float()).to(left.dtype)
     with _full_precision():
-        return torch.matmul(grad, weight.T)
+        return torch.matmul(left, right)
 
 
 @contextlib.contextmanager

@@ -44,7 +44,10 @@ def _set(place, value):
     return change
 
 
-def _strided(tensor):
+def strided(tensor):
+    """Not contiguous; a single element always is, so it comes twice, from one place."""
+    if tensor.numel() == 1:
+        return tensor.expand(2, *tensor.shape[1:])
     return torch.stack([tensor, tensor], -1)[..., 0]
 
 
@@ -69,7 +72,7 @@ REFUSALS = {
     "xwide": _multiplied(x=lambda x: torch.cat([x, x[:, :8]], 1)),
     "xnarrow": _multiplied(x=lambda x: x[:, :-8]),
     "xturned": _multiplied(x=lambda x: x.t().contiguous().t()),
-    "xsparse": _multiplied(x=lambda x: _strided(x)),
+    "xsparse": _multiplied(x=lambda x: strided(x)),
     "xrepeated": _multiplied(x=lambda x: x[:1].expand(3, -1)),
     "xmeta": _multiplied(x=lambda x: x.to("meta")),
     "xgrad": _multiplied(x=lambda x: x.requires_grad_()),
@@ -78,7 +81,7 @@ REFUSALS = {
     "outnarrow": _multiplied(out=lambda out: out[:, :-1]),
     "outrows": _multiplied(out=lambda out: out[:2]),
     "outwide": _multiplied(out=lambda out: torch.cat([out, out], 1)),
-    "outstrided": _multiplied(out=lambda out: _strided(out)),
+    "outstrided": _multiplied(out=lambda out: strided(out)),
     "outrepeated": _multiplied(out=lambda out: out[:1].expand(3, -1)),
     "outflat": _multiplied(out=lambda out: out.flatten()),
     "outmeta": _multiplied(out=lambda out: out.to("meta")),
@@ -90,7 +93,7 @@ REFUSALS = {
     "gidxint64": _made(g_idx=lambda g: g.long()),
     "gidxfloat": _made(g_idx=lambda g: g.float()),
     "gidxsquare": _made(g_idx=lambda g: g[None]),
-    "gidxstrided": _made(g_idx=_strided),
+    "gidxstrided": _made(g_idx=strided),
     "nogroups": _made(qzeros=lambda z: z[:0], scales=lambda s: s[:0]),
     "unequalgroups": _made(
         g_idx=lambda g: None,
@@ -101,17 +104,17 @@ REFUSALS = {
     "qweightflat": _made(qweight=lambda q: q.flatten()),
     "qweightempty": _made(qweight=lambda q: q[:0]),
     "qweightwide": _made(qweight=lambda q: torch.cat([q, q[:, :1]], 1)),
-    "qweightstrided": _made(qweight=_strided),
+    "qweightstrided": _made(qweight=strided),
     "qweightmeta": _made(qweight=lambda q: q.to("meta")),
     "qweightnone": _made(qweight=lambda q: None),
     "qzerosdtype": _made(qzeros=lambda z: z.short()),
     "qzerosrows": _made(qzeros=lambda z: torch.cat([z, z])),
     "qzerosnarrow": _made(qzeros=lambda z: z[:, :0]),
-    "qzerosstrided": _made(qzeros=_strided),
+    "qzerosstrided": _made(qzeros=strided),
     "scalesdtype": _made(scales=lambda s: s.float()),
     "scalesbfloat": _made(scales=lambda s: s.bfloat16()),
     "scaleswide": _made(scales=lambda s: torch.cat([s, s], 1)),
-    "scalesstrided": _made(scales=_strided),
+    "scalesstrided": _made(scales=strided),
     "devicehigh": _made(device=lambda number: 99),
     "devicelow": _made(device=lambda number: -2),
     "statedtype": _prepared(lambda room: room.float()),

@@ -8,6 +8,7 @@ import torch
 from kernels import exllama
 from tests import exllama_steps
 from tests.exllama_parts import Actor, build_or_skip
+from tests.exllama_refusals import strided
 from tests.exllama_steps import Violation, World
 
 PREFIX = "make-n8-k64-b4-g32-act/prep-512-512"
@@ -107,3 +108,9 @@ def test_a_dead_process_is_told_and_replaced():
     actor.begin()
     actor.step("clean")
     actor.bury("")
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 8), (3, 1), (3, 4)])
+def test_what_is_strided_on_purpose_is_not_contiguous(shape):
+    """qzeros of one word and one group once was, and no refusal was due."""
+    assert not strided(torch.zeros(shape)).is_contiguous()

@@ -116,6 +116,17 @@ def test_the_plan_follows_from_the_sizes():
     assert plan(1, 64, 64, 32, half, 132).shares == 1
 
 
+def test_a_cpu_counts_as_an_h200():
+    """So that plans in the interpreter are those of the GPU that they were measured on."""
+    assert grouped_plan.processors(torch.device("cpu")) == 132
+
+
+@pytest.mark.parametrize(("rows", "blocks"), [(32, 1), (128, 4), (256, 8), (288, 0), (4096, 0)])
+def test_up_to_eight_blocks_in_a_group_have_binaries_of_their_own(rows, blocks):
+    packed = [torch.zeros(1)] * 3
+    assert grouped._blocks_in_group(grouped.Grouped(*packed, rows, None), 32) == blocks
+
+
 def test_ordering_x_counts_where_weights_are_not_written_out():
     """4096 x 4096, 129 rows: in order the fused kernel is the faster, sorted the dense one."""
     sizes = (129, 4096, 4096, 128, torch.float16, 132)

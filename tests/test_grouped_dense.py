@@ -1,5 +1,9 @@
 """Weights written out and multiplied from there: the steps alone, panels, x of any layout."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +15,7 @@ from .suite.case import Case
 from .suite.layouts import Guarded, Placement
 from .suite.operands import Operands
 
+ROOT = Path(__file__).resolve().parents[1]
 DENSE = [tile for tile in grouped_plan.TILES.values() if tile.kind == grouped_plan.DENSE]
 of_each_tile = pytest.mark.parametrize("tile", DENSE, ids=lambda tile: tile.name)
 
@@ -80,3 +85,33 @@ def test_rows_of_x_past_two_billion_elements_are_multiplied(device):
     out = torch.empty(3, 16, dtype=plain.dtype, device=device)
     grouped.matmul(far, weights, out, grouped_plan.Plan(DENSE[0], 64, 1))
     assert torch.equal(out, rounded_once(operands))
+
+
+@pytest.mark.parametrize(("N", "panels"), [(512, [256, 256]), (528, [256, 256, 16]), (16, [16])])
+def test_no_panel_is_empty(N, panels, monkeypatch):
+    """A grid without programs is an error to a GPU."""
+    widths = []
+    monkeypatch.setattr(grouped_plan, "MOST_WRITTEN", 64 * 256)
+    monkeypatch.setattr(grouped, "_write", lambda weights, columns, made: None)
+    monkeypatch.setattr(grouped, "_multiply", lambda x, w, out, plan: widths.append(w.shape[1]))
+    x, out = torch.zeros(1, 64).half(), torch.zeros(1, N).half()
+    grouped.matmul(x, None, out, grouped_plan.Plan(DENSE[0], 64, 1))
+    assert widths == panels
+
+
+GUARDED = """
+import torch
+from kernels import grouped, grouped_plan
+from tests.end_of_memory import at_the_end_of_memory as at_end
+
+for tile in grouped_plan.TILES.values():
+    if tile.kind == grouped_plan.DENSE:
+        operands = (at_end(torch.ones(shape).half()) for shape in ((5, 96), (96, 16), (5, 16)))
+        grouped._multiply(*operands, grouped_plan.Plan(tile, 32, 1))
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="interpreter_only")
+def test_nothing_past_the_end_of_x_or_the_written_weights_is_touched():
+    """MK-01, MK-02, L-04: a page without access follows each of them."""
+    subprocess.run([sys.executable, "-c", GUARDED], cwd=ROOT, check=True, timeout=120)

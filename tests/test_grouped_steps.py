@@ -86,7 +86,9 @@ def test_scales_of_another_dtype_make_weights_that_are_rounded_once(scales, tile
     assert verdict.ok, verdict.headline()
 
 
-@pytest.mark.parametrize("strides", [(64, 16, 1), (80, 24, 1), (200, 48, 3), (1, 6, 18)])
+@pytest.mark.parametrize(
+    "strides", [(64, 16, 1), (72, 24, 1), (80, 24, 1), (200, 48, 3), (1, 6, 18)]
+)
 @pytest.mark.parametrize("tile", ["few16", "many16"])
 def test_a_result_of_any_strides_is_written_and_nothing_else(tile, strides, device):
     """GI-08, MK-12, LY-01."""

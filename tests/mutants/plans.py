@@ -47,10 +47,11 @@ STATES, PATHS, BUFFERS, GUARDS, REFUSALS, BUILD, MISSING, LAYERS, TOOLS, CHOSEN,
 EDGES, OF_LAYER = "tests/test_operand_edges.py", "tests/test_exllama_edges.py"
 ADAPTERS = "tests/test_exllama_adapters.py"
 TUNING = "tests/test_kernel_tuning.py"
-HOST_TESTS, LAUNCHES, CHOICES, WIDE = (
-    f"tests/test_host_{name}.py" for name in ("build", "launch", "choices", "wide")
+HOST_TESTS, LAUNCHES, CHOICES, WIDE, SANITIZED = (
+    f"tests/test_host_{name}.py" for name in ("build", "launch", "choices", "wide", "sanitized")
 )
 EXTENSION = ("runner", "exllama", PATHS, BUFFERS, REFUSALS, LAYERS, STATES, CHOICES, WIDE)
+OF_HOST = ("runner", LAUNCHES, HOST_TESTS, SANITIZED)
 BINDING = (GUARDS, REFUSALS, BUFFERS, "exllama", LAYERS, PATHS, STATES, HANDLES, CHOICES)
 SUITES = {
     "suite": (CORPUS, DRAWN, CHECKS),
@@ -90,7 +91,8 @@ NOT_ABOUT_THE_SUITE = (
 # By what they take on the code as it is: 1 s, 2 s to 7 s, 14 s to 60 s of processor time.
 CHEAP_META = (
     "case", "data", "judge", "layouts", "locate", "rounding", "fills", "corpus",
-    "declared_numerics", "coverage", "sum_order", "diagnosis", "search", "profiles", "oracles",
+    "control", "declared_numerics", "coverage", "sum_order", "diagnosis", "search", "profiles",
+    "oracles",
 )  # fmt: skip
 SLOW_META = ("fingerprint", "speed", "strategies", "pairwise", "verdicts", "command_line")
 META_OF = {
@@ -106,7 +108,7 @@ META_OF = {
     "only": ("strategies", "coverage"),
     "operands": ("layouts", "data"),
     "philox": ("data",),
-    "plugin": ("command_line",),
+    "plugin": ("called", "command_line"),
     "relations": ("search", "judge"),
     "report": ("command_line",),
     "session": ("search", "command_line"),
@@ -124,7 +126,7 @@ def plan(mutant: Mutant, root: Path = ROOT) -> list[Stage]:
     if mutant.area == "suite":
         return [file_stage(path, META_READS) for path in _meta_files(stem, root)]
     if mutant.path.startswith(CUDA) and stem not in KERNEL_TESTS:
-        first = ("runner", LAUNCHES, HOST_TESTS) if mutant.path.startswith(HOST) else ("runner",)
+        first = OF_HOST if mutant.path.startswith(HOST) else ("runner",)
         return kernel_plan((*first, *EXTENSION), root)
     return kernel_plan(KERNEL_TESTS.get(stem, TUNER), root)
 

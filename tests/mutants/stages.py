@@ -53,7 +53,8 @@ TEST_READS = (
 MEASURED = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("benchmarks/NVIDIA_*"))
 READS_MORE = {  # of test files: what they read beside TEST_READS
     **dict.fromkeys(
-        ("tests/test_grouped_steps.py", "tests/test_matmul248.py"), ("tests/end_of_memory.py",)
+        (f"tests/test_{name}.py" for name in ("grouped_dense", "grouped_steps", "matmul248")),
+        ("tests/end_of_memory.py",),
     ),
     "tests/test_measured.py": ("tests/aot", "tests/bench", "benchmarks/aot", *MEASURED),
 }

@@ -1,8 +1,5 @@
 """Parts of the extension by themselves, on the CPU: what is chosen, what is kept, what is said."""
 
-import shlex
-import subprocess
-
 import pytest
 
 from .host_build import programs
@@ -91,15 +88,10 @@ pytestmark = pytest.mark.skipif(programs.compiler() is None, reason="no_compiler
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
     """What the program says to some words, word by word."""
-    folder = tmp_path_factory.mktemp("choices")
-    (folder / "choices.cpp").write_text(PROGRAM)
-    command = [*programs.compiler(), "-std=c++17", "-O0", "-w", "-pthread", "-DEXLLAMA_HOST"]
-    command += [f"-I{programs.KERNELS}", str(folder / "choices.cpp"), "-o", str(folder / "choices")]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, f"{shlex.join(command)}\n{made.stderr}"
+    program = programs.build_text(PROGRAM, tmp_path_factory.mktemp("choices"))
 
     def run(*words):
-        ended = programs.run(folder / "choices", *words)
+        ended = programs.run(program, *words)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout.split()
 

@@ -1,7 +1,5 @@
 """How the host build orders and spreads a launch, by a program of its own that prints numbers."""
 
-import shlex
-import subprocess
 from math import gcd
 
 import pytest
@@ -54,15 +52,10 @@ pytestmark = pytest.mark.skipif(programs.compiler() is None, reason="no_compiler
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory):
     """What the program prints for some words."""
-    folder = tmp_path_factory.mktemp("launch")
-    (folder / "launch.cpp").write_text(PROGRAM)
-    command = [*programs.compiler(), "-std=c++17", "-O1", "-w", "-pthread", "-DEXLLAMA_HOST"]
-    command += [f"-I{programs.KERNELS}", str(folder / "launch.cpp"), "-o", str(folder / "launch")]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, f"{shlex.join(command)}\n{made.stderr}"
+    program = programs.build_text(PROGRAM, tmp_path_factory.mktemp("launch"))
 
     def run(*words, threads=2):
-        ended = programs.run(folder / "launch", *words, threads=threads)
+        ended = programs.run(program, *words, threads=threads)
         assert ended.returncode == 0, ended.stderr
         return [int(line) for line in ended.stdout.split()]
 

@@ -4,9 +4,6 @@ Such memory is only reserved, at most 14 GB: what no thread touches takes no roo
 elements must get what the same place gets near the beginning.
 """
 
-import shlex
-import subprocess
-
 import pytest
 
 from .host_build import programs
@@ -133,15 +130,10 @@ pytestmark = pytest.mark.skipif(programs.compiler() is None, reason="no_compiler
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory):
     """What the program prints for some words."""
-    folder = tmp_path_factory.mktemp("wide")
-    (folder / "wide.cpp").write_text(PROGRAM)
-    command = [*programs.compiler(), "-std=c++17", "-O1", "-w", "-pthread", "-DEXLLAMA_HOST"]
-    command += [f"-I{programs.KERNELS}", str(folder / "wide.cpp"), "-o", str(folder / "wide")]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, f"{shlex.join(command)}\n{made.stderr}"
+    program = programs.build_text(PROGRAM, tmp_path_factory.mktemp("wide"))
 
     def run(*words):
-        ended = programs.run(folder / "wide", *words)
+        ended = programs.run(program, *words)
         if ended.returncode == NO_ROOM:
             pytest.skip("no_memory: none may be reserved")
         assert ended.returncode == 0, ended.stderr

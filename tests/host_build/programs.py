@@ -37,6 +37,15 @@ def build(name: str, folder: Path, flags: list[str]) -> Path:
     return made
 
 
+def build_text(text: str, folder: Path) -> Path:
+    """The program of this text, which includes sources of the kernels by name."""
+    source, made = folder / "main.cpp", folder / "main"
+    source.write_text(text)
+    flags = ["-std=c++17", "-O1", "-w", "-pthread", "-DEXLLAMA_HOST", f"-I{KERNELS}"]
+    _run([*compiler(), *flags, str(source), "-o", str(made)])
+    return made
+
+
 def run(program: Path, *words, threads: int = 2, **environment) -> subprocess.CompletedProcess:
     """The program, run to its end with few CPU threads for blocks."""
     environment = os.environ | {"EXLLAMA_HOST_THREADS": str(threads)} | environment

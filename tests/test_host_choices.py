@@ -1,5 +1,7 @@
 """Parts of the extension by themselves, on the CPU: what is chosen, what is kept, what is said."""
 
+import functools
+
 import pytest
 
 from .host_build import programs
@@ -90,12 +92,7 @@ def ask(tmp_path_factory):
     """What the program says to some words, word by word."""
     program = programs.build_text(PROGRAM, tmp_path_factory.mktemp("choices"))
 
-    def run(*words):
-        ended = programs.run(program, *words)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout.split()
-
-    return run
+    return functools.partial(programs.answer, program)
 
 
 @pytest.mark.parametrize("half2", [0, 1])

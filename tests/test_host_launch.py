@@ -55,9 +55,7 @@ def numbers(tmp_path_factory):
     program = programs.build_text(PROGRAM, tmp_path_factory.mktemp("launch"))
 
     def run(*words, threads=2):
-        ended = programs.run(program, *words, threads=threads)
-        assert ended.returncode == 0, ended.stderr
-        return [int(line) for line in ended.stdout.split()]
+        return [int(word) for word in programs.answer(program, *words, threads=threads)]
 
     return run
 

@@ -53,6 +53,13 @@ def run(program: Path, *words, threads: int = 2, **environment) -> subprocess.Co
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+def answer(program: Path, *words, threads: int = 2) -> list[str]:
+    """The words that the program prints; it must end well."""
+    ended = run(program, *words, threads=threads)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()
+
+
 def names_of_checks(name: str) -> list[str]:
     """The checks that a source file registers, in order."""
     lines = (HERE / name).read_text().splitlines()

@@ -22,15 +22,9 @@ LAYER = ("tests/test_checks.py", "tests/test_quant_linear.py", "tests/test_pack.
 MODES, CONFIGS, KERNEL = (f"tests/test_{name}.py" for name in ("modes", "configs", "matmul248"))
 GROUPED, CHOICE, DENSE, STEPS, ORDER, MEASURED = (
     f"tests/test_{name}.py"
-    for name in (
-        "grouped",
-        "grouped_choice",
-        "grouped_dense",
-        "grouped_steps",
-        "row_order",
-        "measured",
-    )
-)
+    for name in ("grouped", "grouped_choice", "grouped_dense", "grouped_steps", "row_order",
+                 "measured")
+)  # fmt: skip
 OF_TUNER = "tests/test_autotune{}.py"
 STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
 KEY, LAUNCH = (OF_TUNER.format(f"_{name}") for name in ("key", "launch"))

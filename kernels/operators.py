@@ -124,10 +124,10 @@ def _block_of_columns(kernel):
 def _is_aligned(rows, qweight, out_rows, scales, qzeros, g_idx):
     """Whether every access may be as wide as the hardware's: ALIGNED of the kernels."""
     matrices = (rows, qweight, out_rows, scales)
-    columns = all(tensor.shape[1] % VECTOR.value == 0 for tensor in matrices)
-    leading = all(tensor.stride(0) % VECTOR.value == 0 for tensor in matrices)
-    unit = all(tensor.stride(-1) == 1 for tensor in (*matrices, qzeros, g_idx))
-    return columns and leading and unit
+    lengths = (length for tensor in matrices for length in (tensor.shape[1], tensor.stride(0)))
+    return all(length % VECTOR.value == 0 for length in lengths) and all(
+        tensor.stride(-1) == 1 for tensor in (*matrices, qzeros, g_idx)
+    )
 
 
 def sequential_g_idx(qweight, scales, bits, group_size):

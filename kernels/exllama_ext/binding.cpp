@@ -210,7 +210,7 @@ int64_t extent(const at::Tensor& matrix) {
 }
 
 memory_range range_of(const at::Tensor& matrix) {
-  return {matrix.const_data_ptr(), extent(matrix) * int64_t{sizeof(half)}};
+  return {matrix.const_data_ptr(), extent(matrix) * matrix.element_size()};
 }
 
 void check_apart(const char* one, memory_range a, const char* other, memory_range b) {

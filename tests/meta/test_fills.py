@@ -144,6 +144,12 @@ def test_big_outputs_lie_on_both_sides_of_overflow_and_weights_below_it():
     assert (case.maxq * values.scales).max() <= 65504
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_nonfinite_has_a_special_value_where_all_rows_are_one(seed):
+    values = problem(f"m5-n8-k16-b4-gall-bcast-nonfinite-s{seed}")[1]
+    assert not (torch.isfinite(values.left).all() and torch.isfinite(values.scales).all())
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_nonfinite_has_special_values_and_finite_outputs(seed):
     case_line = f"m16-n32-k64-b4-g32-nonfinite-s{seed}"

@@ -29,6 +29,8 @@ ROWS = [
     row("four", area="door", scored="same"),
     row("five", area="door", scored="not judged"),
     row("museum/wrong", "tiny", area="museum", scored=""),
+    row("museum/rare", area="museum", scored="found by search"),
+    row("museum/far", area="museum", scored="never drawn"),
     row("museum/right", area="museum", what="correct", scored=""),
 ]
 
@@ -59,11 +61,12 @@ def test_what_an_oracle_sees_alone():
 
 
 def test_the_headlines_count_what_is_seen_and_what_becomes_of_the_rest():
-    seen, unseen = matrix_report.headlines(ROWS)
-    assert "see 2 of 5 mutants of kernels/ and 1 of 1 faulty museum pieces" in seen
+    seen, unseen, pieces = matrix_report.headlines(ROWS)
+    assert "see 2 of 5 mutants of kernels/ and 1 of 3 faulty museum pieces" in seen
     assert seen.endswith("and 0 of 1 correct ones")
     assert "of the 3 mutants that none of them sees, 1 are killed by the corpus or by" in unseen
     assert "1 are equivalent, 0 are for a GPU, 0 survive unexplained, 1 are not judged" in unseen
+    assert "finds 1 (museum/rare); no case is drawn that shows 1 (museum/far); 0 not" in pieces
 
 
 def test_the_matrix_is_kept_and_told(tmp_path, monkeypatch):

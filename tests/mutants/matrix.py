@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.museum.catalogue import correct, faulty
+from tests.museum.run import STATE, read
 
 from .hostbuild import use_compiler
 from .outcome import Outcome
@@ -27,6 +28,7 @@ CASES_PER_FILL = 10
 CASES_PER_CHECK = 8
 REFUSALS = 24
 MUSEUM, CORRECT = "museum", "correct"  # an area beside those of the mutants; no bug
+SEARCHED, NEVER = "found by search", "never drawn"  # what the museum's own record says of a piece
 MUSEUM_READS = ("reference", "tests/suite", "tests/museum")
 SECONDS = 240.0  # for all oracles of one mutant, under way; beyond the usual grace
 
@@ -43,9 +45,10 @@ class Kill:
 
 @dataclass
 class Row:
-    """A mutant or a museum piece, and all that saw it; `scored` is what became of it in the score.
+    """A mutant or a museum piece, all that saw it, and in `scored` what became of it elsewhere.
 
-    That is the stage that killed a mutant first, a word of record.py, or "" for a museum piece.
+    Of a mutant that is the stage that killed it first, or a word of record.py; of a museum piece
+    SEARCHED, NEVER, or "" where benchmarks/museum.json does not know it or it is correct.
     """
 
     name: str
@@ -138,7 +141,9 @@ class Matrix:
         """
         kernels = [mutant for mutant in mutants if mutant.area != "suite"]
         entries = [_entry_of(mutant, scored.get(mutant.id, "")) for mutant in kernels]
-        entries += [_exhibit(piece) for piece in (*faulty(), *correct()) if museum]
+        if museum:
+            met = {name for name, made in read(STATE).items() if made.caught}
+            entries += [_exhibit(piece, met) for piece in (*faulty(), *correct())]
         tree, cache = self.scorer.tree, self.scorer.cache
         processes = Processes(tree, self.scorer.jobs)
         waiting = deque(entry for entry in entries if self._advance(entry))
@@ -176,9 +181,10 @@ def _entry_of(mutant: Mutant, scored: str) -> Entry:
     return Entry(row, spec, mutant.changed, read_by(spec), finished=scored == NOT_BUILT)
 
 
-def _exhibit(piece) -> Entry:
+def _exhibit(piece, met: set[str]) -> Entry:
     spec = Path(piece.spec.rpartition(":")[0]).relative_to(ROOT).as_posix() + ":f"
-    row = Row(f"museum/{piece.name}", MUSEUM, piece.bug or CORRECT)
+    scored = SEARCHED if piece.name in met else NEVER if piece.missed else ""
+    row = Row(f"museum/{piece.name}", MUSEUM, piece.bug or CORRECT, scored)
     return Entry(row, spec, {}, MUSEUM_READS)
 
 

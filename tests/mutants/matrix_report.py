@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .ledger import GPU, SAME
-from .matrix import CORRECT, MUSEUM, Row
+from .matrix import CORRECT, MUSEUM, NEVER, SEARCHED, Row
 from .record import KILLED, NOT_JUDGED, SURVIVES
 
 SHOWN = 4  # rows that only one oracle sees, named in the summary
@@ -85,7 +85,16 @@ def headlines(rows: list[Row]) -> list[str]:
         f"by the corpus or by tests of their part, {became[SAME]} are equivalent, {became[GPU]} "
         f"are for a GPU, {became[SURVIVES]} survive unexplained, {became[NOT_JUDGED]} are not "
         f"judged",
+        f"matrix: of the faulty museum pieces that none of them sees in its few cases, the search "
+        f"of `python -m tests.museum` finds {_missing(faulty, SEARCHED)}; no case is drawn that "
+        f"shows {_missing(faulty, NEVER)}; {_missing(faulty, '')} not asked yet",
     ]
+
+
+def _missing(pieces: list[Row], scored: str) -> str:
+    """How many of those that nothing sees are of this state, and which."""
+    names = [row.name for row in pieces if not row.kills and row.scored == scored]
+    return f"{len(names)} ({', '.join(names)})" if names else "0"
 
 
 def _seen(rows: list[Row]) -> int:

@@ -253,7 +253,8 @@ def _nonfinite(case: Case, device):
     sure = case.seed // 3 % 3  # the kind of the one that there always is
     if case.seed % 3 != 1:
         raw = random_words(case.seed, "rows", case.m, 1, device)[0]
-        chosen = torch.arange(case.m, device=device).unsqueeze(1) == case.seed % max(case.m, 1)
+        sure_row = 0 if case.layout == "bcast" else case.seed % max(case.m, 1)  # x keeps row 0
+        chosen = torch.arange(case.m, device=device).unsqueeze(1) == sure_row
         place = torch.arange(case.reduction, device=device) == (raw >> 8) % case.reduction
         kind = torch.where(chosen, sure, (raw >> 4) % 3)
         left = torch.where((chosen | (raw % 4 == 0)) & place, special[kind], left)

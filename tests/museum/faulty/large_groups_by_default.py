@@ -11,7 +11,6 @@ from tests.suite.control import TORCH
 BUG = "group size above 1024 taken as 128: rows after the last group are lost (GI-13)"
 VERDICTS = ("WRONG",)
 SMALLEST = (1, 4, 1028)  # m, n, k
-ONLY = "group named"
 
 
 def matmul(*, x, scales, group_size, **others):

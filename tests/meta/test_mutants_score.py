@@ -113,24 +113,53 @@ def test_a_test_that_fails_without_a_mutant_ends_the_run(tree, small, tmp_path):
     broken.remove()
 
 
-def sums():
+def sums(seed):
     """A probe: what `add` gives for one number after another."""
     from kernels.small import add
 
-    yield from (b"%d" % add(number, 1) for number in range(100))
+    yield from (b"%d" % add(seed, number) for number in range(100))
+
+
+def products(seed):
+    """A probe that never comes to `add`."""
+    yield from (b"%d" % (seed * number) for number in range(100))
+
+
+def prove(tree, path, monkeypatch, variant, *names, **options):
+    for probe in (sums, products):
+        monkeypatch.setitem(probes.PROBES, probe.__name__, (probe, ("kernels",)))
+    monkeypatch.setattr(proof, "probes_of", lambda area, path: names)
+    return proof.prove(small_mutants(variant), Scorer(tree, Cache(path), jobs=2), **options)
 
 
 @pytest.mark.parametrize(
-    ("variant", "differs"), [("arithmetic-operator", "by case 100"), ("statement-deleted", None)]
+    ("variant", "differs"), [("arithmetic-operator", "seed 1"), ("statement-deleted", "")]
 )
 def test_only_what_gives_the_same_bits_is_called_the_same(
     tree, tmp_path, monkeypatch, variant, differs
 ):
-    monkeypatch.setitem(probes.PROBES, "sums", (sums, ("kernels",)))
-    monkeypatch.setattr(proof, "probes_of", lambda area, path: ("sums",))
-    scorer = Scorer(tree, Cache(tmp_path / "c"), jobs=2)
-    (found,) = proof.prove(small_mutants(variant), scorer, count=100)
-    assert (found.cases, found.differs) == (100, differs)
+    (found,) = prove(tree, tmp_path / "c", monkeypatch, variant, "sums", parts=2)
+    assert (found.cases, found.differs, found.reach, found.whole) == (800, differs, "reached", True)
+    assert proof.unproven([found]) == ([found.mutant.id] if differs else [])
+
+
+def test_a_probe_that_never_comes_to_the_mutant_proves_nothing(tree, tmp_path, monkeypatch):
+    asked = (tree, tmp_path / "c", monkeypatch, "statement-deleted")
+    (past,) = prove(*asked, "products", parts=1)
+    assert (past.differs, past.reach) == ("", "not reached")
+    assert proof.unproven([past]) == [past.mutant.id]
+    assert not proof.unproven(prove(*asked, "products", "sums", parts=1))
+
+
+def test_a_proof_goes_on_where_it_was_broken_off(tree, tmp_path, monkeypatch):
+    asked = (tree, tmp_path / "c", monkeypatch, "statement-deleted", "sums")
+    (none,) = prove(*asked, parts=2, until=lambda: True)
+    assert (none.cases, none.reach, none.holds) == (0, "not asked", False)
+    (half,) = prove(*asked, parts=1)
+    steps = []
+    (whole,) = prove(*asked, parts=2, watch=lambda *step: steps.append(step))
+    assert (half.cases, whole.cases) == (400, 800)
+    assert steps == [(1, 2), (2, 2)]
 
 
 def run_stage(tree, action, limit=20.0, ends=float("inf")):

@@ -24,7 +24,7 @@ from .matrix import Matrix
 from .plans import killer_first
 from .processes import Processes
 from .progress import Progress
-from .proof import prove
+from .proof import prove, unproven
 from .score import LONGEST, BrokenBaseline, Scorer, Trial
 from .scratch import Tree
 from .sites import CUDA, ROOT, Mutant
@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     made.add_argument(
         "--budget", type=float, metavar="SECONDS",
-        help=f"of a sample ({SAMPLE_BUDGET:.0f}) or of --all (none); 0: tell what is known",
+        help=f"of a sample ({SAMPLE_BUDGET:.0f}), --all or --equivalents (none); 0: what is known",
     )  # fmt: skip
     made.add_argument(
         "--record", action="store_true", help="keep what comes out: benchmarks/, README.md"
@@ -181,10 +181,19 @@ def _matrix(mutants: list[Mutant], options, console: Console, tree: Tree, cache:
 
 def _equivalents(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
     same = {name for name, entry in read_ledger().items() if entry.kind == SAME}
-    proofs = prove([m for m in mutants if m.id in same], Scorer(tree, cache, options.jobs))
+    ends = float("inf") if options.budget is None else STARTED + options.budget
+    with Progress(console) as progress:
+        proofs = prove(
+            [mutant for mutant in mutants if mutant.id in same],
+            Scorer(tree, cache, options.jobs),
+            watch=lambda d, of: progress.show(f"equivalents: {d} of {of} parts", d, of),
+            until=lambda: time.monotonic() > ends,
+        )
     for proof in proofs:
         console.print(proof.text(), soft_wrap=True, highlight=False, markup=False)
-    return 1 if any(proof.differs for proof in proofs) else 0
+    missing = unproven(proofs)
+    console.print(f"equivalents: not proven: {', '.join(missing) or 'none'}", soft_wrap=True)
+    return 1 if missing else 0
 
 
 def _show(progress: Progress, trials: list[Trial]) -> None:

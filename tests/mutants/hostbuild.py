@@ -74,6 +74,13 @@ def use_compiler() -> None:
     os.environ["CXX"] = str(COMPILER)
 
 
+def refused(name: str, problem: Exception) -> Outcome:
+    """Of a compiler that refused the sources; raises any other `problem` again."""
+    if type(problem).__name__ != "BuildFailed":  # by name: the class is of a scratch copy
+        raise problem
+    return Outcome(name, NOT_BUILT, "compiler", "", str(problem)[:200])
+
+
 def prepare(tell) -> Outcome:
     """Make all of it from the code as it is, where it is not there yet."""
     from kernels import exllama_build

@@ -1,46 +1,55 @@
 """What can be observed of our code in 10^4 cases, as hashes: how two versions of it are compared.
 
-Each probe yields the bytes of one case after another, and runs in a scratch copy of the tree.
+A probe of a seed yields the bytes of BLOCK cases; it runs in a scratch copy of the tree.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from .hostbuild import refused, use_compiler
 from .outcome import Outcome
 from .stages import META_READS, SUITE_READS, Stage, draw, read_by
 
-CASES = 10_000
-CHUNK = 250  # cases for which one hash is kept: where two versions differ first
+BLOCK = 250  # cases of one seed, for which one hash is kept: where two versions differ first
+BLOCKS_PER_PART = 4
+PARTS = 10  # 10^4 cases
 MOST_TILES = 6  # of a problem: many small ones tell more than a few large ones
 
 
-def probe_stage(name: str, count: int = CASES) -> Stage:
-    """Hashes of the first `count` cases of a probe, in the notes of its outcome."""
+def probe_stage(name: str, part: int) -> Stage:
+    """Hashes of a part of a probe's cases, one for each seed, in the notes of its outcome."""
     probe, reads = PROBES[name]
+    first = part * BLOCKS_PER_PART
 
     def run(tell) -> Outcome:
-        cases, number = probe(), 0
-        while number < count:
-            chunk = hashlib.sha256()
-            for observed in itertools.islice(cases, min(CHUNK, count - number)):
-                chunk.update(observed + b"\n")
-                number += 1
-            tell(at=f"case {number}", note={"cases": number, "hash": chunk.hexdigest()})
+        for seed in range(first + 1, first + BLOCKS_PER_PART + 1):
+            try:
+                tell(at=f"seed {seed}", note={"seed": seed, **_hashed(probe(seed))})
+            except Exception as problem:  # noqa: BLE001 - what is no refusal is raised again
+                return refused(name, problem)
         return Outcome(name)
 
-    return Stage(f"probe {name} {count}", reads, run)
+    return Stage(f"probe {name} {part}", reads, run)
 
 
-def _seeds() -> Iterator[int]:
-    return itertools.count(1)
+def _hashed(cases: Iterator[bytes]) -> dict:
+    block, count = hashlib.sha256(), 0
+    for observed in cases:
+        block.update(observed + b"\n")
+        count += 1
+    return {"cases": count, "hash": block.hexdigest()}
 
 
-def calls() -> Iterator[bytes]:
+def _seeds(seed: int) -> range:
+    """Those of single cases in the block of one seed."""
+    return range((seed - 1) * BLOCK, seed * BLOCK)
+
+
+def calls(seed: int) -> Iterator[bytes]:
     """What Backend `triton` answers: bits, or the exception; and what pruning leaves."""
     from tests.suite.bad import invalidate
     from tests.suite.operands import Operands
@@ -50,41 +59,42 @@ def calls() -> Iterator[bytes]:
     limits = replace(
         TRITON.limits, dtypes=("f16",), scales_dtypes=("sf16", "sf32"), max_tiles=MOST_TILES
     )
-    for at in _seeds():
-        for case in draw(refusals(limits) if at % 8 == 0 else cases(limits), CHUNK, at):
-            operands = Operands(case, "cpu")
-            left, weights = invalidate(case, operands.left, operands.weights())
-            shape = {"M": max(case.m, 1), "N": case.n, "K": case.k}
-            pruned = [config.all_kwargs() for config in matmul_248_kernel.prune_configs(shape)]
-            answer = _answer(lambda c=case, x=left, w=weights: TRITON.call(c, x, w))
-            yield f"{case} {pruned} {answer} {operands.damage()}".encode()
+    for case in draw(refusals(limits) if seed % 8 == 0 else cases(limits), BLOCK, seed):
+        operands = Operands(case, "cpu")
+        left, weights = invalidate(case, operands.left, operands.weights())
+        shape = {"M": max(case.m, 1), "N": case.n, "K": case.k}
+        pruned = [config.all_kwargs() for config in matmul_248_kernel.prune_configs(shape)]
+        answer = _answer(lambda c=case, x=left, w=weights: TRITON.call(c, x, w))
+        yield f"{case} {pruned} {answer} {operands.damage()}".encode()
 
 
-def extension_calls() -> Iterator[bytes]:
+def extension_calls(seed: int) -> Iterator[bytes]:
     """What the ExLlama extension answers on a CPU, by all its paths: bits, or the exception."""
+    from kernels.exllama_build import extension
     from tests.suite.bad import invalidate
     from tests.suite.exllama_backend import EXLLAMA
     from tests.suite.operands import Operands
     from tests.suite.strategies import cases, refusals
 
+    use_compiler()
+    extension("cpu")  # what cannot be built answers nothing, which is no answer to compare
     limits = replace(EXLLAMA.limits, max_tiles=MOST_TILES)
-    for at in _seeds():
-        for case in draw(refusals(limits) if at % 8 == 0 else cases(limits), CHUNK, at):
-            operands = Operands(case, "cpu")
-            left, weights = invalidate(case, operands.left, operands.weights())
-            answer = _answer(lambda c=case, x=left, w=weights: EXLLAMA.call(c, x, w))
-            yield f"{case} {answer} {operands.damage()}".encode()
+    for case in draw(refusals(limits) if seed % 8 == 0 else cases(limits), BLOCK, seed):
+        operands = Operands(case, "cpu")
+        left, weights = invalidate(case, operands.left, operands.weights())
+        answer = _answer(lambda c=case, x=left, w=weights: EXLLAMA.call(c, x, w))
+        yield f"{case} {answer} {operands.damage()}".encode()
 
 
-def layers() -> Iterator[bytes]:
+def layers(seed: int) -> Iterator[bytes]:
     """What `pack` stores, or the exception that it raises."""
     import torch
     from torch import nn
 
     from kernels.quant_linear import QuantLinear
 
-    for seed in _seeds():
-        maker, chance = torch.Generator().manual_seed(seed), random.Random(seed)
+    for at in _seeds(seed):
+        maker, chance = torch.Generator().manual_seed(at), random.Random(at)
         bits, group = chance.choice([2, 4, 8]), chance.choice([-1, 4, 16, 24])
         k, n = (32 // bits * chance.randint(1, 4) for _ in "kn")
         layer = QuantLinear.new(bits, group, k, n, chance.random() < 0.5)
@@ -103,10 +113,10 @@ def layers() -> Iterator[bytes]:
             layer.pack(*arguments)
             return b"".join(bits_of(buffer) for buffer in layer.buffers())
 
-        yield f"{seed} {_answer(pack)}".encode()
+        yield f"{at} {_answer(pack)}".encode()
 
 
-def tunings() -> Iterator[bytes]:
+def tunings(seed: int) -> Iterator[bytes]:
     """How a tuner launches a stub: configs, options and hooks, over calls of many kinds."""
     import triton.testing
 
@@ -117,8 +127,8 @@ def tunings() -> Iterator[bytes]:
         return [Stub.latest.behaviour.get(Stub.latest.blocks[-1], 1.0)] * 3
 
     triton.testing.do_bench = do_bench
-    for seed in _seeds():
-        yield f"{seed} {_script(random.Random(seed))}".encode()
+    for at in _seeds(seed):
+        yield f"{at} {_script(random.Random(at))}".encode()
 
 
 def _script(chance: random.Random) -> str:
@@ -154,7 +164,7 @@ def _script(chance: random.Random) -> str:
     return f"{told} {stub.blocks} {keys}"
 
 
-def verdicts() -> Iterator[bytes]:
+def verdicts(seed: int) -> Iterator[bytes]:
     """What the suite makes of a line: operands, bounds and the verdict on two kernels."""
     from tests.suite.control import TORCH
     from tests.suite.execute import Examination, Request
@@ -163,14 +173,13 @@ def verdicts() -> Iterator[bytes]:
 
     wrong = replace(TORCH, name="wrong", matmul=lambda **given: TORCH.matmul(**given) * 1.001)
     limits = replace(TORCH.limits, max_tiles=MOST_TILES)
-    for at in _seeds():
-        for case in draw(cases(limits), CHUNK, at):
-            operands = Operands(case, "cpu")
-            told = [bits_of(operands.left).hex(), *map(str, operands.weights().values())]
-            for backend in (TORCH, wrong):
-                verdict = Examination(backend, case, "cpu", Request()).verdict()
-                told.append(f"{verdict.to_json() | {'seconds': 0}}")
-            yield f"{case} {told}".encode()
+    for case in draw(cases(limits), BLOCK, seed):
+        operands = Operands(case, "cpu")
+        told = [bits_of(operands.left).hex(), *map(str, operands.weights().values())]
+        for backend in (TORCH, wrong):
+            verdict = Examination(backend, case, "cpu", Request()).verdict()
+            told.append(f"{verdict.to_json() | {'seconds': 0}}")
+        yield f"{case} {told}".encode()
 
 
 def _answer(action: Callable) -> str:

@@ -1,69 +1,148 @@
-"""`--equivalents`: what the ledger calls the same gives the same bits in 10^4 cases."""
+"""`--equivalents`: what the ledger calls the same gives the same bits in 10^4 cases.
+
+Cases are asked in parts, so a run goes on where it was broken off. The first part is asked of a
+version with a trap in place of the mutant too: a probe that never comes there proves nothing.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
+from .hostbuild import NOT_BUILT
 from .outcome import Outcome
-from .probes import CASES, probe_stage, probes_of
+from .probes import PARTS, probe_stage, probes_of
 from .processes import Processes, run_all
+from .reach import trapped
 from .score import Scorer
 from .sites import Mutant
 from .stages import Stage
 
-SECONDS = 7200.0  # for one probe
+SECONDS = 3600.0  # for one part of a probe
+REACHED, PAST, OUTSIDE, UNKNOWN = "reached", "not reached", "outside of functions", "not asked"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """`differs` is the case by which two versions differ, None where none of `cases` shows it."""
+    """What one probe tells of one mutant.
+
+    `differs` is the seed by which two versions differ, "" where none of `cases` shows it; `reach`
+    says whether the probe comes to the mutant; `whole` is True once every part was asked.
+    """
 
     mutant: Mutant
     probe: str
     cases: int
-    differs: str | None
+    differs: str
+    reach: str
+    whole: bool
+
+    @property
+    def holds(self) -> bool:
+        return self.whole and not self.differs and self.reach in (REACHED, OUTSIDE)
 
     def text(self) -> str:
         said = f"differ: {self.differs}" if self.differs else f"{self.cases} cases of the same bits"
-        return f"{self.mutant.id} | {self.probe}: {said}"
+        return f"{self.mutant.id} | {self.probe}: {said}, {self.reach}"
 
 
-def prove(mutants: list[Mutant], scorer: Scorer, count: int = CASES) -> list[Proof]:
-    """A proof, or its failure, for each mutant and each probe of its area."""
-    pairs = [
-        (mutant, probe_stage(probe, count))
-        for mutant in mutants
-        for probe in probes_of(mutant.area, mutant.path)
-    ]
-    wanted = [({}, stage) for stage in {s.name: s for _, s in pairs}.values()]
-    wanted += [(mutant.changed, stage) for mutant, stage in pairs]
-    _observe(wanted, scorer)
-    return [_compare(mutant, stage, scorer) for mutant, stage in pairs]
+@dataclass(frozen=True)
+class _Question:
+    """One part of one probe, asked of one version of the tree."""
+
+    changed: tuple[tuple[str, str], ...]
+    stage: Stage
 
 
-def _observe(wanted: list[tuple[dict, Stage]], scorer: Scorer) -> None:
-    """Run every probe whose result is not known yet."""
-    processes = Processes(scorer.tree, scorer.jobs)
-    waiting = deque(item for item in wanted if scorer.cache.get(scorer.key(*item)) is None)
+def prove(
+    mutants: list[Mutant], scorer: Scorer, parts: int = PARTS, watch=lambda done, total: None,
+    until: Callable[[], bool] = lambda: False,
+) -> list[Proof]:  # fmt: skip
+    """What is known, for each mutant and each probe of its area, after asking the rest.
 
-    def begin(item) -> None:
-        processes.start(item, item[1], item[0], SECONDS)
+    Nothing is asked any more once `until()` says so; `watch(done, total)` is told of every step.
+    """
+    pairs = [(m, probe) for m in mutants for probe in probes_of(m.area, m.path)]
+    _ask([q for pair in pairs for q in _questions(*pair, scorer, parts)], scorer, watch, until)
+    return [_proof(mutant, probe, scorer, parts) for mutant, probe in pairs]
 
-    def note(item, outcome: Outcome) -> None:
-        scorer.cache.put(scorer.key(*item), outcome)
-        scorer.watch(waiting)
+
+def unproven(proofs: list[Proof]) -> list[str]:
+    """Ids of the mutants that a probe tells from the original, or that no probe is a proof for."""
+    differ = {proof.mutant.id for proof in proofs if proof.differs}
+    held = {proof.mutant.id for proof in proofs if proof.holds} - differ
+    return [name for name in dict.fromkeys(p.mutant.id for p in proofs) if name not in held]
+
+
+def _questions(mutant: Mutant, probe: str, scorer: Scorer, parts: int) -> list[_Question]:
+    versions = ({}, mutant.changed)
+    asked = [_question(v, probe_stage(probe, at)) for at in range(parts) for v in versions]
+    trap = _trap(mutant, scorer)
+    return asked + ([_question(trap.changed, probe_stage(probe, 0))] if trap else [])
+
+
+def _question(changed: dict[str, str], stage: Stage) -> _Question:
+    return _Question(tuple(changed.items()), stage)
+
+
+def _trap(mutant: Mutant, scorer: Scorer) -> Mutant | None:
+    return trapped(mutant, (scorer.tree.root / mutant.path).read_text(encoding="utf-8"))
+
+
+def _ask(questions: list[_Question], scorer: Scorer, watch, until) -> None:
+    """Run every part whose result is not known yet, each once."""
+    keys = {_key(question, scorer): question for question in questions}
+    waiting = deque(key for key in keys if scorer.cache.get(key) is None)
+    processes, total, done = Processes(scorer.tree, scorer.jobs), len(waiting), count(1)
+
+    def begin(key: str) -> None:
+        if not until():
+            processes.start(key, keys[key].stage, dict(keys[key].changed), SECONDS)
+
+    def note(key: str, outcome: Outcome) -> None:
+        scorer.cache.put(key, outcome)
+        watch(next(done), total)
 
     run_all(processes, waiting, begin, note)
 
 
-def _compare(mutant: Mutant, stage: Stage, scorer: Scorer) -> Proof:
-    right = scorer.cache.get(scorer.key({}, stage))
-    other = scorer.cache.get(scorer.key(mutant.changed, stage))
-    cases = right.notes[-1]["cases"] if right.notes else 0
-    if other.killed or right.killed or not cases:
-        return Proof(mutant, stage.name, cases, f"{other.verdict} {other.message}")
-    for mine, theirs in zip(right.notes, other.notes, strict=True):
-        if mine != theirs:
-            return Proof(mutant, stage.name, cases, f"by case {mine['cases']}")
-    return Proof(mutant, stage.name, cases, None)
+def _key(question: _Question, scorer: Scorer) -> str:
+    return scorer.key(dict(question.changed), question.stage)
+
+
+def _proof(mutant: Mutant, probe: str, scorer: Scorer, parts: int) -> Proof:
+    cases, differs, known = 0, "", 0
+    for part in range(parts):
+        right, other = (_known(version, probe, part, scorer) for version in ({}, mutant.changed))
+        if right is None or other is None:
+            continue
+        known += 1
+        cases += sum(note["cases"] for note in right.notes)
+        differs = differs or _difference(right, other)
+    reach = _reach(mutant, probe, scorer)
+    return Proof(mutant, probe, cases, differs, reach, known == parts and cases > 0)
+
+
+def _known(changed: dict[str, str], probe: str, part: int, scorer: Scorer) -> Outcome | None:
+    return scorer.cache.get(_key(_question(changed, probe_stage(probe, part)), scorer))
+
+
+def _difference(right: Outcome, other: Outcome) -> str:
+    """The first seed whose cases differ, or how a version fails; "" where all are the same."""
+    failed = next((outcome for outcome in (right, other) if outcome.killed), None)
+    if failed:
+        return f"{failed.verdict} {failed.message}"
+    pairs = zip(right.notes, other.notes, strict=True)
+    return next((f"seed {mine['seed']}" for mine, theirs in pairs if mine != theirs), "")
+
+
+def _reach(mutant: Mutant, probe: str, scorer: Scorer) -> str:
+    trap = _trap(mutant, scorer)
+    if trap is None:
+        return OUTSIDE
+    right, caught = (_known(version, probe, 0, scorer) for version in ({}, trap.changed))
+    if right is None or caught is None or caught.verdict == NOT_BUILT:
+        return UNKNOWN
+    return REACHED if _difference(right, caught) else PAST

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .hostbuild import NOT_BUILT, PROBLEMS_READ, check_by_runner, use_compiler
+from .hostbuild import PROBLEMS_READ, check_by_runner, refused, use_compiler
 from .outcome import Outcome
 from .sites import ROOT
 
@@ -102,10 +102,8 @@ def suite_stage(name: str, wanted: Callable, spec: str = "triton") -> Stage:
             use_compiler()
         try:
             served = Served({"spec": spec, "started_in": ".", "device": "cpu", "zones": True})
-        except Exception as problem:
-            if type(problem).__name__ != "BuildFailed":
-                raise
-            return Outcome(name, NOT_BUILT, "compiler", "", str(problem)[:200])
+        except Exception as problem:  # noqa: BLE001 - what is no refusal is raised again
+            return refused(name, problem)
         return first_failure(name, served, wanted(served.backend.limits), tell)
 
     return Stage(name, read_by(spec), run)

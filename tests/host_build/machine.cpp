@@ -101,7 +101,7 @@ CHECK_THAT(shared_memory_is_poisoned_for_each_block) {
   for (float value : values.read()) expect(std::isnan(value), "NaN, not what a block before left");
 }
 
-enum fault_kind { EARLY_RETURN, TWO_PLACES, BARRIER_AND_WARP, ONE_LOOP_MORE };
+enum fault_kind { EARLY_RETURN, TWO_PLACES, TWO_FILES, BARRIER_AND_WARP, ONE_LOOP_MORE };
 
 __global__ void diverging_kernel(int kind) {
   if (blockIdx.x != 1) return;
@@ -109,6 +109,10 @@ __global__ void diverging_kernel(int kind) {
   if (kind == TWO_PLACES && threadIdx.x == 5) {
     __syncthreads();
     return;
+  }
+  if (kind == TWO_FILES) {  // on the same line of both
+    const char* const file = threadIdx.x == 5 ? "in another machine.cpp" : "in machine.cpp";
+    return block::here("__syncthreads").barrier(file, 1);
   }
   if (kind == BARRIER_AND_WARP && threadIdx.x >= 32) shuffle_xor(1, threadIdx.x == 40 ? 2 : 1);
   if (kind == BARRIER_AND_WARP && threadIdx.x == 7) shuffle_xor(1, 1);
@@ -119,7 +123,7 @@ void diverge(int kind) { launch("diverging", diverging_kernel, {3}, THREADS, {},
 
 CHECK_THAT(a_barrier_that_not_all_threads_reach_is_reported) {
   in_every_order([] {
-    for (int kind : {EARLY_RETURN, TWO_PLACES, ONE_LOOP_MORE})
+    for (int kind : {EARLY_RETURN, TWO_PLACES, TWO_FILES, ONE_LOOP_MORE})
       expect_error([kind] { diverge(kind); }, {"kernel diverging", "not all threads reach",
                                                "block (1, 0)", "thread 5", "machine.cpp:"});
     expect_error([] { diverge(BARRIER_AND_WARP); },

@@ -105,3 +105,18 @@ def test_overflow_uses_nothing_of_the_bound_where_it_is_due():
     out = round_to(left @ weight, F16)
     assert torch.isinf(out).any()
     assert expected.used(out) == 0
+
+
+def test_overflow_on_the_way_uses_nothing_of_the_bound_where_it_may_be():
+    """Two products that leave float16 and cancel: an infinity and the true sum are both right."""
+
+    def cancelling(values):
+        values.codes[:], values.zeros[:], values.scales[:] = 60, 0, 1.0
+        values.left[:] = torch.tensor([1092.0, -1092.0, 0.0, 0.0])
+
+    half = Numerics(accumulator="f16")
+    expected, left, weight = problem("m1-n4-k4-b8-gall-randn", half, cancelling)
+    assert not (left @ weight).any()
+    out = torch.tensor([[0.0, torch.inf, -torch.inf, 0.0]], dtype=torch.float16)
+    assert expected.check(out).count == 0
+    assert expected.used(out) == 0

@@ -93,6 +93,13 @@ PLACES = {
 }
 
 
+@pytest.mark.parametrize("line", [LINE, "m5-n16-k32-b4-g8-act-bcast-randn"])
+def test_rows_that_are_one_in_memory_are_asked_as_one(line):
+    assert look(kernel(CHANGES["zero-points one higher"]), line)["explained"] == (
+        "zero-points one higher"
+    )
+
+
 @pytest.mark.parametrize("words", PLACES)
 def test_the_pattern_along_k_is_told(words):
     found = look(kernel(lambda q, z, s, g: (q, at(PLACES[words], z, z + 1), s)), SEQUENTIAL)

@@ -1,5 +1,7 @@
 """Each fill is fit for the oracle that judges it."""
 
+import math
+
 import pytest
 import torch
 
@@ -173,3 +175,12 @@ def test_every_number_is_a_value_of_the_dtype_that_stores_it(fill, types):
         finite = numbers[torch.isfinite(numbers)]
         assert torch.equal(round_to(finite, FORMATS[name]), finite)
         assert finite.count_nonzero()
+
+
+@pytest.mark.parametrize("seed", [2, 5, 8])
+def test_a_special_scale_is_of_one_kind_for_sure_in_the_first_group_alone(seed):
+    values = problem(f"m2-n4-k256-b8-g1-nonfinite-s{seed}")[1]
+    column = values.scales[:, seed % 4]
+    kinds = {str(scale) for scale in column[1:].tolist() if not math.isfinite(scale)}
+    assert str(column[0].item()) == ("nan", "inf", "-inf")[seed // 3 % 3]
+    assert kinds == {"nan", "inf", "-inf"}

@@ -223,6 +223,7 @@ def test_another_cpu_is_held_to_what_all_have_in_common(tmp_path):
     assert check(file, "f", newer, LINE, other(blocks="32"), stores=False) == []
     (text,) = check(file, "f", newer, LINE, other(weights="float16"), stores=False)
     assert "\n  weights: exact -> float16\n" in text
+    assert "stored by" not in text  # by whom is not known of a machine that has stored nothing
     gpu = ABOUT | {"device": "NVIDIA H200", "capability": "sm_90"}
     assert check(file, "f", gpu, LINE, other(weights="float16"), stores=False) == []
 

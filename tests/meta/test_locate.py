@@ -6,7 +6,7 @@ import torch
 from reference.matmul import dequantize
 from tests.suite.backend import Numerics
 from tests.suite.case import Case
-from tests.suite.decode import explain
+from tests.suite.decode import ENOUGH, Wrong, explain, explanation
 from tests.suite.judge import Expected
 from tests.suite.locate import locate
 from tests.suite.operands import Operands
@@ -140,3 +140,23 @@ def test_nothing_is_claimed_for_a_value_that_no_substitution_gives():
     operands, expected = problem("m9-n16-k64-b4-g16-lanes")
     finding = expected.check(torch.full_like(expected.references[0], 12345.0))
     assert explain(finding, operands) == ""
+
+
+def test_the_same_wrong_weight_again_and_again_is_not_several():
+    """One weight may fit any of some thousand substitutions, however often it is met."""
+    operands, _ = problem("m9-n16-k16-b8-g4-zsym-lanes")
+    values = operands.values
+
+    def wrong(places):
+        k, n = (torch.tensor(numbers) for numbers in zip(*places, strict=True))
+        same = torch.zeros_like(k)
+        group = values.g_idx[k]
+        weight = (values.codes[k, n] - values.zeros[group, n] - 1) * values.scales[group, n]
+        out = round_to(weight, F16)
+        rows = torch.zeros(len(k), 9, dtype=torch.int64)
+        return Wrong(operands.case, [values], same, same, k, n, torch.ones(len(k)), out, rows)
+
+    several = [(0, 0), (1, 1), (2, 2), (5, 3)]
+    assert len(several) == ENOUGH
+    assert explanation(wrong(several)) == "zero-point 129 for 128"
+    assert explanation(wrong(several[:3] * 2)) == ""

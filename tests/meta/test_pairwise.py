@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.suite import case as axes
+from tests.suite import pairwise
 from tests.suite import verdict as kinds
 from tests.suite.backend import PLAIN_LIMITS, Limits
 from tests.suite.case import Case, Token
@@ -174,3 +175,17 @@ def test_what_cannot_be_judged_is_not_aimed_at_for_ever():
     aimed = [len(kernel.aimed.get(at, ())) for at in range(100, 140)]
     assert aimed[:5] == [AIMED] * 5
     assert max(aimed[30:]) <= AIMED / 3
+
+
+def test_the_best_of_a_few_rows_is_taken(monkeypatch):
+    made, row = [], pairwise._Grid.row
+    monkeypatch.setattr(pairwise._Grid, "row", lambda *given: made.append(given[1]) or row(*given))
+    assert len(cases_for(SMALL, all_pairs(SMALL), 3, 0)) == 3
+    assert [made.count(pair) for pair in dict.fromkeys(made)] == [pairwise.TRIES] * 3
+
+
+@pytest.mark.parametrize("turn", range(7))
+def test_sizes_of_a_class_take_turns(turn):
+    assert pairwise._turned([1, 2, 3], turn)[0] == turn % 3 + 1
+    assert sorted(pairwise._turned([1, 2, 3], turn)) == [1, 2, 3]
+    assert not pairwise._turned([], turn)

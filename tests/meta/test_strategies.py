@@ -1,6 +1,7 @@
 """Strategies stay inside the limits, reach their corners, and shrink to the simplest case."""
 
 import functools
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
@@ -11,7 +12,7 @@ from tests.suite.case import Case, Token
 from tests.suite.control import TORCH
 from tests.suite.fills import make_values
 from tests.suite.only import narrowed
-from tests.suite.strategies import GROUP_SIZES, TILES, cases, outside, refusals
+from tests.suite.strategies import GROUP_SIZES, TILES, _group_size, cases, outside, refusals
 
 DRAWS = 1500
 LIKE_TRITON = Limits(
@@ -208,3 +209,16 @@ def test_only_narrows_the_axes_it_names_and_no_other():
     assert (limits.g_idx, limits.layouts) == (("seq", "act"), ("pad",))
     assert limits.fills == PLAIN_LIMITS.fills
     assert narrowed(PLAIN_LIMITS, "") == PLAIN_LIMITS
+
+
+def test_most_groups_are_just_smaller_than_the_reduction():
+    """A problem of one group shows less: a size that is too large gives way to the next one."""
+    sizes = Counter()
+
+    @settings(max_examples=300, derandomize=True, database=None, phases=(Phase.generate,))
+    @given(_group_size(PLAIN_LIMITS, 8))
+    def collect(size):
+        sizes[size] += 1
+
+    collect()
+    assert sizes.most_common(1)[0][0] == 5

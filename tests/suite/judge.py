@@ -245,7 +245,7 @@ class Expected:
         if self._is_special() or not self.error.any() or not out.numel():
             return 0.0
         shares = torch.full_like(self.error, torch.inf)
-        out = out.to(self.error.device).double()
+        out = out.to(self.error.device)
         if self._may_overflow is not None:
             out = torch.where(self._may_overflow & torch.isinf(out), torch.nan, out)
         for ref in self.references:

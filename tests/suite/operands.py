@@ -47,7 +47,7 @@ class Operands:
     ):
         self.case = case
         self.device = device
-        self.values = values or make_values(case, judged_on(case, device))
+        self.values = make_values(case, judged_on(case, device)) if values is None else values
         self._zones = zones
         shared = shared or {}
         self.guarded = {

@@ -46,7 +46,7 @@ def _same_layer(exam, values=None, without=(), **changes) -> Operands:
         for name, guarded in kept
         if name in LAYER and LAYER[name] not in moved and name not in without
     }
-    values = values or exam.operands.values
+    values = exam.operands.values if values is None else values
     return Operands(case, exam.device, values=values, zones=exam.zones, shared=shared)
 
 

@@ -246,11 +246,9 @@ def share(some: int, whole: int) -> str:
 
 def compiled_in_words(binaries: list[str]) -> str:
     """`12 specialisations of 2 kernels, 8 launch configs`"""
-    kernels = {text.split("[")[0] for text in binaries}
     configs = {
         (text.split("[")[0], *re.findall(r"num_(?:warps|stages)=\d+|BLOCK\w*=\d+", text))
         for text in binaries
     }
-    return (
-        f"{len(binaries)} specialisations of {len(kernels)} kernels, {len(configs)} launch configs"
-    )
+    kernels = len({kernel for kernel, *_ in configs})
+    return f"{len(binaries)} specialisations of {kernels} kernels, {len(configs)} launch configs"

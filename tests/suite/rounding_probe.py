@@ -148,7 +148,7 @@ def _mantissas(raw: torch.Tensor, fmt: Format) -> torch.Tensor:
     """[1, 8) with as many digits as the format and 16 bits have, the last one set."""
     digits = min(fmt.digits, 16)
     odd = (raw & (2 ** (digits - 1) - 1)) | 1
-    return (1 + odd.double() / 2 ** (digits - 1)) * power_of_two((raw >> 20) % 3)
+    return (1 + odd / 2 ** (digits - 1)) * power_of_two((raw >> 20) % 3)
 
 
 def _agreeing(out, x, parts, finish) -> set[tuple[str, str]]:

@@ -120,9 +120,8 @@ class Served:
 
     def report_compilations(self, send) -> None:
         """Tell when Triton compiles: that time is not the kernel's."""
-        triton = sys.modules.get("triton")
-        runtime = getattr(getattr(triton, "knobs", None), "runtime", None)
-        if runtime is None or self.device == "cpu":
+        knobs = getattr(sys.modules.get("triton"), "knobs", None)
+        if knobs is None or self.device == "cpu":
             return
 
         def begins(*_args, **_more):
@@ -131,8 +130,8 @@ class Served:
         def ends(*_args, **more):
             send({"event": "compiled", "specialisation": specialisation(more)})
 
-        runtime.jit_cache_hook = begins
-        runtime.jit_post_compile_hook = ends
+        knobs.runtime.jit_cache_hook = begins
+        knobs.runtime.jit_post_compile_hook = ends
 
 
 def specialisation(told: dict) -> str:

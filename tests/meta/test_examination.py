@@ -1,0 +1,82 @@
+"""One case on one Backend: what surrounds the call, and what is asked more than once."""
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.suite import verdict as kinds
+from tests.suite.case import Case
+from tests.suite.control import TORCH, matmul
+from tests.suite.execute import Examination, Request
+from tests.suite.fills import make_values
+from tests.suite.loader import from_callable
+from tests.suite.operands import Operands
+from tests.suite.relations import RELATIONS
+from tests.suite.surroundings import global_state, restore_state
+from tests.suite.verdict import Verdict
+
+LINE = "m3-n8-k64-b4-g32"
+
+
+def examination(f, line=LINE):
+    return Examination(from_callable(f, "f"), Case.parse(line), "cpu", Request(()))
+
+
+def right(x, qweight, qzeros, scales, g_idx, bits):
+    weights = {"qweight": qweight, "qzeros": qzeros, "scales": scales, "g_idx": g_idx}
+    return matmul(x=x, **weights, bias=None, bits=bits, group_size=None, checkpoint_format="v1")
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind"), [("WWW", kinds.WRONG), ("W.W", "repeat"), ("WW.", "repeat")]
+)
+def test_a_check_that_fails_now_and_then_is_a_flaky_kernels(answers, kind, monkeypatch):
+    asked = iter(answers)
+    wrong = Verdict(kinds.WRONG, LINE, "4 of 24 elements", check="strided")
+    exam = examination(right)
+    monkeypatch.setattr(exam, "_repeat", lambda: None)
+    found = exam._stable(lambda: wrong if next(asked) == "W" else None)
+    assert kind in (found.kind, found.check)
+    assert (found.kind == kinds.NONDETERMINISTIC) == (kind == "repeat")
+
+
+def test_a_refusing_kernel_is_surrounded_as_any_other():
+    """By poisoned memory, and its warnings go no further."""
+    seen = []
+
+    def refuses(x, **weights):
+        warnings.warn("soon", UserWarning, stacklevel=1)
+        seen.append(torch.empty(8).isnan().all())
+        raise ValueError("g_idx must lie within the groups")
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        verdict = examination(refuses, f"{LINE}-badgidx").verdict()
+    assert verdict.kind == kinds.REJECTED
+    assert seen == [True]
+    assert not told
+
+
+def test_subnormals_are_there_again_after_a_kernel_that_flushed_them():
+    before = global_state()
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this CPU cannot flush subnormals")
+    try:
+        assert global_state()["subnormals"] != before["subnormals"]
+        restore_state(before)
+        assert global_state() == before
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("relation", ["contiguous", "strided", "group named"])
+def test_the_same_layer_is_asked_with_the_values_that_it_has(relation):
+    """Which need not be those of its line: a check may come with others."""
+    case = Case.parse("m3-n8-k64-b4-gall-pad3" if relation == "contiguous" else "m3-n8-k64-b4-gall")
+    exam = Examination(TORCH, case, "cpu", Request(()))
+    values = make_values(case, "cpu")
+    exam.operands = Operands(case, "cpu", values=replace(values, left=values.left * 2))
+    exam.expected = exam.expectation(exam.operands)
+    assert RELATIONS[relation].run(exam).count == 0

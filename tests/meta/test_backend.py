@@ -15,7 +15,8 @@ from tests.suite.case import Case
 from tests.suite.control import TORCH
 from tests.suite.execute import Examination, Request
 from tests.suite.exllama_backend import EXLLAMA, _host_g_idx
-from tests.suite.triton_backend import _config, _name, matmul_248_kernel
+from tests.suite.operands import Operands
+from tests.suite.triton_backend import TRITON, _config, _name, matmul_248_kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 BY_FUNCTIONS = (
@@ -78,6 +79,12 @@ def test_a_config_by_its_token_is_the_one_that_is_tuned():
         assert named.all_kwargs() == config.all_kwargs()
 
 
+def test_a_gradient_without_a_config_goes_through_the_layer():
+    case = Case.parse("m3-n8-k16-b4-g8-act-bwd")
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    assert Examination(TRITON, case, device, Request(())).verdict().kind == kinds.PASS
+
+
 @pytest.mark.parametrize("line", BY_FUNCTIONS)
 def test_exllama_is_right_by_its_functions(line):
     build_or_skip("cpu")
@@ -88,8 +95,6 @@ def test_exllama_is_right_by_its_functions(line):
 
 def test_exllama_is_asked_for_a_result_of_its_own_too():
     build_or_skip("cpu")
-    from tests.suite.operands import Operands
-
     case = Case.parse("m3-n16-k32-b4-g8-act-thd8", EXLLAMA.limits.tokens)
     operands = Operands(case, "cpu")
     given = operands.output()

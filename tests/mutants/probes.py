@@ -6,14 +6,19 @@ A probe of a seed yields the bytes of BLOCK cases; it runs in a scratch copy of 
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 from .hostbuild import refused, use_compiler
 from .outcome import Outcome
 from .stages import META_READS, SUITE_READS, Stage, draw, read_by
 
+OWN_TEXT = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]  # other cases, other results
 BLOCK = 250  # cases of one seed, for which one hash is kept: where two versions differ first
 BLOCKS_PER_PART = 4
 PARTS = 10  # 10^4 cases
@@ -33,7 +38,7 @@ def probe_stage(name: str, part: int) -> Stage:
                 return refused(name, problem)
         return Outcome(name)
 
-    return Stage(f"probe {name} {part}", reads, run)
+    return Stage(f"probe {name} {part} {OWN_TEXT}", reads, run)
 
 
 def _hashed(cases: Iterator[bytes]) -> dict:
@@ -51,6 +56,21 @@ def _seeds(seed: int) -> range:
 
 def calls(seed: int) -> Iterator[bytes]:
     """What Backend `triton` answers: bits, or the exception; and what pruning leaves."""
+    return _calls(seed)
+
+
+def grouped_calls(seed: int) -> Iterator[bytes]:
+    """The same by the kernels for groups of one size, where the weights allow them."""
+    from tests.suite.triton_backend import TILE_NAMES, TRITON
+
+    (token,) = TRITON.limits.tokens
+    return _calls(
+        seed, bits=(4,), g_idx=("seq", "act"), group_sizes=(32, 64, -1, 128), backward=False,
+        tokens=(replace(token, values=TILE_NAMES, optional=False),),
+    )  # fmt: skip
+
+
+def _calls(seed: int, **narrower) -> Iterator[bytes]:
     from tests.suite.bad import invalidate
     from tests.suite.operands import Operands
     from tests.suite.strategies import cases, refusals
@@ -59,6 +79,7 @@ def calls(seed: int) -> Iterator[bytes]:
     limits = replace(
         TRITON.limits, dtypes=("f16",), scales_dtypes=("sf16", "sf32"), max_tiles=MOST_TILES
     )
+    limits = replace(limits, **narrower)
     for case in draw(refusals(limits) if seed % 8 == 0 else cases(limits), BLOCK, seed):
         operands = Operands(case, "cpu")
         left, weights = invalidate(case, operands.left, operands.weights())
@@ -117,7 +138,7 @@ def layers(seed: int) -> Iterator[bytes]:
 
 
 def tunings(seed: int) -> Iterator[bytes]:
-    """How a tuner launches a stub: configs, options and hooks, over calls of many kinds."""
+    """How tuners launch a stub: configs, options, hooks, what is kept; calls of many kinds."""
     import triton.testing
 
     from tests.autotune_stub import Stub
@@ -128,40 +149,81 @@ def tunings(seed: int) -> Iterator[bytes]:
 
     triton.testing.do_bench = do_bench
     for at in _seeds(seed):
-        yield f"{at} {_script(random.Random(at))}".encode()
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["GPTQ_AUTOTUNE_CACHE_DIR"] = folder
+            yield f"{at} {_script(random.Random(at))}".encode()
 
 
 def _script(chance: random.Random) -> str:
-    """One tuner, a few calls, and all that could be seen of them."""
+    """Two tuners that share a folder, a few calls, and all that could be seen of them."""
     import torch
+
+    stubs, hooks, told = _stubs(chance), [], [_kept_hook(chance)]
+    tuners = _tuners(chance, stubs, hooks)
+    for _ in range(chance.randint(1, 5)):
+        out = torch.ones(2)
+        x = torch.ones(2, dtype=chance.choice([torch.float16, torch.float32]))
+        sizes = {name: chance.choice([1, 2, 3, 16]) for name in "MNK"}
+        number = chance.randrange(2)
+        ask = chance.choice([_run, _run, _run, _warm_up, _time])
+        given = {"x": x, "out": out, **sizes}
+        told.append(_answer(lambda a=ask, t=tuners[number], g=given: a(t, g)))
+        told += [out.tolist(), stubs[number].launches[-1:], hooks[-1:], len(hooks)]
+    keys = [len(winners) for tuner in tuners for winners in tuner.cache.values()]
+    return f"{told} {[stub.blocks for stub in stubs]} {keys}"
+
+
+def _run(tuner, given: dict):
+    return tuner[(1,)](**given)
+
+
+def _warm_up(tuner, given: dict):
+    return tuner.warmup(**given)
+
+
+def _time(tuner, given: dict):
+    return tuner._bench(config=tuner.configs[0], grid=(1,), **given)
+
+
+def _kept_hook(chance: random.Random) -> bool:
+    """Whether Triton's hook, a function or a chain of them, is called at a launch."""
+    from kernels.launch_path import _or_none
+
+    hook = chance.choice([None, print, SimpleNamespace(calls=[]), SimpleNamespace(calls=[print])])
+    return _or_none(hook) is not None
+
+
+def _stubs(chance: random.Random) -> list:
+    """Two of the same kernel, whose configs cost the same."""
     from triton.runtime.errors import OutOfResources
 
-    from tests.autotune_stub import Stub, call, configs_of, tuner_of
+    from tests.autotune_stub import KeptStub
 
     blocks = chance.sample([16, 32, 64, 128], chance.randint(1, 4))
     costs = {block: chance.choice([1.0, 2.0, 3.0]) for block in blocks}
     failing = chance.choice([None, None, *blocks])
     if failing:
         costs[failing] = OutOfResources(2, 1, "shared memory")
-    stub, hooks = Stub(costs), []
+    return [KeptStub(costs), KeptStub(costs)]
+
+
+def _tuners(chance: random.Random, stubs: list, hooks: list) -> list:
+    """A tuner of each stub, made alike."""
+    from tests.autotune_stub import configs_of, tuner_of
+
     hook = chance.choice([None, lambda given: hooks.append(sorted(given))])
     pruning = {"top_k": chance.choice([None, 1, 2, 0.5])}
     if chance.random() < 0.5:
         pruning["early_config_prune"] = lambda configs, given: configs[: given["M"]]
-    tuner = tuner_of(
-        stub, configs_of(*blocks, pre_hook=hook), chance.choice([["M"], ["M", "N"]]),
-        chance.choice([None, ["out"]]), prune_configs_by=pruning,
-        nearest_power_of_two=chance.random() < 0.5,
-    )  # fmt: skip
-    told = []
-    for _ in range(chance.randint(1, 5)):
-        out = torch.ones(2)
-        x = torch.ones(2, dtype=chance.choice([torch.float16, torch.float32]))
-        sizes = {name: chance.choice([1, 2, 3, 16]) for name in "mnk"}
-        answer = _answer(lambda x=x, out=out, s=sizes: call(tuner, x=x, out=out, **s))
-        told += [answer, out.tolist(), stub.launches[-1:], hooks[-1:], len(hooks)]
-    keys = [len(winners) for winners in tuner.cache.values()]
-    return f"{told} {stub.blocks} {keys}"
+    key, reset = chance.choice([["M"], ["M", "N"]]), chance.choice([None, ["out"]])
+    rounded = chance.random() < 0.5
+    return [
+        tuner_of(
+            stub, configs_of(*stub.behaviour, pre_hook=hook), key, reset,
+            prune_configs_by=pruning, nearest_power_of_two=rounded,
+        )
+        for stub in stubs
+    ]  # fmt: skip
 
 
 def verdicts(seed: int) -> Iterator[bytes]:
@@ -204,6 +266,7 @@ def bits_of(tensor) -> bytes:
 
 PROBES = {
     "calls": (calls, SUITE_READS),
+    "grouped": (grouped_calls, SUITE_READS),
     "extension": (extension_calls, read_by("exllama")),
     "layers": (layers, ("kernels",)),
     "tunings": (tunings, ("kernels", "tests/autotune_stub.py")),
@@ -221,5 +284,7 @@ PROBES_OF = {
 
 def probes_of(area: str, path: str) -> tuple[str, ...]:
     """What can tell a mutant of this area, or a known bug of this file, from the original."""
+    if any(name in path for name in ("grouped", "dense_kernels", "row_order")):
+        return ("grouped",)
     of_extension = ("extension",) if "exllama" in path else ("calls", "layers", "tunings")
     return PROBES_OF.get(area, of_extension)

@@ -65,7 +65,8 @@ def prove(
     Nothing is asked any more once `until()` says so; `watch(done, total)` is told of every step.
     """
     pairs = [(m, probe) for m in mutants for probe in probes_of(m.area, m.path)]
-    _ask([q for pair in pairs for q in _questions(*pair, scorer, parts)], scorer, watch, until)
+    asked = [q for part in range(parts) for pair in pairs for q in _questions(*pair, part, scorer)]
+    _ask(asked, scorer, watch, until)
     return [_proof(mutant, probe, scorer, parts) for mutant, probe in pairs]
 
 
@@ -76,11 +77,10 @@ def unproven(proofs: list[Proof]) -> list[str]:
     return [name for name in dict.fromkeys(p.mutant.id for p in proofs) if name not in held]
 
 
-def _questions(mutant: Mutant, probe: str, scorer: Scorer, parts: int) -> list[_Question]:
-    versions = ({}, mutant.changed)
-    asked = [_question(v, probe_stage(probe, at)) for at in range(parts) for v in versions]
-    trap = _trap(mutant, scorer)
-    return asked + ([_question(trap.changed, probe_stage(probe, 0))] if trap else [])
+def _questions(mutant: Mutant, probe: str, part: int, scorer: Scorer) -> list[_Question]:
+    trap = None if part else _trap(mutant, scorer)
+    versions = [{}, mutant.changed, *([trap.changed] if trap else [])]
+    return [_question(version, probe_stage(probe, part)) for version in versions]
 
 
 def _question(changed: dict[str, str], stage: Stage) -> _Question:

@@ -112,7 +112,7 @@ __global__ void diverging_kernel(int kind) {
   }
   if (kind == TWO_FILES) {  // on the same line of both
     const char* const file = threadIdx.x == 5 ? "in another machine.cpp" : "in machine.cpp";
-    return block::here("__syncthreads").barrier(file, 1);
+    return host::block::here("__syncthreads").barrier(file, 1);
   }
   if (kind == BARRIER_AND_WARP && threadIdx.x >= 32) shuffle_xor(1, threadIdx.x == 40 ? 2 : 1);
   if (kind == BARRIER_AND_WARP && threadIdx.x == 7) shuffle_xor(1, 1);

@@ -1,7 +1,9 @@
 """The committed score of the mutants: README says what the record holds, of the list as it is."""
 
-from tests.mutants import listing, plans, record, report
-from tests.mutants.ledger import read_ledger
+import json
+
+from tests.mutants import listing, plans, proof, record, report
+from tests.mutants.ledger import SAME, read_ledger
 from tests.mutants.outcome import Outcome
 from tests.mutants.score import Trial, Waiting
 from tests.mutants.sites import mutants_of
@@ -73,6 +75,27 @@ def test_the_mutant_that_will_have_cost_least_goes_first():
 def test_the_record_is_of_mutants_that_are_listed():
     listed = {mutant.id for mutant in listing.scored()}
     assert {one["id"] for one in record.read()} <= listed
+
+
+def test_what_is_recorded_of_equivalents_refutes_none_of_them():
+    shown = json.loads(proof.STATE.read_text(encoding="utf-8"))
+    same = {name for name, entry in read_ledger().items() if entry.kind == SAME}
+    assert {one["id"] for one in shown} <= same
+    assert not [one["id"] for one in shown if "differs" in one]
+    assert all(one["cases"] for one in shown if one["reach"] == proof.REACHED)
+
+
+def test_a_proof_is_kept_as_it_was_shown(tmp_path):
+    mutant = trials()[0].mutant
+    proof.write([proof.Proof(mutant, "calls", 500, "seed 2", proof.REACHED, False)], tmp_path / "p")
+    told = {
+        "id": mutant.id,
+        "probe": "calls",
+        "cases": 500,
+        "reach": "reached",
+        "differs": "seed 2",
+    }
+    assert json.loads((tmp_path / "p").read_text()) == [told]
 
 
 def test_what_killed_a_mutant_the_last_time_is_asked_first_and_nothing_is_left_out():

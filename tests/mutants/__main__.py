@@ -25,6 +25,7 @@ from .plans import killer_first
 from .processes import Processes
 from .progress import Progress
 from .proof import prove, unproven
+from .proof import write as write_proofs
 from .score import LONGEST, BrokenBaseline, Scorer, Trial
 from .scratch import Tree
 from .sites import CUDA, ROOT, Mutant
@@ -191,6 +192,8 @@ def _equivalents(mutants: list[Mutant], options, console: Console, tree: Tree, c
         )
     for proof in proofs:
         console.print(proof.text(), soft_wrap=True, highlight=False, markup=False)
+    if options.record:
+        write_proofs(proofs)
     missing = unproven(proofs)
     console.print(f"equivalents: not proven: {', '.join(missing) or 'none'}", soft_wrap=True)
     return 1 if missing else 0

@@ -168,9 +168,16 @@ def _script(chance: random.Random) -> str:
         ask = chance.choice([_run, _run, _run, _warm_up, _time])
         given = {"x": x, "out": out, **sizes}
         told.append(_answer(lambda a=ask, t=tuners[number], g=given: a(t, g)))
-        told += [out.tolist(), stubs[number].launches[-1:], hooks[-1:], len(hooks)]
+        told += [out.tolist(), _launches(stubs[number])[-1:], hooks[-1:], len(hooks)]
     keys = [len(winners) for tuner in tuners for winners in tuner.cache.values()]
-    return f"{told} {[stub.blocks for stub in stubs]} {keys}"
+    return f"{told} {[_launches(stub) for stub in stubs]} {keys}"
+
+
+def _launches(stub) -> list[dict]:
+    """In order; but what is only compiled, side by side, comes first, in an order of its own."""
+    compiled = [launch for launch in stub.launches if launch["warmup"]]
+    launched = [launch for launch in stub.launches if not launch["warmup"]]
+    return [*sorted(compiled, key=lambda launch: str(sorted(launch.items()))), *launched]
 
 
 def _run(tuner, given: dict):

@@ -6,10 +6,12 @@ version with a trap in place of the mutant too: a probe that never comes there p
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 from .hostbuild import NOT_BUILT
 from .outcome import Outcome
@@ -17,9 +19,10 @@ from .probes import PARTS, probe_stage, probes_of
 from .processes import Processes, run_all
 from .reach import trapped
 from .score import Scorer
-from .sites import Mutant
+from .sites import ROOT, Mutant
 from .stages import Stage
 
+STATE = ROOT / "benchmarks" / "equivalents.json"
 SECONDS = 3600.0  # for one part of a probe
 REACHED, PAST, OUTSIDE, UNKNOWN = "reached", "not reached", "outside of functions", "not asked"
 
@@ -46,6 +49,17 @@ class Proof:
     def text(self) -> str:
         said = f"differ: {self.differs}" if self.differs else f"{self.cases} cases of the same bits"
         return f"{self.mutant.id} | {self.probe}: {said}, {self.reach}"
+
+
+def write(proofs: list[Proof], path: Path = STATE) -> None:
+    """Keep what was shown, a line for each mutant and probe."""
+    told = [
+        {"id": p.mutant.id, "probe": p.probe, "cases": p.cases, "reach": p.reach}
+        | ({"differs": p.differs} if p.differs else {})
+        for p in sorted(proofs, key=lambda proof: (proof.mutant.id, proof.probe))
+    ]
+    lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in told)
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)

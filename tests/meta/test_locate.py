@@ -157,6 +157,5 @@ def test_the_same_wrong_weight_again_and_again_is_not_several():
         return Wrong(operands.case, [values], same, same, k, n, torch.ones(len(k)), out, rows)
 
     several = [(0, 0), (1, 1), (2, 2), (5, 3)]
-    assert len(several) == ENOUGH
     assert explanation(wrong(several)) == "zero-point 129 for 128"
-    assert explanation(wrong(several[:3] * 2)) == ""
+    assert explanation(wrong(several[: ENOUGH - 1] * 2)) == ""

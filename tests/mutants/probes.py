@@ -173,11 +173,11 @@ def _script(chance: random.Random) -> str:
     return f"{told} {[_launches(stub) for stub in stubs]} {keys}"
 
 
-def _launches(stub) -> list[dict]:
+def _launches(stub) -> list[list]:
     """In order; but what is only compiled, side by side, comes first, in an order of its own."""
-    compiled = [launch for launch in stub.launches if launch["warmup"]]
-    launched = [launch for launch in stub.launches if not launch["warmup"]]
-    return [*sorted(compiled, key=lambda launch: str(sorted(launch.items()))), *launched]
+    told = [sorted(launch.items()) for launch in stub.launches]  # else by the hash of a process
+    compiled = [launch for launch in told if ("warmup", True) in launch]
+    return [*sorted(compiled, key=str), *(launch for launch in told if launch not in compiled)]
 
 
 def _run(tuner, given: dict):

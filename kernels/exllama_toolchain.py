@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch.utils import cpp_extension
+from torch.utils.cpp_extension import library_paths
 
 NAME = "gptq_fuzz_exllama"
 COMPILERS = ("c++", "g++", "clang++")
@@ -82,7 +83,7 @@ def _torch_flags(name, kind):
     includes = [*cpp_extension.include_paths(kind), python]
     libraries = ["c10", "torch_cpu", "torch", "torch_python"]
     libraries += ["c10_cuda", "torch_cuda", "cudart"] if kind == "cuda" else []
-    link = [f"-L{path}" for path in cpp_extension.library_paths(kind)]
+    link = [f"-L{path}" for path in library_paths(kind)]
     link += ["-Wl,--no-as-needed"] + [f"-l{library}" for library in libraries]
     link += _cxx_library_of_this_process()
     flags = [f"-isystem{path}" for path in includes]

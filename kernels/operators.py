@@ -2,8 +2,7 @@
 
 import torch
 import triton
-from torch import Tensor
-from torch.library import custom_op
+from torch import Tensor, library
 
 from . import checks, grouped, grouped_plan
 from .triton_matmul import VECTOR, matmul_248_kernel, transpose_matmul_248_kernel
@@ -150,14 +149,14 @@ def _refuse_gradient(*tensors):
 
 
 # Opaque to torch.compile, which traces neither the tuner nor the checks.
-@custom_op("gptq_fuzz::matmul248", mutates_args=())
+@library.custom_op("gptq_fuzz::matmul248", mutates_args=())
 def matmul_op(
     x: Tensor, qweight: Tensor, scales: Tensor, qzeros: Tensor, g_idx: Tensor, bits: int
 ) -> Tensor:
     return _launch(matmul_248_kernel, x, qweight, scales, qzeros, g_idx, bits)
 
 
-@custom_op("gptq_fuzz::transpose_matmul248", mutates_args=())
+@library.custom_op("gptq_fuzz::transpose_matmul248", mutates_args=())
 def transpose_matmul_op(
     x: Tensor, qweight: Tensor, scales: Tensor, qzeros: Tensor, g_idx: Tensor, bits: int
 ) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from tests.suite import verdict as kinds
 from tests.suite.case import Case
-from tests.suite.control import TORCH, matmul
+from tests.suite.control import TORCH
 from tests.suite.execute import Examination, Request
 from tests.suite.fills import make_values
 from tests.suite.loader import from_callable
@@ -20,26 +20,21 @@ from tests.suite.verdict import Verdict
 LINE = "m3-n8-k64-b4-g32"
 
 
-def examination(f, line=LINE):
-    return Examination(from_callable(f, "f"), Case.parse(line), "cpu", Request(()))
-
-
-def right(x, qweight, qzeros, scales, g_idx, bits):
-    weights = {"qweight": qweight, "qzeros": qzeros, "scales": scales, "g_idx": g_idx}
-    return matmul(x=x, **weights, bias=None, bits=bits, group_size=None, checkpoint_format="v1")
-
-
 @pytest.mark.parametrize(
-    ("answers", "kind"), [("WWW", kinds.WRONG), ("W.W", "repeat"), ("WW.", "repeat")]
+    ("answers", "found"),
+    [
+        ("WWW", (kinds.WRONG, "strided")),
+        ("W.W", (kinds.NONDETERMINISTIC, "repeat")),
+        ("WW.", (kinds.NONDETERMINISTIC, "repeat")),
+    ],
 )
-def test_a_check_that_fails_now_and_then_is_a_flaky_kernels(answers, kind, monkeypatch):
+def test_a_check_that_fails_now_and_then_is_a_flaky_kernels(answers, found, monkeypatch):
     asked = iter(answers)
     wrong = Verdict(kinds.WRONG, LINE, "4 of 24 elements", check="strided")
-    exam = examination(right)
+    exam = Examination(TORCH, Case.parse(LINE), "cpu", Request(()))
     monkeypatch.setattr(exam, "_repeat", lambda: None)
-    found = exam._stable(lambda: wrong if next(asked) == "W" else None)
-    assert kind in (found.kind, found.check)
-    assert (found.kind == kinds.NONDETERMINISTIC) == (kind == "repeat")
+    verdict = exam._stable(lambda: wrong if next(asked) == "W" else None)
+    assert (verdict.kind, verdict.check) == found
 
 
 def test_a_refusing_kernel_is_surrounded_as_any_other():
@@ -53,7 +48,8 @@ def test_a_refusing_kernel_is_surrounded_as_any_other():
 
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        verdict = examination(refuses, f"{LINE}-badgidx").verdict()
+        case = Case.parse(f"{LINE}-badgidx")
+        verdict = Examination(from_callable(refuses, "f"), case, "cpu", Request(())).verdict()
     assert verdict.kind == kinds.REJECTED
     assert seen == [True]
     assert not told

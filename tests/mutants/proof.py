@@ -62,14 +62,6 @@ def write(proofs: list[Proof], path: Path = STATE) -> None:
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class _Question:
-    """One part of one probe, asked of one version of the tree."""
-
-    changed: tuple[tuple[str, str], ...]
-    stage: Stage
-
-
 def prove(
     mutants: list[Mutant], scorer: Scorer, parts: int = PARTS, watch=lambda done, total: None,
     until: Callable[[], bool] = lambda: False,
@@ -91,39 +83,33 @@ def unproven(proofs: list[Proof]) -> list[str]:
     return [name for name in dict.fromkeys(p.mutant.id for p in proofs) if name not in held]
 
 
-def _questions(mutant: Mutant, probe: str, part: int, scorer: Scorer) -> list[_Question]:
+def _questions(mutant: Mutant, probe: str, part: int, scorer: Scorer) -> list[tuple[dict, Stage]]:
+    """One part of one probe, asked of the original, the mutant and, in the first part, the trap."""
     trap = None if part else _trap(mutant, scorer)
     versions = [{}, mutant.changed, *([trap.changed] if trap else [])]
-    return [_question(version, probe_stage(probe, part)) for version in versions]
-
-
-def _question(changed: dict[str, str], stage: Stage) -> _Question:
-    return _Question(tuple(changed.items()), stage)
+    return [(version, probe_stage(probe, part)) for version in versions]
 
 
 def _trap(mutant: Mutant, scorer: Scorer) -> Mutant | None:
     return trapped(mutant, (scorer.tree.root / mutant.path).read_text(encoding="utf-8"))
 
 
-def _ask(questions: list[_Question], scorer: Scorer, watch, until) -> None:
+def _ask(questions: list[tuple[dict, Stage]], scorer: Scorer, watch, until) -> None:
     """Run every part whose result is not known yet, each once."""
-    keys = {_key(question, scorer): question for question in questions}
+    keys = {scorer.key(*question): question for question in questions}
     waiting = deque(key for key in keys if scorer.cache.get(key) is None)
     processes, total, done = Processes(scorer.tree, scorer.jobs), len(waiting), count(1)
 
     def begin(key: str) -> None:
         if not until():
-            processes.start(key, keys[key].stage, dict(keys[key].changed), SECONDS)
+            changed, stage = keys[key]
+            processes.start(key, stage, changed, SECONDS)
 
     def note(key: str, outcome: Outcome) -> None:
         scorer.cache.put(key, outcome)
         watch(next(done), total)
 
     run_all(processes, waiting, begin, note)
-
-
-def _key(question: _Question, scorer: Scorer) -> str:
-    return scorer.key(dict(question.changed), question.stage)
 
 
 def _proof(mutant: Mutant, probe: str, scorer: Scorer, parts: int) -> Proof:
@@ -140,7 +126,7 @@ def _proof(mutant: Mutant, probe: str, scorer: Scorer, parts: int) -> Proof:
 
 
 def _known(changed: dict[str, str], probe: str, part: int, scorer: Scorer) -> Outcome | None:
-    return scorer.cache.get(_key(_question(changed, probe_stage(probe, part)), scorer))
+    return scorer.cache.get(scorer.key(changed, probe_stage(probe, part)))
 
 
 def _difference(right: Outcome, other: Outcome) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -58,3 +59,10 @@ def pytest_collection_modifyitems(items):
 def device() -> str:
     """Where tensors of in-process tests live."""
     return "cuda" if HAS_GPU else "cpu"
+
+
+@pytest.fixture
+def own_environment():
+    """What a test, or a worker that it makes in this process, puts into it goes with the test."""
+    with mock.patch.dict(os.environ):
+        yield

@@ -16,6 +16,7 @@ from tests.suite.backend import Backend
 from tests.suite.control import matmul
 from tests.suite.worker import Served
 
+pytestmark = pytest.mark.usefixtures("own_environment")
 ROOT = Path(__file__).resolve().parents[1]
 CASE = ["--device", "cpu", "--case", "m1-n8-k8-b4-gall", "-p", "no:cacheprovider"]
 SKIPPED = "gptq-fuzz: exllama skipped: the ExLlama extension needs a C++17 compiler"

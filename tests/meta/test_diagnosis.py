@@ -145,6 +145,7 @@ REPORTED = {
 }
 
 
+@pytest.mark.usefixtures("own_environment")
 @pytest.mark.parametrize("name", REPORTED)
 def test_a_report_holds_both_and_the_line_they_were_found_in(name):
     spec = str(ROOT / "tests" / "museum" / "faulty" / f"{name}.py:f")

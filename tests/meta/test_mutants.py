@@ -155,7 +155,15 @@ def test_the_ledger_holds_few_and_only_what_is_scored(scored):
 
 
 @pytest.mark.parametrize(
-    "text", ["a:b", "a | same", "a | other | why", "a | same | x\na | gpu | y"]
+    "text",
+    [
+        "a:b",
+        "a | same",
+        "a | other | why",
+        "a | same | x\na | gpu | y | z",
+        "a | gpu | y",
+        "a | same | x | z",
+    ],
 )
 def test_a_malformed_ledger_is_refused(text):
     with pytest.raises(ValueError, match=r"want `ID|two lines"):

@@ -49,17 +49,23 @@ def test_a_record_tells_what_became_of_each_mutant():
 def test_the_section_counts_what_is_recorded():
     text = record.readme("a\n<!-- mutants -->\nold\n<!-- mutants end -->\nb\n", states())
     assert text.startswith("a\n<!-- mutants -->\nJudged to the end: 2 of 4 listed; 1 more do")
-    assert "1 killed, 0 equivalent, 0 that only a GPU can tell, 1 survive: 50.0% of those" in text
+    assert (
+        "1 killed, 0 more on a GPU, 0 equivalent, 0 that only a GPU can tell, 1 survive: 50.0%"
+        in text
+    )
     assert "The other 1 were not put" in text
     assert "Were none of them killed, it would be 33.3%." in text
     assert "median 3.0, worst 3 (`packing.py:f:" in text
-    assert "\n| pack | 3 | 1 | 0 | 0 | 1 | 0 | 3.0 |\n| door | 1 | 0 | 0 | 0 | 0 | 1 |  |\n" in text
+    assert (
+        "\n| pack | 3 | 1 | 0 | 0 | 0 | 1 | 0 | 3.0 |\n| door | 1 | 0 | 0 | 0 | 0 | 0 | 1 |  |\n"
+        in text
+    )
     assert text.endswith("First to notice: `drawn` 1, others 0.\n<!-- mutants end -->\nb\n")
 
 
 def test_what_is_explained_is_told_apart():
     assert "1 equivalent" in record.render(states("{} | same | nobody reads it"))
-    assert "1 that only a GPU" in record.render(states("{} | gpu | a race"))
+    assert "1 that only a GPU" in record.render(states("{} | gpu | a race | tests/t.py"))
 
 
 def test_the_mutant_that_will_have_cost_least_goes_first():

@@ -15,6 +15,7 @@ from tests.suite.in_process import InProcess
 from tests.suite.supervisor import CannotRun, Launch, Worker
 from tests.suite.worker import Served
 
+pytestmark = pytest.mark.usefixtures("own_environment")
 CONFIG = "CUBLAS_WORKSPACE_CONFIG"
 TOLD_WITHIN = 5.0  # seconds until a user hears of a worker that is not ready
 
@@ -27,8 +28,7 @@ def one_thread():
 
 
 def test_cublas_is_made_deterministic_before_cuda_starts(monkeypatch, one_thread):
-    monkeypatch.setenv(CONFIG, "")
-    monkeypatch.delenv(CONFIG)
+    monkeypatch.delenv(CONFIG, raising=False)
     Served({"spec": "torch", "started_in": ".", "device": "cpu", "zones": True})
     assert os.environ[CONFIG] == ":4096:8"
 

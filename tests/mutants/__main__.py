@@ -11,15 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-# Before torch and triton start: mutants are judged on the CPU, in Triton's interpreter.
-os.environ |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+# Before torch and triton start: all others are judged on the CPU, in Triton's interpreter.
+os.environ |= {} if "--gpu" in sys.argv else {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 from rich.console import Console
 
-from . import listing, matrix_record, matrix_report, record, report
+from . import gpu, listing, matrix_record, matrix_report, record, report
 from .cache import Cache
 from .hostbuild import prepare
-from .ledger import SAME, read_ledger
+from .ledger import GPU, SAME, read_ledger
 from .matrix import Matrix
 from .plans import killer_first
 from .processes import Processes
@@ -64,9 +64,11 @@ def main(arguments: list[str]) -> int:
     console, tree, cache = Console(), Tree(), Cache()
     if options.fresh:
         cache.forget()
-    mode = _matrix if options.matrix else _equivalents if options.equivalents else _kills
+    modes = {_matrix: options.matrix, _equivalents: options.equivalents, _on_gpu: options.gpu}
+    mode = next((mode for mode, wanted in modes.items() if wanted), _kills)
     try:
-        _prepare(mutants, tree)
+        if mode is not _on_gpu:
+            _prepare(mutants, tree)
         return mode(mutants, options, console, tree, cache)
     except BrokenBaseline as problem:
         console.print(str(problem), soft_wrap=True, highlight=False)
@@ -91,6 +93,10 @@ def parser() -> argparse.ArgumentParser:
     modes.add_argument(
         "--equivalents", action="store_true", help="prove what the ledger calls the same"
     )
+    modes.add_argument(
+        "--gpu", action="store_true",
+        help="on a machine with a GPU, or two: kill what the ledger says that only one can tell",
+    )  # fmt: skip
     modes.add_argument("--list", action="store_true", help="write tests/mutants/list.txt anew")
     modes.add_argument(
         "--false-alarms", action="store_true",
@@ -128,7 +134,7 @@ def _wanted(options) -> list[Mutant]:
 
 
 def _samples(options) -> bool:
-    return not (options.all or options.matrix or options.equivalents)
+    return not (options.all or options.matrix or options.equivalents or options.gpu)
 
 
 def _kills(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
@@ -154,7 +160,8 @@ def _scored(mutants, options, console: Console, tree: Tree, cache: Cache) -> rep
         trials = scorer.score(mutants, until=lambda: time.monotonic() > ends - LAST_BEGIN)
     if len(trials) < len(mutants):
         console.print(f"mutants: {len(mutants) - len(trials)} not judged, the time was up")
-    result = report.Result(trials, read_ledger())
+    ledger = read_ledger()
+    result = report.Result(trials, ledger, gpu.killed_there(mutants, ledger))
     report.write(console, result)
     report.write_json(options.results / "mutants.json", result)
     if options.record:
@@ -197,6 +204,28 @@ def _equivalents(mutants: list[Mutant], options, console: Console, tree: Tree, c
     missing = unproven(proofs)
     console.print(f"equivalents: not proven: {', '.join(missing) or 'none'}", soft_wrap=True)
     return 1 if missing else 0
+
+
+def _on_gpu(mutants: list[Mutant], options, console: Console, tree: Tree, cache: Cache) -> int:
+    import torch
+
+    if not torch.cuda.is_available():
+        parser().error("--gpu needs a CUDA device, here is none")
+    ledger = read_ledger()
+    wanted = [m for m in mutants if m.id in ledger and ledger[m.id].kind == GPU]
+    with Progress(console) as progress:
+        told = gpu.show(
+            wanted, ledger, tree, options.jobs,
+            watch=lambda d, of: progress.show(f"gpu: {d} of {of} runs of pytest", d, of),
+        )  # fmt: skip
+    for one in told:
+        text = f"{one.verdict or 'survives'}: {one.id} | {one.tests}: {one.where or 'passed'}"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    if options.record:
+        gpu.write(told)
+    killed = sum(one.killed for one in told)
+    console.print(f"gpu: {killed} of {len(told)} killed", highlight=False)
+    return 0 if killed == len(told) else 1
 
 
 def _show(progress: Progress, trials: list[Trial]) -> None:

@@ -1,7 +1,8 @@
 """Survivors that are explained: ledger.txt, one mutant a line, each with its argument.
 
-`ID | KIND | ARGUMENT`. KIND `same`: no call can tell the mutant from the original; it is proven by
-10^4 cases of identical bits (`--equivalents`). KIND `gpu`: a GPU can tell; ARGUMENT says how.
+`ID | same | ARGUMENT`: no call can tell the mutant from the original; it is proven by 10^4 cases of
+identical bits (`--equivalents`). `ID | gpu | ARGUMENT | TESTS`: only a GPU can tell; it is shown
+there by TESTS, words for pytest (`--gpu`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 LEDGER = Path(__file__).with_name("ledger.txt")
 SAME, GPU = "same", "gpu"
+FIELDS = {SAME: 3, GPU: 4}
 MOST_SAME = 0.05  # share of the scored mutants that may be called equivalent
 
 
@@ -21,6 +23,7 @@ class Entry:
     id: str
     kind: str
     argument: str
+    tests: str = ""  # words for pytest; of `gpu` alone
 
 
 def read_ledger(text: str | None = None) -> dict[str, Entry]:
@@ -38,6 +41,9 @@ def read_ledger(text: str | None = None) -> dict[str, Entry]:
 
 def _entry(line: str) -> Entry:
     fields = [field.strip() for field in line.split(" | ")]
-    if len(fields) != 3 or fields[1] not in (SAME, GPU) or not all(fields):
-        raise ValueError(f"want `ID | {SAME} or {GPU} | ARGUMENT`, got {line!r}")
+    kind = fields[1] if len(fields) > 1 else ""
+    if FIELDS.get(kind) != len(fields) or not all(fields):
+        raise ValueError(
+            f"want `ID | {SAME} | ARGUMENT` or `ID | {GPU} | ARGUMENT | TESTS`, got {line!r}"
+        )
     return Entry(*fields)

@@ -20,10 +20,10 @@ from .stages import (
 
 LAYER = ("tests/test_checks.py", "tests/test_quant_linear.py", "tests/test_pack.py")
 MODES, CONFIGS, KERNEL = (f"tests/test_{name}.py" for name in ("modes", "configs", "matmul248"))
-GROUPED, CHOICE, DENSE, STEPS, ORDER, MEASURED = (
+GROUPED, CHOICE, DENSE, STEPS, ORDER, MEASURED, WIDTHS = (
     f"tests/test_{name}.py"
     for name in ("grouped", "grouped_choice", "grouped_dense", "grouped_steps", "row_order",
-                 "measured")
+                 "measured", "widths")
 )  # fmt: skip
 OF_TUNER = "tests/test_autotune{}.py"
 STORE, TIMING, MACHINE = (OF_TUNER.format(f"_{name}") for name in ("store", "timing", "machine"))
@@ -55,11 +55,11 @@ SUITES = {
 }
 # By the stem of the mutated file; the suite itself comes where its name stands.
 KERNEL_TESTS = {
-    "triton_matmul": ("values", TUNING, *LAYER, CONFIGS, "suite", KERNEL),
+    "triton_matmul": ("values", TUNING, *LAYER, CONFIGS, "suite", KERNEL, WIDTHS),
     "grouped": (CHOICE, DENSE, STEPS, GROUPED, "values", *LAYER),
     "grouped_plan": (CHOICE, DENSE, MEASURED, GROUPED, "values"),
     "dense_kernels": (DENSE, GROUPED, STEPS, "values", *LAYER),
-    "grouped_kernels": (STEPS, GROUPED, "values", *LAYER),
+    "grouped_kernels": (STEPS, GROUPED, "values", *LAYER, WIDTHS),
     "row_order": (ORDER, GROUPED, "values", *LAYER),
     "operators": ("values", TUNING, EDGES, STEPS, *LAYER, MODES, GROUPED, "suite", KERNEL),
     "checks": (*LAYER, EDGES, "values", MODES, "suite", KERNEL),
@@ -81,7 +81,7 @@ NOT_ABOUT_THE_SUITE = (
     "test_mutants_score.py", "test_aot_build.py", "test_aot_tables.py", "test_bench_gate.py",
     "test_bench_remote.py", "test_bench_run.py", "test_bench_timing.py", "test_exllama_steps.py",
     "test_museum_table.py", "test_mutants_record.py", "test_mutants_matrix.py",
-    "test_mutants_reach.py",
+    "test_mutants_reach.py", "test_mutants_gpu.py",
 )  # fmt: skip
 # By what they take on the code as it is: 1 s, 2 s to 7 s, 14 s to 60 s of processor time.
 CHEAP_META = (

@@ -14,6 +14,7 @@ STATE = ROOT / "benchmarks" / "mutants.json"
 README = ROOT / "README.md"
 BEGINS, ENDS = "<!-- mutants -->\n", "<!-- mutants end -->\n"
 KILLED, SURVIVES, NOT_BUILT, NOT_JUDGED = "killed", "survives", "not built", "not judged"
+ON_GPU = "killed on a GPU"
 SHOWN_STAGES = 8  # of what killed most
 
 
@@ -35,6 +36,10 @@ def _state(mutant: Mutant, trial, result: Result, before: dict[str, str]) -> dic
     told["seconds"] = round(trial.seconds, 1)
     if trial in result.stillborn:
         return told | {"state": NOT_BUILT}
+    if trial in result.killed_there:
+        shown = result.there[mutant.id]
+        words = {"by": shown.tests, "verdict": shown.verdict, "where": shown.where}
+        return told | {"state": ON_GPU} | words
     if trial.kill is None:
         entry = result.ledger.get(mutant.id)
         return told | {"state": entry.kind if entry else SURVIVES}
@@ -73,9 +78,9 @@ def render(made: list[dict]) -> str:
     killed = [one for one in made if one["state"] == KILLED]
     lines = [
         f"Judged to the end: {judged} of {len(made)} listed; {counts[NOT_BUILT]} more do not "
-        f"compile and do not count. {counts[KILLED]} killed, {counts[SAME]} equivalent, "
-        f"{counts[GPU]} that only a GPU can tell, {counts[SURVIVES]} survive: {_share(counts, 0)} "
-        f"of those that are not equivalent.{_open(counts)}",
+        f"compile and do not count. {counts[KILLED]} killed, {counts[ON_GPU]} more on a GPU, "
+        f"{counts[SAME]} equivalent, {counts[GPU]} that only a GPU can tell, {counts[SURVIVES]} "
+        f"survive: {_share(counts, 0)} of those that are not equivalent.{_open(counts)}",
         "",
         _times(killed),
         "",
@@ -87,9 +92,9 @@ def render(made: list[dict]) -> str:
 
 
 def _share(counts: Counter, more: int) -> str:
-    """Killed of killed, survivors and `more`."""
-    of = sum(counts[state] for state in (KILLED, GPU, SURVIVES)) + more
-    return f"{counts[KILLED] / max(1, of):.1%}"
+    """Killed, here or on a GPU, of killed, survivors and `more`."""
+    killed = counts[KILLED] + counts[ON_GPU]
+    return f"{killed / max(1, killed + counts[GPU] + counts[SURVIVES] + more):.1%}"
 
 
 def _open(counts: Counter) -> str:
@@ -116,8 +121,8 @@ def _times(killed: list[dict]) -> str:
 
 
 def _table(made: list[dict]) -> list[str]:
-    columns = (KILLED, SAME, GPU, SURVIVES, NOT_JUDGED)
-    lines = [f"| area | listed | {' | '.join(columns)} | median s |", "|---" * 8 + "|"]
+    columns = (KILLED, ON_GPU, SAME, GPU, SURVIVES, NOT_JUDGED)
+    lines = [f"| area | listed | {' | '.join(columns)} | median s |", "|---" * 9 + "|"]
     for area in AREAS:
         here = [one for one in made if one["area"] == area]
         counts = Counter(one["state"] for one in here)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from .gpu import Shown
 from .hostbuild import NOT_BUILT
 from .ledger import GPU, SAME, Entry
 from .processes import TIMED_OUT
@@ -20,16 +21,23 @@ AREAS = ("triton", "autotuner", "pack", "door", "exllama", "cuda", "host", "suit
 
 
 class Result:
-    """Trials, and what the ledger says about those that survived."""
+    """Trials, what the ledger says about those that survived, and which of them a GPU has killed.
 
-    def __init__(self, trials: list[Trial], ledger: dict[str, Entry]):
-        self.ledger = ledger
+    `there` has the latter by id, as `gpu.killed_there` gives them.
+    """
+
+    def __init__(
+        self, trials: list[Trial], ledger: dict[str, Entry], there: dict[str, Shown] | None = None
+    ):
+        self.ledger, self.there = ledger, there or {}
         self.stillborn = [t for t in trials if t.kill and t.kill.verdict == NOT_BUILT]
         self.trials = [t for t in trials if t not in self.stillborn]
         self.killed = [trial for trial in self.trials if trial.kill]
         survivors = [trial for trial in self.trials if not trial.kill]
         self.same = [trial for trial in survivors if self._kind(trial) == SAME]
-        self.gpu = [trial for trial in survivors if self._kind(trial) == GPU]
+        gpu = [trial for trial in survivors if self._kind(trial) == GPU]
+        self.killed_there = [trial for trial in gpu if trial.mutant.id in self.there]
+        self.gpu = [trial for trial in gpu if trial.mutant.id not in self.there]
         self.unexplained = [trial for trial in survivors if not self._kind(trial)]
 
     def _kind(self, trial: Trial) -> str:
@@ -44,15 +52,16 @@ class Result:
     @property
     def score(self) -> float:
         """Share of the mutants that are not equivalent which were killed."""
-        return len(self.killed) / max(1, len(self.trials) - len(self.same))
+        killed = len(self.killed) + len(self.killed_there)
+        return killed / max(1, len(self.trials) - len(self.same))
 
     def headline(self) -> str:
         timed_out = sum(trial.kill.verdict == TIMED_OUT for trial in self.killed)
         return (
             f"mutants: {len(self.trials)} scored, {len(self.killed)} killed "
-            f"({timed_out} by time-out), {len(self.same)} equivalent, {len(self.gpu)} only a GPU "
-            f"can tell, {len(self.unexplained)} survive unexplained; score {self.score:.1%} "
-            f"of those that are not equivalent"
+            f"({timed_out} by time-out), {len(self.killed_there)} more on a GPU, {len(self.same)} "
+            f"equivalent, {len(self.gpu)} only a GPU can tell, {len(self.unexplained)} survive "
+            f"unexplained; score {self.score:.1%} of those that are not equivalent"
         )
 
 

@@ -56,6 +56,7 @@ READS_MORE = {  # of test files: what they read beside TEST_READS
         (f"tests/test_{name}.py" for name in ("grouped_dense", "grouped_steps", "matmul248")),
         ("tests/end_of_memory.py",),
     ),
+    "tests/test_widths.py": ("tests/aot",),
     "tests/test_measured.py": ("tests/aot", "tests/bench", "benchmarks/aot", *MEASURED),
 }
 META_READS = (

@@ -18,6 +18,7 @@ ALWAYS_WRITTEN_OUT = (-1, False, False)  # weights go through temp_dq, which all
 
 def keep_busy(multiply):
     """A stream with `multiply()` waiting behind a long pause."""
+    multiply()  # what is loaded at a first call makes the host wait
     stream = torch.cuda.Stream()
     torch.cuda.synchronize()
     with torch.cuda.stream(stream):
@@ -30,7 +31,6 @@ def keep_busy(multiply):
 def test_cleanup_waits_for_what_still_reads_the_matrices():
     """ST-01, L-76: another stream may get their memory next."""
     layer, x = layer_of("cuda"), inputs("cuda", 3)
-    layer(x)
     stream = keep_busy(lambda: layer(x))
     exllama.cleanup()
     assert stream.query()
@@ -40,8 +40,7 @@ def test_products_in_the_same_scratch_memory_take_turns():
     """ST-01, L-61, B-23: each on a stream of its own, which knows nothing of the other."""
     exllama.set_tuning_params(*ALWAYS_WRITTEN_OUT)
     layers, x = [layer_of("cuda", seed=seed) for seed in range(2)], inputs("cuda", 3)
-    for layer in layers:
-        layer(x)
+    layers[1](x)
     late = keep_busy(lambda: layers[0](x))
     with torch.cuda.stream(torch.cuda.Stream()):
         layers[1](x)

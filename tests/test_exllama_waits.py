@@ -1,19 +1,26 @@
-"""Work of the ExLlama extension that a GPU has not done yet keeps its memory, and its turn."""
+"""Work of the ExLlama extension that a GPU has not done yet keeps its memory, and its turn.
+
+The extension is called by itself: our layers and modules keep tensors alive for longer than it.
+"""
 
 import time
 
 import pytest
 import torch
 
-from kernels import exllama
 from kernels.exllama_build import extension
 
-from .exllama_layers import K, fresh, inputs, layer_of
+from .exllama_layers import K, N, fresh, inputs, layer_of
 
 __all__ = ["fresh"]
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("fresh")]
 BUSY = 10**9  # cycles, half a second: far longer than the host takes to notice
-ALWAYS_WRITTEN_OUT = (-1, False, False)  # weights go through temp_dq, which all products share
+WRITTEN_OUT = (-1, False, False)  # tuning: weights always go through temp_dq, which all share
+
+
+@pytest.fixture
+def build():
+    return extension("cuda")
 
 
 def keep_busy(multiply):
@@ -28,27 +35,37 @@ def keep_busy(multiply):
     return stream
 
 
-def test_cleanup_waits_for_what_still_reads_the_matrices():
-    """ST-01, L-76: another stream may get their memory next."""
-    layer, x = layer_of("cuda"), inputs("cuda", 3)
-    stream = keep_busy(lambda: layer(x))
-    exllama.cleanup()
+def result():
+    return torch.zeros(3, N, dtype=torch.half, device="cuda")
+
+
+def test_cleanup_waits_for_what_still_reads_the_matrices(build):
+    """ST-01, L-76: another stream may get their memory next. Without buffers nothing else waits."""
+    layer, x, out = layer_of("cuda"), inputs("cuda", 3), result()
+    handle = layer.made().handle
+    stream = keep_busy(lambda: build.q4_matmul(x, handle, out))
+    build.cleanup()
     assert stream.query()
 
 
-def test_products_in_the_same_scratch_memory_take_turns():
+def test_products_in_the_same_scratch_memory_take_turns(build):
     """ST-01, L-61, B-23: each on a stream of its own, which knows nothing of the other."""
-    exllama.set_tuning_params(*ALWAYS_WRITTEN_OUT)
     layers, x = [layer_of("cuda", seed=seed) for seed in range(2)], inputs("cuda", 3)
-    layers[1](x)
-    late = keep_busy(lambda: layers[0](x))
+    first, second = [layer.made().handle for layer in layers]
+    build.set_tuning_params(*WRITTEN_OUT)
+    build.prepare_buffers(x.device, *(torch.empty(K * N).half().cuda() for _ in range(2)))
+    build.q4_matmul(x, second, result())
+    out = result()
+    late = keep_busy(lambda: build.q4_matmul(x, first, result()))
     with torch.cuda.stream(torch.cuda.Stream()):
-        layers[1](x)
-        done = torch.cuda.current_stream().record_event()
+        build.q4_matmul(x, second, out)
     time.sleep(0.1)  # enough for one that does not wait
+    with torch.cuda.stream(torch.cuda.Stream()):  # which waits for none of them
+        seen = out.cpu()
     assert not late.query()
-    assert not done.query()
+    assert not seen.any()
     torch.cuda.synchronize()
+    assert out.any()
 
 
 class Lent:
@@ -56,7 +73,7 @@ class Lent:
 
     def __init__(self, elements, told):
         self._block = torch.empty(elements, dtype=torch.half, device="cuda")
-        self._told, self.stream = told, None
+        self._told, self.stream = told, torch.cuda.current_stream()
 
     @property
     def __cuda_array_interface__(self):
@@ -66,17 +83,17 @@ class Lent:
         self._told.append(self.stream.query())
 
 
-def test_buffers_are_kept_until_the_last_product_in_them_is_done():
+def test_buffers_are_kept_until_the_last_product_in_them_is_done(build):
     """ST-01, L-61: their owner may have nothing but the extension's word for it."""
-    layer, x, told, build = layer_of("cuda"), inputs("cuda", 3), [], extension("cuda")
-    handle, out = layer.made().handle, torch.empty(3, layer.outfeatures, dtype=x.dtype).cuda()
-    lent = [Lent(elements, told) for elements in (3 * K, layer.outfeatures * K)]
-    build.set_tuning_params(*ALWAYS_WRITTEN_OUT)
+    layer, x, out, told = layer_of("cuda"), inputs("cuda", 3), result(), []
+    handle = layer.made().handle
+    lent = [Lent(elements, told) for elements in (3 * K, N * K)]
+    build.set_tuning_params(*WRITTEN_OUT)
     build.prepare_buffers(x.device, *(torch.as_tensor(one, device="cuda") for one in lent))
     stream = keep_busy(lambda: build.q4_matmul(x, handle, out))
     for one in lent:
         one.stream = stream
     del lent, one
-    fresh_ones = [torch.empty(1, dtype=torch.half, device="cuda") for _ in range(2)]
-    build.prepare_buffers(x.device, *fresh_ones)
+    others = [torch.empty(1, dtype=torch.half, device="cuda") for _ in range(2)]
+    build.prepare_buffers(x.device, *others)
     assert told == [True, True]

@@ -144,6 +144,11 @@ def test_a_second_device_is_used_without_becoming_the_current_one():
         pytest.skip("one_gpu")
     layer, x = packed("cuda:1"), inputs("cuda:1", 3)
     assert torch.equal(layer(x), expected(layer, x))
+    with torch.cuda.device(1):
+        torch.cuda._sleep(10**8)  # x comes late, on the stream of its own device
+    out = layer(x.neg_())
+    torch.cuda.synchronize(1)
+    assert torch.equal(out, expected(layer, x))
     assert torch.cuda.current_device() == 0
     with pytest.raises(ValueError, match="must be on"):
         layer(inputs("cuda:0", 3))

@@ -243,6 +243,19 @@ def test_layers_of_any_float_dtype_and_device_are_packed(dtype, device):
     assert {buffer.device.type for buffer in layer.buffers()} == {"cpu"}
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("there", ["linear", "scales", "zeros", "g_idx"])
+def test_each_operand_may_lie_on_another_device(there):
+    """L-24."""
+    codes, zeros, scales = grid(4)
+    given = {"linear": linear_of(codes, zeros, scales, sequential()), "scales": scales}
+    given |= {"zeros": zeros, "g_idx": sequential()}
+    layer = new(4)
+    layer.pack(**given | {there: given[there].to("cuda")})
+    assert_holds(layer, codes, zeros, scales)
+    assert {buffer.device.type for buffer in layer.buffers()} == {"cpu"}
+
+
 class Conv1D(nn.Module):
     """Stands for the class of this name in transformers: weight [in, out]."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kernels.quant_linear import QuantLinear
+from kernels.quant_linear import QuantLinear, matmul248
 
 from .layers import GROUP_SIZE, K, N, expected, inputs, packed, take_the_first_config
 
@@ -149,6 +149,9 @@ def test_a_second_device_is_used_without_becoming_the_current_one():
     out = layer(x.neg_())
     torch.cuda.synchronize(1)
     assert torch.equal(out, expected(layer, x))
+    weights = {name: getattr(layer, name) for name in ("qweight", "scales", "qzeros", "g_idx")}
+    product = matmul248(x, **weights, bits=4, maxq=15, out=torch.empty_like(out))
+    assert torch.equal(product + layer.bias, out)  # not by the operator, which torch guards
     assert torch.cuda.current_device() == 0
     with pytest.raises(ValueError, match="must be on"):
         layer(inputs("cuda:0", 3))

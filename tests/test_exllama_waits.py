@@ -50,20 +50,18 @@ def test_cleanup_waits_for_what_still_reads_the_matrices(build):
 
 def test_products_in_the_same_scratch_memory_take_turns(build):
     """ST-01, L-61, B-23: each on a stream of its own, which knows nothing of the other."""
-    layers, x = [layer_of("cuda", seed=seed) for seed in range(2)], inputs("cuda", 3)
+    layers, x, out = [layer_of("cuda", seed=seed) for seed in range(2)], inputs("cuda", 3), result()
     first, second = [layer.made().handle for layer in layers]
     build.set_tuning_params(*WRITTEN_OUT)
     build.prepare_buffers(x.device, *(torch.empty(K * N).half().cuda() for _ in range(2)))
     build.q4_matmul(x, second, result())
-    out = result()
     late = keep_busy(lambda: build.q4_matmul(x, first, result()))
     with torch.cuda.stream(torch.cuda.Stream()):
         build.q4_matmul(x, second, out)
     time.sleep(0.1)  # enough for one that does not wait
     with torch.cuda.stream(torch.cuda.Stream()):  # which waits for none of them
         seen = out.cpu()
-    assert not late.query()
-    assert not seen.any()
+    assert (late.query(), seen.any().item()) == (False, False)
     torch.cuda.synchronize()
     assert out.any()
 

@@ -81,7 +81,7 @@ NOT_ABOUT_THE_SUITE = (
     "test_mutants_score.py", "test_aot_build.py", "test_aot_tables.py", "test_bench_gate.py",
     "test_bench_remote.py", "test_bench_run.py", "test_bench_timing.py", "test_exllama_steps.py",
     "test_museum_table.py", "test_mutants_record.py", "test_mutants_matrix.py",
-    "test_mutants_reach.py", "test_mutants_gpu.py",
+    "test_mutants_reach.py", "test_mutants_gpu.py", "test_aot_widths.py",
 )  # fmt: skip
 # By what they take on the code as it is: 1 s, 2 s to 7 s, 14 s to 60 s of processor time.
 CHEAP_META = (

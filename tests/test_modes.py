@@ -138,10 +138,9 @@ def test_compiled_layers_give_the_same_bits(mode):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one_gpu")
 def test_a_second_device_is_used_without_becoming_the_current_one():
     """ST-02."""
-    if torch.cuda.device_count() < 2:
-        pytest.skip("one_gpu")
     inputs("cuda:0", 3)  # before, CUDA has no context there, and takes that of the second for it
     layer, x = packed("cuda:1"), inputs("cuda:1", 3)
     assert torch.equal(layer(x), expected(layer, x))

@@ -49,12 +49,17 @@ class AbsentGpu:
 
 
 def compile_variant(variant: Variant) -> Resources:
-    """What the binary needs. Raises what the compiler raises; leaves no binary behind."""
+    """What the binary needs. Raises what the compiler raises."""
+    return needs_of(compile_away(variant))
+
+
+def compile_away(variant: Variant) -> triton.compiler.CompiledKernel:
+    """For the GPU that the variant names, which need not be here; leaves no file behind."""
     target = ARCHITECTURES[variant.arch].target
     triton.runtime.driver.set_active(AbsentGpu(target))
     with tempfile.TemporaryDirectory() as folder, triton.knobs.cache.scope():
         triton.knobs.cache.dir = folder
-        return needs_of(compile_now(variant))
+        return compile_now(variant)
 
 
 def compile_now(variant: Variant) -> triton.compiler.CompiledKernel:

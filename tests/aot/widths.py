@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections import Counter
 
-import triton
-
-from .architectures import ARCHITECTURES
-from .jit import AbsentGpu, compile_now
+from .jit import compile_away
 from .variants import Variant
 
 # `ld.global.v4.b32`, `st.global.v8.f16`; without a vector it is one element
@@ -26,7 +22,4 @@ def widths(ptx: str) -> Counter[int]:
 
 def widths_of(variant: Variant) -> Counter[int]:
     """Of a binary for an NVIDIA GPU, compiled for this. Raises what the compiler raises."""
-    triton.runtime.driver.set_active(AbsentGpu(ARCHITECTURES[variant.arch].target))
-    with tempfile.TemporaryDirectory() as folder, triton.knobs.cache.scope():
-        triton.knobs.cache.dir = folder
-        return widths(compile_now(variant).asm["ptx"])
+    return widths(compile_away(variant).asm["ptx"])

@@ -225,7 +225,7 @@ def _on_gpu(mutants: list[Mutant], options, console: Console, tree: Tree, cache:
         gpu.write(told)
     killed = sum(one.killed for one in told)
     console.print(f"gpu: {killed} of {len(told)} killed", highlight=False)
-    return 0 if killed == len(told) else 1
+    return 0 if told and killed == len(told) else 1
 
 
 def _show(progress: Progress, trials: list[Trial]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kernels import exllama
+from kernels import exllama, exllama_linear
 from kernels.exllama_linear import create_exllama_buffers
 
 from .exllama_layers import K, N, fresh, inputs, is_right, layer_of
@@ -38,9 +38,11 @@ def test_room_that_is_just_enough_is_kept(device):
     assert [b.data_ptr() for b in exllama.buffers(layer.qweight.device)] == before
 
 
-def test_the_first_of_many_layers_makes_room_for_the_largest(device, monkeypatch):
+@pytest.mark.parametrize("sizes", [(1, 3, 2), (2, 1, 3), (3, 2, 1)])
+def test_the_first_of_many_layers_makes_room_for_the_largest(device, monkeypatch, sizes):
     """BF-04: once, whichever is first."""
-    layers = [layer_of(device, k=k, act=True) for k in (K, 3 * K, 2 * K)]
+    layers = [layer_of(device, k=K * size, act=True) for size in sizes]
+    monkeypatch.setattr(exllama_linear, "_layers", layers)  # a set of them has no order
     made, prepare = [], exllama.prepare_buffers
     monkeypatch.setattr(exllama, "prepare_buffers", lambda *a: made.append(1) or prepare(*a))
     create_exllama_buffers(4)

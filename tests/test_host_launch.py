@@ -28,6 +28,27 @@ __global__ void meeting_kernel() {
                      [] { return seen.size() >= wanted; }))
     in_vain = true;
 }
+// What is private may be named where a template is instantiated.
+std::mutex& lock_of(host::block_pool&);
+std::vector<std::unique_ptr<host::block>>& free_of(host::block_pool&);
+template <auto Lock, auto Free>
+struct opened {
+  friend std::mutex& lock_of(host::block_pool& pool) { return pool.*Lock; }
+  friend std::vector<std::unique_ptr<host::block>>& free_of(host::block_pool& pool) {
+    return pool.*Free;
+  }
+};
+template struct opened<&host::block_pool::lock_, &host::block_pool::free_>;
+// How many blocks a pool has while another thread would change it, and once it may.
+void tell_turns(host::block_pool& pool, void (*change)(host::block_pool&)) {
+  std::unique_lock<std::mutex> held(lock_of(pool));
+  std::thread other(change, std::ref(pool));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  std::printf("%zu\\n", free_of(pool).size());
+  held.unlock();
+  other.join();
+  std::printf("%zu\\n", free_of(pool).size());
+}
 int main(int count, char** words) {
   using shown = unsigned long long;
   const std::string what = words[1];
@@ -37,6 +58,11 @@ int main(int count, char** words) {
   if (what == "permuted")
     for (uint64_t i = 0; i < number(2); ++i)
       std::printf("%lld\\n", (long long)host::permuted(i, number(2), {host::RANDOM, number(3)}));
+  if (what == "turns") {
+    host::block_pool pool;
+    tell_turns(pool, [](host::block_pool& shared) { shared.put(std::make_unique<host::block>()); });
+    tell_turns(pool, [](host::block_pool& shared) { shared.take(); });
+  }
   if (what == "threads") {
     const grid_size size{static_cast<int64_t>(number(2)), static_cast<int64_t>(number(3))};
     wanted = number(4);
@@ -91,3 +117,7 @@ def test_a_random_order_steps_through_all_blocks(numbers, count, seed):
 def test_a_launch_takes_as_many_cpu_threads_as_it_is_given(numbers, threads, x, y):
     (taken,) = numbers("threads", x, y, threads, threads=threads)
     assert taken == threads
+
+
+def test_blocks_are_kept_and_taken_by_one_thread_at_a_time(numbers):
+    assert numbers("turns") == [0, 1, 1, 0]

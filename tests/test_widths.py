@@ -37,7 +37,7 @@ print(json.dumps({kernel: widths_of(variant) for kernel, variant in found.items(
 def found():
     """Kernel -> bytes of an access -> how many there are, for Hopper."""
     command = [sys.executable, "-c", PROGRAM, *SINGLE]
-    environment = os.environ | {"TRITON_INTERPRET": "0"}  # it compiles nothing
+    environment = os.environ | {"TRITON_INTERPRET": "0"}  # an interpreter compiles nothing
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)

@@ -1,7 +1,6 @@
 """`--gpu`: tests that the ledger names see a mutant; what a machine cannot ask is said."""
 
 import dataclasses
-import json
 
 import pytest
 
@@ -127,8 +126,7 @@ def test_the_section_tells_them_apart():
     assert "\n| cuda | 1 | 0 | 1 | 0 | 0 | 0 | 0 |  |\n" in text
 
 
-def test_the_record_is_of_the_ledger():
-    told = json.loads(gpu.STATE.read_text())
+def test_all_that_the_ledger_leaves_to_a_gpu_is_recorded_as_killed_there():
     wanted = {name for name, entry in read_ledger().items() if entry.kind == GPU}
-    assert {one["id"] for one in told} == wanted
+    assert {one.id for one in gpu.read() if one.killed} == wanted
     assert wanted <= {mutant.id for mutant in scored()}

@@ -1,6 +1,8 @@
 """`--gpu`: what only a GPU can tell is told there: the tests that a line of the ledger names fail.
 
-Each runs in a pytest of its own, on the code as it is too, where one test at least must pass.
+Each runs in a pytest of its own, on the code as it is too, where one test at least must pass: not
+as a stage of `processes`, whose children are forked and short of address space, which CUDA is not
+made for.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ STATE = ROOT / "benchmarks" / "gpu_mutants.json"
 MOST_JOBS = 6  # some tests take 18 GB of the GPU
 SECONDS = 300.0  # for one pytest, with what it compiles
 SKIPPED = "SKIPPED"  # verdict of tests that this machine has no means for
+NO_KILL = ("", SKIPPED)
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 
 
@@ -47,7 +50,7 @@ class Shown:
 
     @property
     def killed(self) -> bool:
-        return self.verdict not in ("", SKIPPED)
+        return self.verdict not in NO_KILL
 
 
 def show(
@@ -71,7 +74,7 @@ def show(
 
         plain = ask({tests: ({}, tests) for tests in tests_of.values()})
         _refuse_broken(plain)
-        able = [mutant for mutant in mutants if not plain[tests_of[mutant.id]].killed]
+        able = [mutant for mutant in mutants if plain[tests_of[mutant.id]].verdict != SKIPPED]
         told = ask({mutant.id: (mutant.changed, tests_of[mutant.id]) for mutant in able})
     machine = _machine()
     outcomes = [(mutant, told.get(mutant.id, plain[tests_of[mutant.id]])) for mutant in mutants]
@@ -145,7 +148,7 @@ def _child(case: ElementTree.Element, *names: str) -> ElementTree.Element | None
 
 def _refuse_broken(plain: dict[str, Outcome]) -> None:
     for tests, outcome in plain.items():
-        if outcome.killed and outcome.verdict != SKIPPED:
+        if outcome.verdict not in NO_KILL:
             raise BrokenBaseline(f"{tests} fails without any mutant: {outcome.message}")
 
 

@@ -4,8 +4,10 @@ import torch
 import triton
 from torch import Tensor, library
 
-from . import checks, grouped, grouped_plan
+from . import checks
 from .triton_matmul import VECTOR, matmul_248_kernel, transpose_matmul_248_kernel
+from .uniform_groups import plan as grouped_plan
+from .uniform_groups import product as grouped
 
 
 def matmul248(

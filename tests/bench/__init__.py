@@ -1,1 +1,0 @@
-"""Benchmarks: what is timed, how, against what, and what a regression is."""

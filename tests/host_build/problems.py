@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
+from gptq_fuzz.case.backend import Backend
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.oracle.judge import Expected
+from gptq_fuzz.problem.operands import Operands
 from reference.matmul import dequantize
-from tests.suite.backend import Backend
-from tests.suite.case import Case
-from tests.suite.judge import Expected
-from tests.suite.operands import Operands
 
 FIRST_LINE = b"gptq-fuzz exllama problems 1\n"
 OFFSETS = 8  # elements; only how far x is from a vector boundary matters

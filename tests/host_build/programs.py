@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-KERNELS = HERE.parents[1] / "kernels" / "exllama_ext"
+KERNELS = HERE.parents[1] / "kernels" / "exllama" / "ext"
 COMPILERS = ("c++", "g++", "clang++")
 COMMON = ["-std=c++17", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 COMMON += ["-ffp-contract=off", "-pthread", "-DEXLLAMA_HOST", f"-I{KERNELS}", f"-I{HERE}/on_cpu"]

@@ -1,0 +1,35 @@
+"""A correctness and fuzzing suite for GPTQ quantised matmul kernels.
+
+`check` puts a kernel under the suite, `verify` judges tensors that are at hand, `save_problem` stores
+them; a `Backend` with `Limits` and `Numerics` declares what a kernel promises. Nothing is imported,
+torch included, before it is asked for.
+"""
+
+import importlib
+
+from gptq_fuzz import _checkout
+
+_checkout.install()
+
+_PUBLIC = {
+    "Backend": "gptq_fuzz.case.backend",
+    "Case": "gptq_fuzz.case.case",
+    "Limits": "gptq_fuzz.case.backend",
+    "Numerics": "gptq_fuzz.case.backend",
+    "Token": "gptq_fuzz.case.case",
+    "Verdict": "gptq_fuzz.case.verdict",
+    "check": "gptq_fuzz.api.check",
+    "save_problem": "gptq_fuzz.api.problem_file",
+    "verify": "gptq_fuzz.api.verify",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__():
+    return sorted({*globals(), *_PUBLIC})

@@ -1,0 +1,1 @@
+"""The kernels that come with the package, each as a Backend."""

@@ -1,0 +1,139 @@
+"""Backend `triton`: this project's Triton stack, asked the way a server asks it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+
+import torch
+import triton
+import triton.language as tl
+
+from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz.case.case import G_IDX_KINDS, RANKS, SCALES_DTYPES, STRIDED, Case, Token
+from gptq_fuzz.case.environment import UNTIMED
+from gptq_fuzz.kernels.quant_linear import (
+    QuantLinear,
+    matmul248,
+    matmul_248_kernel,
+    transpose_matmul248,
+    transpose_matmul_248_kernel,
+)
+from gptq_fuzz.kernels.uniform_groups.plan import TILES
+from gptq_fuzz.kernels.uniform_groups.product import grouped
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+if os.environ.get(UNTIMED):
+    for tuner in (matmul_248_kernel, transpose_matmul_248_kernel):
+        tuner.timed = False
+SIDES = {"BM": "BLOCK_SIZE_M", "BN": "BLOCK_SIZE_N", "BK": "BLOCK_SIZE_K"}
+ROWS_IN_BAND = 8
+TILE_NAMES = tuple(f".{name}" for name in TILES)
+
+
+def _name(config: triton.Config) -> str:
+    """`.BM16.BN64.BK32.w4.st3`, the value of token `cfg`."""
+    sides = "".join(f".{short}{config.kwargs[name]}" for short, name in SIDES.items())
+    return f"{sides}.w{config.num_warps}.st{config.num_stages}"
+
+
+@functools.cache
+def _config(name: str, most_stages: int = 9) -> triton.Config:
+    """Of the general kernels."""
+    parts = dict(re.findall(r"\.([A-Za-z]+)(\d+)", name))
+    sides = {full: int(parts[short]) for short, full in SIDES.items()}
+    return triton.Config(
+        sides | {"GROUP_SIZE_M": ROWS_IN_BAND},
+        num_warps=int(parts["w"]),
+        num_stages=min(int(parts["st"]), most_stages),
+    )
+
+
+def _chosen(cfg: str, x, layer: QuantLinear):
+    """What `cfg` names; where the weights do not allow that tile, a config that serves all."""
+    tile = TILES.get(cfg.removeprefix("."))
+    if tile is None:
+        return _config(cfg)
+    operands = (layer.qweight, layer.scales, layer.qzeros, layer.g_idx, layer.bits)
+    return matmul_248_kernel.configs[0] if grouped(x, *operands) is None else tile
+
+
+def matmul(*, x, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=None, out=None, **_):
+    """Through the layer and its autotuner; with `cfg` by that launch config, into `out`."""
+    layer = QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
+    if cfg is None:
+        return layer(x)
+    made = matmul248(
+        x, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq,
+        out=out, config=_chosen(cfg, x, layer),
+    )  # fmt: skip
+    return made if bias is None else made.add_(bias)
+
+
+def gradient(*, grad, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=None, **_):
+    """d loss / d x: by autograd through the layer, or by the transposed kernel with `cfg`."""
+    layer = QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
+    if cfg is not None:
+        # The transposed kernel prefetches more in a stage: no more of them than its tuner tries.
+        general = _name(matmul_248_kernel.configs[0]) if cfg in TILE_NAMES else cfg
+        config = _config(general, transpose_matmul_248_kernel.configs[0].num_stages)
+        return transpose_matmul248(
+            grad, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq, config=config
+        )
+    x = grad.new_zeros((*grad.shape[:-1], layer.infeatures)).requires_grad_()
+    layer(x).backward(grad)
+    return x.grad
+
+
+@triton.jit
+def _bfloat16_probe(x_ptr, out_ptr):
+    row = tl.arange(0, 16)
+    tile = tl.load(x_ptr + row[:, None] * 16 + row[None, :])
+    tl.store(out_ptr + row[:, None] * 16 + row[None, :], tl.dot(tile, tile))
+
+
+@functools.cache
+def bfloat16_works(device: str) -> bool:
+    """Whether bfloat16 products are right: Triton's interpreter multiplies raw bits (PF-05)."""
+    x = (torch.arange(256, device=device) % 7 - 3).view(16, 16).to(torch.bfloat16)
+    out = torch.empty(16, 16, dtype=torch.float32, device=device)
+    _bfloat16_probe[(1,)](x, out)
+    return torch.equal(out, x.float() @ x.float())
+
+
+def skip(case: Case, device: str) -> str | None:
+    """Cases that the interpreter itself gets wrong; a GPU judges them."""
+    if "bf16" in (case.dtype, case.scales_dtype[1:]) and not bfloat16_works(device):
+        return "interpreter_bf16"
+    return None
+
+
+TRITON = Backend(
+    name="triton",
+    matmul=matmul,
+    gradient=gradient,
+    accepts_out=True,
+    deterministic=True,
+    skip=skip,
+    limits=Limits(
+        dtypes=("f16", "bf16"),
+        scales_dtypes=SCALES_DTYPES,
+        g_idx=G_IDX_KINDS,
+        ranks=RANKS,
+        strided=STRIDED,
+        bias=True,
+        backward=True,
+        tokens=(
+            # Tuning a key takes seconds on a GPU: there, drawn cases name their config.
+            Token(
+                "cfg",
+                (*map(_name, matmul_248_kernel.configs), *TILE_NAMES),
+                optional=INTERPRETED,
+            ),
+        ),
+        tile=(16, 32, 32),
+        max_tiles=64 if INTERPRETED else 8192,
+    ),
+    numerics=Numerics(weights=("exact", "x")),  # few rows: not rounded, the zero-point folded in
+)

@@ -1,0 +1,1 @@
+"""Benchmarks: what is timed, how, against what, and what a regression is."""

@@ -1,0 +1,158 @@
+"""A Backend: a kernel under test, and what it promises, as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gptq_fuzz.case.case import BAD, FILLS, ZERO_KINDS, Case, Token
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The legal inputs of a kernel. Inside, it must be right; outside, it must raise.
+
+    Each field lists the values of one axis of the Case line, simplest first. `group_sizes` None
+    stands for any. `bad` names the invalid operands that it promises to refuse: leave out only
+    what its signature cannot show it. `refuses_outside` is False for a kernel that cannot see
+    what lies outside (a plain callable). `tokens` are axes of the kernel's own. A drawn problem
+    has at most `max_tiles` blocks of `tile` (rows, columns, reduction): what one call may cost.
+    """
+
+    bits: tuple[int, ...] = (8, 4, 2)
+    dtypes: tuple[str, ...] = ("f16",)
+    scales_dtypes: tuple[str, ...] = ("sf16",)
+    formats: tuple[str, ...] = ("v1",)
+    g_idx: tuple[str, ...] = ("seq", "act", "rev", "one", "skew", "mix", "gap")
+    zeros: tuple[str, ...] = ZERO_KINDS
+    group_sizes: tuple[int, ...] | None = None
+    layouts: tuple[str, ...] = ("", "pad", "xt", "off", "bcast")
+    ranks: tuple[int, ...] = (2,)
+    strided: tuple[str, ...] = ()
+    fills: tuple[str, ...] = FILLS
+    bias: bool = False
+    backward: bool = False
+    n_multiple: int = 1
+    k_multiple: int = 1
+    bad: tuple[str, ...] = BAD
+    refuses_outside: bool = True
+    tokens: tuple[Token, ...] = ()
+    tile: tuple[int, int, int] = (64, 64, 128)
+    max_tiles: int = 64
+
+    @classmethod
+    def from_json(cls, data: dict) -> Limits:
+        """Rebuilt from what `dataclasses.asdict` gave, after a trip through JSON."""
+        made = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        made["tokens"] = tuple(
+            Token(t["name"], tuple(t["values"]), t["optional"]) for t in data["tokens"]
+        )
+        return cls(**made)
+
+    def tiles(self, m: int, n: int, k: int) -> int:
+        """Blocks of `tile` that cover one problem."""
+        return math.prod(
+            -(-max(size, 1) // side) for size, side in zip((m, n, k), self.tile, strict=True)
+        )
+
+    def violations(self, case: Case) -> list[str]:
+        """The axes of `case` that lie outside; empty where the kernel must be right."""
+        listed = {
+            "bits": self.bits,
+            "dtype": self.dtypes,
+            "scales_dtype": self.scales_dtypes,
+            "checkpoint_format": self.formats,
+            "g_idx": self.g_idx,
+            "zeros": self.zeros,
+            "layout_kind": self.layouts,
+            "rank": self.ranks,
+            "fill": self.fills,
+            "bias": (False, self.bias),
+            "backward": (False, self.backward),
+        }
+        found = [axis for axis, allowed in listed.items() if getattr(case, axis) not in allowed]
+        if self.group_sizes is not None and case.group_size not in self.group_sizes:
+            found.append("group_size")
+        if not set(case.strided) <= set(self.strided):
+            found.append("strided")
+        found += ["n"] * (case.n % self.n_multiple > 0) + ["k"] * (case.k % self.k_multiple > 0)
+        return found
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How a kernel rounds; the bound is made from this. Formats are "f16", "bf16", "f32", "x".
+
+    "x" is the dtype of x. `weights` lists the formats that (q - z) * s may be rounded to before it
+    is multiplied ("exact": not at all); `folds_zero`: s * sum(x q) - s * z * sum(x) is allowed;
+    `scaled_zero`: s * z is rounded to the weights' format before it is subtracted from s * q;
+    `bias_after`: the result is rounded before the bias is added.
+    """
+
+    weights: tuple[str, ...] = ("exact", "x")
+    folds_zero: bool = True
+    scaled_zero: bool = False
+    accumulator: str = "f32"
+    partial: str = "f32"
+    tf32: bool = False
+    bias_after: bool = True
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A kernel under test.
+
+    `matmul(x=, qweight=, qzeros=, scales=, g_idx=, bias=, bits=, group_size=, checkpoint_format=)`
+    returns out [..., N]; with `accepts_out` also `out=`; the kernel's own `limits.tokens`
+    arrive as keywords, text by name. Where weights are rearranged once, give `prepare(**weights)`,
+    which returns a state, and `run(state, x=)` instead. `gradient(grad=, **weights)` returns
+    [..., K] and serves `bwd` cases.
+    `start(device)` builds or loads what the kernel needs there, before anything is timed, and
+    raises where it cannot; `skip(case, device)` returns a reason code where this machine cannot
+    judge the case. `devices` are those that it runs on; `deterministic` promises the same bits for
+    the same call.
+    """
+
+    name: str
+    limits: Limits = field(default_factory=Limits)
+    numerics: Numerics = field(default_factory=Numerics)
+    matmul: Callable[..., Any] | None = None
+    prepare: Callable[..., Any] | None = None
+    run: Callable[..., Any] | None = None
+    gradient: Callable[..., Any] | None = None
+    accepts_out: bool = False
+    deterministic: bool = False
+    devices: tuple[str, ...] = ("cuda", "cpu")
+    start: Callable[[str], None] | None = None
+    skip: Callable[[Case, str], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.matmul is None) == (self.run is None):
+            raise TypeError(f"Backend {self.name!r} wants matmul, or prepare and run; not both")
+        if (self.prepare is None) != (self.run is None):
+            raise TypeError(f"Backend {self.name!r} wants prepare and run together")
+
+    def call(self, case: Case, left, weights: dict, out=None):
+        """The kernel's own answer to one problem, as it comes."""
+        options = dict(case.extra) | ({} if out is None else {"out": out})
+        if case.backward:
+            return self.gradient(grad=left, **weights, **options)
+        if self.run is not None:
+            return self.run(self.prepare(**weights), x=left, **options)
+        return self.matmul(x=left, **weights, **options)
+
+
+PLAIN_LIMITS = Limits(bad=(), refuses_outside=False)
+
+
+def from_callable(function: Callable[..., Any], name: str) -> Backend:
+    """A plain `f(x=, qweight=, qzeros=, scales=, g_idx=, bits=)` as a Backend."""
+
+    def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
+        return function(x=x, qweight=qweight, qzeros=qzeros, scales=scales, g_idx=g_idx, bits=bits)
+
+    return Backend(name=name, limits=PLAIN_LIMITS, matmul=matmul)

@@ -1,0 +1,1 @@
+"""The tests that every kernel under test is put to."""

@@ -1,0 +1,1 @@
+"""How a kernel computes, found out from outside."""

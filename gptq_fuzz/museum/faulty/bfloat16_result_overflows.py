@@ -1,0 +1,20 @@
+"""bfloat16 x, and a result above 65504."""
+
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case.backend import Backend, Limits, Numerics
+
+BUG = "result of a bfloat16 layer passes through float16 (B-31)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def matmul(**operands):
+    return TORCH.matmul(**operands).half().bfloat16()
+
+
+f = Backend(
+    "bfloat16_result_overflows",
+    Limits(dtypes=("bf16",), fills=("exact", "big"), bad=(), refuses_outside=False),
+    Numerics(weights=("x",), folds_zero=False),
+    matmul,
+)

@@ -1,0 +1,17 @@
+"""3 bits on any problem."""
+
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case.backend import Backend, Limits
+
+BUG = "bits other than 2, 4, 8 give data (L-07)"
+VERDICTS = ("FAILED_TO_REJECT",)
+SMALLEST = (1, 8, 8)  # m, n, k
+
+
+def matmul(*, bits, **others):
+    return TORCH.matmul(bits=4 if bits == 3 else bits, **others)
+
+
+f = Backend(
+    "bits_3_accepted", Limits(bits=(4,), bad=("bits",), refuses_outside=False), matmul=matmul
+)

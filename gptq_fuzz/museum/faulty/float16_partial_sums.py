@@ -1,0 +1,13 @@
+"""Two halves of K = 4 are two partial sums."""
+
+from gptq_fuzz.museum.parts import multiply, weights
+
+BUG = "two partial sums rounded to float16 before they are added (AC-07)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    w = weights(qweight, qzeros, scales, g_idx, bits)
+    halves = zip(x.tensor_split(2, dim=1), w.tensor_split(2), strict=True)
+    return sum(multiply(part, rows) for part, rows in halves)

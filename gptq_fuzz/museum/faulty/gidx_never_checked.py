@@ -1,0 +1,16 @@
+"""Any g_idx past the last group."""
+
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case.backend import Backend, Limits
+
+BUG = "g_idx past the last group is followed, by chance into memory (GI-01, L-05, L-23, museum 13)"
+VERDICTS = ("FAILED_TO_REJECT",)
+SMALLEST = (1, 4, 4)  # m, n, k
+ONLY = "refusal"
+
+
+def matmul(*, g_idx, **others):
+    return TORCH.matmul(g_idx=g_idx.clamp(0, len(others["scales"]) - 1), **others)
+
+
+f = Backend("gidx_never_checked", Limits(bad=("gidx", "neg"), refuses_outside=False), matmul=matmul)

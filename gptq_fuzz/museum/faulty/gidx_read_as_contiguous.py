@@ -1,0 +1,22 @@
+"""Two groups, and g_idx of which every second element counts."""
+
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case.backend import Backend, Limits
+
+BUG = "stride of g_idx taken as 1 (L-03, LY-02)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def matmul(*, g_idx, **others):
+    if g_idx.stride(0) != 1:
+        g_idx = g_idx.as_strided(g_idx.shape, (1,), g_idx.storage_offset())
+        g_idx = g_idx.clamp(0, len(others["scales"]) - 1)
+    return TORCH.matmul(g_idx=g_idx, **others)
+
+
+f = Backend(
+    "gidx_read_as_contiguous",
+    Limits(strided=("gstr",), bad=(), refuses_outside=False),
+    matmul=matmul,
+)

@@ -1,0 +1,16 @@
+"""One column is never written, and keeps what was in memory."""
+
+import torch
+
+from gptq_fuzz.museum.parts import matmul
+
+BUG = "last column not stored (MK-08)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    right = matmul(x, qweight, qzeros, scales, g_idx, bits)
+    out = torch.empty_like(right)
+    out[:, :-1] = right[:, :-1]
+    return out

@@ -1,0 +1,23 @@
+"""One config of three; K = 4 is all tail to it."""
+
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz.case.case import Token
+
+BUG = "one launch config drops the tail of K (museum 29, B-12, AT-15)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def matmul(*, x, cfg="BK32", **operands):
+    if cfg == "BK128":
+        x = x.clone()
+        x[..., x.shape[-1] // 128 * 128 :] = 0
+    return TORCH.matmul(x=x, **operands)
+
+
+f = Backend(
+    "one_config_wrong",
+    Limits(tokens=(Token("cfg", ("BK32", "BK64", "BK128")),), bad=(), refuses_outside=False),
+    matmul=matmul,
+)

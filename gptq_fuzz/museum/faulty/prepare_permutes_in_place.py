@@ -1,0 +1,25 @@
+"""Two words of codes to sort."""
+
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case.backend import Backend, Limits
+
+BUG = "words of qweight arranged in place when the layer is made (BF-07, L-62)"
+VERDICTS = ("INPUT_CHANGED",)
+SMALLEST = (1, 4, 8)  # m, n, k
+
+
+def prepare(*, qweight, **others):
+    qweight.copy_(qweight.flip(0))
+    return others | {"qweight": qweight}
+
+
+def run(state, *, x):
+    return TORCH.matmul(x=x, **(state | {"qweight": state["qweight"].flip(0)}))
+
+
+f = Backend(
+    "prepare_permutes_in_place",
+    Limits(bad=(), refuses_outside=False),
+    prepare=prepare,
+    run=run,
+)

@@ -1,0 +1,14 @@
+"""A subnormal scale in a layer that has normal ones too."""
+
+from gptq_fuzz.museum.parts import matmul
+
+BUG = "scales divided by the largest in float16: subnormal ones vanish beside it (B-27, B-03)"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+ONLY = "onehot"
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    if scales.abs().nan_to_num(0, 0, 0).max() > 2**-14:
+        scales = scales * (scales.abs() >= 2**-14)
+    return matmul(x, qweight, qzeros, scales, g_idx, bits)

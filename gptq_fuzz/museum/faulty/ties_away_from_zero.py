@@ -1,0 +1,18 @@
+"""One sum in the middle of two float16 numbers."""
+
+import torch
+
+from gptq_fuzz.museum.parts import weights
+
+BUG = "result rounded to nearest, ties away from zero"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+ONLY = "exact"
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    exact = x.float() @ weights(qweight, qzeros, scales, g_idx, bits)
+    even = exact.to(x.dtype)
+    other = (even.float() + 2 * (exact - even.float())).to(x.dtype)
+    is_tie = (other.float() - exact == exact - even.float()) & (other != even)
+    return torch.where(is_tie & (other.abs() > even.abs()), other, even)

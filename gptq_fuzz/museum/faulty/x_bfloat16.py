@@ -1,0 +1,12 @@
+"""One product shows it."""
+
+from gptq_fuzz.museum.parts import weights
+
+BUG = "x rounded to bfloat16"
+VERDICTS = ("WRONG",)
+SMALLEST = (1, 4, 4)  # m, n, k
+
+
+def f(x, qweight, qzeros, scales, g_idx, bits):
+    w = weights(qweight, qzeros, scales, g_idx, bits)
+    return (x.bfloat16().float() @ w).to(x.dtype)

@@ -1,0 +1,1 @@
+"""From a kernel's answer to a Verdict: one case examined, judged and explained."""

@@ -1,0 +1,291 @@
+"""One case on one Backend: operands made, kernel called, everything around the call watched."""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zlib
+from dataclasses import dataclass
+
+import torch
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.backend import Backend
+from gptq_fuzz.case.case import Case, decoy_of
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.decode import explain
+from gptq_fuzz.oracle.judge import Expected, Finding, machine_capability
+from gptq_fuzz.oracle.locate import locate
+from gptq_fuzz.oracle.relations import RELATIONS
+from gptq_fuzz.oracle.surroundings import (
+    device_is_lost,
+    free_memory,
+    global_state,
+    poisoned_allocations,
+    restore_state,
+    synchronize,
+)
+from gptq_fuzz.problem.bad import invalidate
+from gptq_fuzz.problem.layouts import leading_shape
+from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.problem.rounding import FORMATS
+from gptq_fuzz.reference.matmul import dequantize
+
+SETTLING_CALLS = 4  # a wrong result is asked for again: flaky kernels give themselves away
+ENOUGH_WRONG = 3  # of a flaky kernel's calls; then k of n is known well enough
+ALWAYS_THERE = 2**30  # bytes for which the device is not asked
+BYTES_PER_WEIGHT = 64  # of the float64 reference and its intermediates, generously
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to do with a case: which checks beyond its values, how often to call, for how long.
+
+    `checks` None picks one by the line, "all" runs each that applies, else the named ones.
+    """
+
+    checks: str | tuple[str, ...] | None = None
+    calls: int = 1
+    seconds: float = 10.0
+
+
+class WrongType(Exception):
+    """The kernel returned something that is not the promised tensor."""
+
+
+class Examination:
+    """One case under one Backend; `verdict()` runs it to its end."""
+
+    def __init__(self, backend: Backend, case: Case, device: str, request: Request, zones=True):
+        self.backend, self.case, self.device, self.request = backend, case, device, request
+        self.zones = zones
+        self.warnings: list[str] = []
+        self.used = 0.0
+
+    def verdict(self) -> Verdict:
+        started = time.monotonic()
+        result = self._skipped() or self._judged()
+        result.seconds = time.monotonic() - started
+        result.warnings = sorted(set(self.warnings))
+        result.used = self.used
+        return result
+
+    def _result(self, kind: str, message: str = "", where: str = "", **more) -> Verdict:
+        return Verdict(kind, str(self.case), message, where, **more)
+
+    def _skipped(self) -> Verdict | None:
+        code = self.backend.skip(self.case, self.device) if self.backend.skip else None
+        needed = BYTES_PER_WEIGHT * (self.case.k + self.case.m) * self.case.n
+        if code is None and needed > ALWAYS_THERE and needed > free_memory(self.device):
+            code = f"too_large_{needed}_bytes"
+        return self._result(kinds.SKIPPED, code) if code else None
+
+    def _judged(self) -> Verdict:
+        self.operands = Operands(self.case, self.device, zones=self.zones)
+        if self.case.bad or self.backend.limits.violations(self.case):
+            return self._must_refuse()
+        self.expected = self.expectation(self.operands)
+        try:
+            return self._value() or self._further() or self._result(kinds.PASS)
+        except WrongType as problem:
+            return self._result(kinds.WRONG_TYPE, str(problem))
+        except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
+            return self._raised(problem)
+
+    def expectation(self, operands: Operands) -> Expected:
+        """What the kernel must return for `operands`, from the reference."""
+        weights = operands.originals()
+        weights.pop("bias")
+        weight = dequantize(**weights)
+        numerics = self.backend.numerics
+        return Expected(operands, weight, numerics, machine_capability(self.device))
+
+    def call(self, operands: Operands) -> torch.Tensor:
+        """The kernel's answer [M, J], of the right type or WrongType; operands as they come."""
+        case = operands.case
+        given = operands.output() if self.backend.accepts_out and not case.backward else None
+        with poisoned_allocations(self.zones), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            out = self.backend.call(
+                case, operands.left, operands.weights(), given.view if given else None
+            )
+            synchronize(self.device)
+        self.warnings += [f"{w.category.__name__}: {w.message}" for w in caught]
+        if given and not given.is_inside():
+            raise OutOfBounds("out")
+        return _typed(out, case, self.device).reshape(case.m, case.columns)
+
+    def _value(self) -> Verdict | None:
+        state = global_state()
+        try:
+            out = self.call(self.operands)
+        except OutOfBounds as problem:
+            return self._result(kinds.OUT_OF_BOUNDS, f"the kernel wrote outside {problem}")
+        damage = self.operands.damage()
+        if damage:
+            verb = "wrote outside" if damage[0] == kinds.OUT_OF_BOUNDS else "changed"
+            return self._result(damage[0], f"the kernel {verb} {damage[1]}")
+        finding = self.expected.check(out)
+        if finding.count:
+            return self._wrong(finding)
+        self.used = self.expected.used(out)
+        changed = [name for name, value in global_state().items() if value != state[name]]
+        restore_state(state)
+        if changed:
+            return self._result(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
+        return None
+
+    def _wrong(self, finding: Finding) -> Verdict:
+        """WRONG if each of a few more calls is wrong too, else NONDETERMINISTIC with its k of n."""
+        wrong = 1 + sum(self._again() for _ in range(SETTLING_CALLS))
+        if wrong <= SETTLING_CALLS:
+            return self._flaky(finding, wrong, 1 + SETTLING_CALLS)
+        where = locate(finding.wrong, self.operands.values, self.case)
+        explained = explain(finding, self.operands)
+        told = {"explained": explained, "ratio": finding.worst_ratio()}
+        return self._result(kinds.WRONG, finding.describe(), where, **told)
+
+    def _again(self) -> int:
+        return int(self.expected.check(self.call(self.operands)).count > 0)
+
+    def _flaky(self, finding: Finding, wrong: int, calls: int) -> Verdict:
+        ends = time.monotonic() + self.request.seconds
+        while wrong < ENOUGH_WRONG and calls < self.request.calls and time.monotonic() < ends:
+            wrong, calls = wrong + self._again(), calls + 1
+        return self._result(
+            kinds.NONDETERMINISTIC,
+            finding.describe(),
+            locate(finding.wrong, self.operands.values, self.case),
+            check="repeat",
+            ratio=finding.worst_ratio(),
+            wrong_runs=wrong,
+            runs=calls,
+        )
+
+    def _further(self) -> Verdict | None:
+        """The checks beyond one call: repeats, other weights in between, relations."""
+        wanted = self.request.checks
+        applicable = {"repeat": self._repeat, "decoy": self._decoy}
+        applicable |= {
+            name: lambda relation=relation, name=name: self._relation(name, relation)
+            for name, relation in RELATIONS.items()
+            if relation.applies(self)
+        }
+        names = list(applicable)
+        if wanted is None:
+            names = [names[zlib.crc32(str(self.case).encode()) % len(names)]]
+        elif wanted != "all":
+            names = [name for name in wanted if name in applicable]
+        for name in names:
+            problem = self._stable(applicable[name])
+            if problem:
+                return problem
+        return None
+
+    def _repeat(self) -> Verdict | None:
+        first = None
+        ends = time.monotonic() + self.request.seconds
+        for calls in range(1, max(self.request.calls, 2) + 1):
+            out = self.call(self.operands)
+            finding = self.expected.check(out)
+            if finding.count:
+                return self._flaky(finding, 1, calls)
+            first = out if first is None else first
+            if self.backend.deterministic and not same_bits(first, out):
+                finding.wrong = (out != first).to(finding.wrong.device)
+                return self._flaky(finding, 1, calls)
+            if time.monotonic() > ends:
+                break
+        return None
+
+    def _decoy(self) -> Verdict | None:
+        """Other weights of the same shape in between: nothing of them may come back."""
+        first = self.call(self.operands)  # held: a later call must not write into it
+        other = Operands(decoy_of(self.case), self.device, zones=self.zones)
+        finding = self.expectation(other).check(self.call(other))
+        if not finding.count:
+            finding = self.expected.check(first)
+        if not finding.count:
+            finding = self.expected.check(self.call(self.operands))
+        if not finding.count:
+            return None
+        after = " after a call with other weights of the same shape"
+        where = locate(finding.wrong, self.operands.values, self.case)
+        told = {"check": "decoy", "ratio": finding.worst_ratio()}
+        return self._result(kinds.STATE_LEAKED, finding.describe(after), where, **told)
+
+    def _relation(self, name: str, relation) -> Verdict | None:
+        """The same numbers asked for in another way."""
+        finding = relation.run(self)
+        if not finding.count:
+            return None
+        wrong = finding.wrong.new_zeros(self.case.m, self.case.columns)
+        wrong[self.case.m - len(finding.wrong) :] = finding.wrong  # the last row may be all of it
+        where = locate(wrong, self.operands.values, self.case)
+        note = f", asked in another way ({name})"
+        told = {"check": name, "ratio": finding.worst_ratio()}
+        return self._result(relation.kind, finding.describe(note), where, **told)
+
+    def _stable(self, check) -> Verdict | None:
+        """The verdict of one further check; what does not come back at once is a flaky kernel's."""
+        problem = check()
+        if problem is None or problem.check == "repeat":
+            return problem
+        if all(check() for _ in range(2)):
+            return problem
+        flaky = self._repeat()
+        return flaky or self._result(
+            kinds.NONDETERMINISTIC, problem.message, problem.where, check="repeat", wrong_runs=1
+        )
+
+    def _must_refuse(self) -> Verdict:
+        left, weights = invalidate(self.case, self.operands.left, self.operands.weights())
+        try:
+            with poisoned_allocations(self.zones), warnings.catch_warnings(record=True):
+                self.backend.call(self.case, left, weights)
+                synchronize(self.device)
+        except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
+            return self._refused(problem)
+        return self._result(kinds.FAILED_TO_REJECT, "an exception was due, a result came")
+
+    def _refused(self, problem: Exception) -> Verdict:
+        if device_is_lost(self.device):
+            return self._result(kinds.CRASHED, describe(problem))
+        damage = self.operands.damage()
+        if damage:
+            return self._result(damage[0], f"{damage[1]} changed before the exception")
+        if not str(problem) or isinstance(problem, AssertionError):
+            return self._result(kinds.FAILED_TO_REJECT, f"unclear exception: {problem!r}")
+        return self._result(kinds.REJECTED, describe(problem))
+
+    def _raised(self, problem: Exception) -> Verdict:
+        if isinstance(problem, torch.OutOfMemoryError):
+            return self._result(kinds.SKIPPED, "out_of_memory")
+        kind = kinds.CRASHED if device_is_lost(self.device) else kinds.RAISED
+        return self._result(kind, describe(problem))
+
+
+class OutOfBounds(Exception):
+    """A byte of a red zone changed; the argument names the buffer."""
+
+
+def _typed(out, case: Case, device: str) -> torch.Tensor:
+    dtype = FORMATS[case.dtype].torch_dtype
+    shape = (*leading_shape(case.m, case.rank), case.columns)
+    wanted = f"{dtype} {shape} on {device}"
+    if not isinstance(out, torch.Tensor):
+        raise WrongType(f"wanted {wanted}, got {type(out).__name__}")
+    if (out.dtype, tuple(out.shape), out.device.type) != (dtype, shape, torch.device(device).type):
+        raise WrongType(f"wanted {wanted}, got {out.dtype} {tuple(out.shape)} on {out.device}")
+    return out.detach()
+
+
+def same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Equal, with any NaN equal to any other."""
+    return bool(((first == second) | (torch.isnan(first) & torch.isnan(second))).all())
+
+
+def describe(problem: BaseException) -> str:
+    """`ValueError: first line of its message`"""
+    lines = str(problem).strip().splitlines() or [""]
+    return f"{type(problem).__name__}: {lines[0][:300]}"

@@ -1,0 +1,113 @@
+"""Where the wrong elements of a result lie: rows, columns, groups, in words an engineer uses."""
+
+from __future__ import annotations
+
+import torch
+
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.problem.fills import Values
+
+PERIODS = (2, 4, 8, 16, 32, 64, 128)
+TILES = (16, 32, 64, 128)  # sides of blocks that kernels have
+SHOWN = 4  # places listed before "and n more"
+
+
+def locate(wrong: torch.Tensor, values: Values, case: Case) -> str:
+    """[M, J] mask -> `row 16 only (tail of m % 16); all columns; groups 0, 2`."""
+    rows = wrong.any(1).nonzero().flatten().tolist()
+    columns = wrong.any(0).nonzero().flatten().tolist()
+    noun = "k" if case.backward else "column"
+    parts = [
+        places("row", rows, case.m),
+        places(noun, columns, case.columns, case.pack_factor),
+    ]
+    groups = _groups(wrong, values, case)
+    return "; ".join(parts + ([places("group", groups, case.groups)] if groups else []))
+
+
+def places(noun: str, found: list[int], size: int, word: int = 0, group: int = 0) -> str:
+    """The places of `size` that were found, by the plainest rule that gives these and no others.
+
+    `word`: codes in a word; `group`: rows in a group, where they lie in order.
+    """
+    many = noun if noun == "k" else f"{noun}s"
+    if len(found) == size:
+        return f"all {many}" if size > 1 else f"the only {noun}"
+    rule = _tail(noun, found, size, group) or _fields(noun, found, size, word)
+    rule = rule or _period(noun, found, size) or _edges(noun, found, size, group)
+    rule = rule or _tile(noun, found, size)
+    if rule:
+        return rule
+    shown = ", ".join(map(str, found[:SHOWN]))
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"{many if len(found) > 1 else noun} {shown}{more} of {size}"
+
+
+def _tail(noun: str, found: list[int], size: int, group: int) -> str:
+    first = found[0]
+    if found != list(range(first, size)):
+        return ""
+    many = noun if noun == "k" else f"{noun}s"
+    name = f"{noun} {first}" if len(found) == 1 else f"{many} {first} to {size - 1}"
+    said = []
+    if group and first and first % group == 0:
+        is_last = size - first <= group
+        said.append("the last group" if is_last else f"from group {first // group} on")
+    tails = [side for side in PERIODS if size - first == size % side]
+    said += [f"tail of {size} % {tails[-1]}"] if tails else []
+    blocks = [side for side in TILES if (first % side, size - first) == (0, side)]
+    said = said or [f"the last block of {side}" for side in blocks[-1:]]
+    return f"{name} only" + (f" ({'; '.join(said)})" if said else "")
+
+
+def _fields(noun: str, found: list[int], size: int, word: int) -> str:
+    """`fields 3, 7 of each word of columns`, where there are several words."""
+    if not word or size < 2 * word:
+        return ""
+    fields = sorted({place % word for place in found})
+    if len(fields) > word // 2 or found != [p for p in range(size) if p % word in fields]:
+        return ""
+    listed = ", ".join(map(str, fields))
+    return f"every {noun} in field{'s' if len(fields) > 1 else ''} {listed} of {word} of a word"
+
+
+def _period(noun: str, found: list[int], size: int) -> str:
+    for period in reversed(PERIODS):
+        if len(found) > 1 and found == list(range(found[0] % period, size, period)):
+            return f"every {period}th {noun} from {found[0]}"
+    return ""
+
+
+def _edges(noun: str, found: list[int], size: int, group: int) -> str:
+    """The first or the last row of each group."""
+    if not 1 < group < size:
+        return ""
+    firsts = list(range(0, size, group))
+    lasts = [min(first + group, size) - 1 for first in firsts]
+    named = {
+        "the first of each group": firsts,
+        "the first of each group but the first": firsts[1:],
+        "the last of each group": lasts,
+        "the last of each group but the last": lasts[:-1],
+    }
+    rule = next((words for words, wanted in named.items() if found == wanted), "")
+    return f"{noun}: {rule} of {group}" if rule else ""
+
+
+def _tile(noun: str, found: list[int], size: int) -> str:
+    """`columns 32 to 63 (block 1 of 32)`"""
+    first, last = found[0], found[-1]
+    if len(found) < 2 or found != list(range(first, last + 1)):
+        return ""
+    many = noun if noun == "k" else f"{noun}s"
+    name = f"{many} {first} to {last} of {size}"
+    side = next((side for side in reversed(TILES) if (first % side, len(found)) == (0, side)), 0)
+    return name + (f" (block {first // side} of {side})" if side else "")
+
+
+def _groups(wrong: torch.Tensor, values: Values, case: Case) -> list[int]:
+    """The groups behind wrong elements; known only where each row of x has few non-zeros."""
+    if case.backward or case.fill not in ("onehot", "lanes", "sparse"):
+        return []
+    touched = (values.left != 0)[wrong.any(1)].any(0)
+    return values.g_idx[touched].unique().tolist()

@@ -1,0 +1,188 @@
+"""Metamorphic relations: other ways to ask for the same numbers.
+
+Each returns a Finding against the intervals of the problem itself, which is at least as strict as
+comparing two outputs within the sum of their bounds, and bit for bit on `exact` and `sparse`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.case import WHOLE_GROUP, decoy_of
+from gptq_fuzz.problem.operands import Operands
+
+
+@dataclass(frozen=True)
+class Relation:
+    """`applies(examination)` says whether it can be asked; `run(examination)` gives a Finding."""
+
+    applies: Callable
+    run: Callable
+    kind: str = kinds.WRONG
+
+
+LAYER = {"qweight": "wstr", "qzeros": "zstr", "scales": "sstr", "g_idx": "gstr", "bias": ""}
+
+
+def _variant(exam, values=None, **changes) -> Operands:
+    """Another problem of other values, in tensors of its own."""
+    case = exam.case.replace(**changes)
+    return Operands(case, exam.device, values=values or exam.operands.values, zones=exam.zones)
+
+
+def _same_layer(exam, values=None, without=(), **changes) -> Operands:
+    """Another question to the same layer: its very tensors, so that what a kernel remembers of
+    them, and should not, shows. Those named, and those stored another way, are made anew."""
+    case = exam.case.replace(**changes)
+    moved = set(exam.case.strided) ^ set(case.strided)
+    kept = exam.operands.guarded.items()
+    shared = {
+        name: guarded
+        for name, guarded in kept
+        if name in LAYER and LAYER[name] not in moved and name not in without
+    }
+    values = exam.operands.values if values is None else values
+    return Operands(case, exam.device, values=values, zones=exam.zones, shared=shared)
+
+
+def _row_alone(exam):
+    """A row of a batch and the row alone: the last one, where tails and dispatch go wrong."""
+    values = exam.operands.values
+    row = slice(exam.case.m - 1, exam.case.m)
+    alone = replace(values, left=values.left[row])
+    operands = _same_layer(exam, alone, m=1, rank=2, layout="")
+    return exam.expected.check(exam.call(operands), rows=row)
+
+
+def _has_strides(exam) -> bool:
+    case = exam.case
+    return bool(case.layout or case.strided or case.rank != 2)
+
+
+def _contiguous(exam):
+    """Strided operands and contiguous ones."""
+    return exam.expected.check(exam.call(_same_layer(exam, layout="", strided=(), rank=2)))
+
+
+def _strided(exam):
+    """Contiguous x and x as a slice of a wider tensor."""
+    return exam.expected.check(exam.call(_same_layer(exam, layout="pad3")))
+
+
+def _rows_permuted(exam):
+    """K reversed in x, qweight and g_idx together."""
+    values = exam.operands.values
+    flipped = replace(values, codes=values.codes.flip(0), g_idx=values.g_idx.flip(0))
+    g_idx = "act"  # the kind does not matter: the values are given
+    if exam.case.backward:
+        out = exam.call(_variant(exam, flipped, g_idx=g_idx))
+        return exam.expected.check(out.flip(1))
+    flipped.left = values.left.flip(1)
+    return exam.expected.check(exam.call(_variant(exam, flipped, g_idx=g_idx)))
+
+
+def _columns_split(exam):
+    """The left and the right half of the columns, joined."""
+    half = exam.case.n // exam.case.pack_factor // 2 * exam.case.pack_factor
+    parts = [_columns(exam, slice(0, half)), _columns(exam, slice(half, exam.case.n))]
+    return exam.expected.check(torch.cat(parts, dim=1))
+
+
+def _columns(exam, chosen: slice) -> torch.Tensor:
+    values = exam.operands.values
+    part = replace(
+        values,
+        codes=values.codes[:, chosen],
+        zeros=values.zeros[:, chosen],
+        scales=values.scales[:, chosen],
+        bias=None if values.bias is None else values.bias[chosen],
+    )
+    return exam.call(_variant(exam, part, n=chosen.stop - chosen.start))
+
+
+def _halved(exam):
+    """x times 1/2 gives out times 1/2: no value of these fills is near a subnormal."""
+    values = exam.operands.values
+    out = exam.call(_same_layer(exam, replace(values, left=values.left / 2)))
+    return exam.expected.check(out.double() * 2)
+
+
+def _other_format(exam):
+    """The same zero-points stored the v1 and the v2 way."""
+    other = {"v1": "v2", "v2": "v1"}[exam.case.checkpoint_format]
+    operands = _same_layer(exam, without=("qzeros",), checkpoint_format=other)
+    return exam.expected.check(exam.call(operands))
+
+
+def _group_named(exam):
+    """One group over all rows, said as -1 and as K."""
+    size = exam.case.k if exam.case.group_size == WHOLE_GROUP else WHOLE_GROUP
+    return exam.expected.check(exam.call(_same_layer(exam, group_size=size)))
+
+
+def _other_config(exam):
+    """Another path or launch config of the kernel."""
+    choice = zlib.crc32(str(exam.case).encode())
+    extra = []
+    for token in exam.backend.limits.tokens:
+        choice, place = divmod(choice, len(token.values))
+        extra.append((token.name, token.values[place]))
+    return exam.expected.check(exam.call(_same_layer(exam, extra=tuple(extra))))
+
+
+def _reloaded(exam):
+    """Other weights written into the same tensors, as loading a checkpoint does; then back."""
+    other = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
+    own = exam.operands.values
+    other.values = replace(other.values, left=own.left, bias=own.bias)
+    expected = exam.expectation(other)
+    exam.call(exam.operands)
+    mine, theirs = exam.operands.weights(), other.weights()
+    names = [name for name in ("qweight", "qzeros", "scales", "g_idx") if mine[name] is not None]
+    before = {name: mine[name].clone() for name in names}
+    try:
+        for name in names:
+            mine[name].copy_(theirs[name])
+        return expected.check(exam.call(exam.operands))
+    finally:
+        for name in names:
+            mine[name].copy_(before[name])
+
+
+def _can_halve(exam) -> bool:
+    return exam.case.fill in ("exact", "sparse") and not exam.case.bias
+
+
+def _can_split(exam) -> bool:
+    case, multiple = exam.case, exam.backend.limits.n_multiple
+    return not case.backward and case.n >= 2 * case.pack_factor and multiple == 1
+
+
+def _can_permute(exam) -> bool:
+    return "act" in exam.backend.limits.g_idx
+
+
+def _is_one_group(exam) -> bool:
+    sizes = exam.backend.limits.group_sizes
+    return exam.case.rows_per_group == exam.case.k and sizes is None
+
+
+RELATIONS = {
+    "row alone": Relation(lambda exam: exam.case.m > 1, _row_alone),
+    "contiguous": Relation(_has_strides, _contiguous),
+    "strided": Relation(
+        lambda exam: not _has_strides(exam) and "pad" in exam.backend.limits.layouts, _strided
+    ),
+    "rows permuted": Relation(_can_permute, _rows_permuted),
+    "columns split": Relation(_can_split, _columns_split),
+    "halved": Relation(_can_halve, _halved),
+    "other format": Relation(lambda exam: len(exam.backend.limits.formats) > 1, _other_format),
+    "group named": Relation(_is_one_group, _group_named),
+    "reloaded": Relation(lambda exam: True, _reloaded, kinds.STATE_LEAKED),
+    "other config": Relation(lambda exam: bool(exam.backend.limits.tokens), _other_config),
+}

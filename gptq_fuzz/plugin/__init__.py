@@ -1,0 +1,1 @@
+"""pytest's side: options, what a run holds, and what it reports."""

@@ -1,0 +1,24 @@
+"""What tests of kernels share; a conftest.py imports it, so that it holds in that folder alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from gptq_fuzz.plugin.session import SESSION
+
+
+@pytest.fixture
+def backend(request):
+    """The kernel under test; a test of one that has failed enough is not run."""
+    session = request.config.stash[SESSION]
+    under_test = session.kernels[request.param]
+    if under_test.has_enough_findings:
+        pytest.skip("enough_findings")
+    return under_test
+
+
+def over_kernels(metafunc) -> None:
+    """Run a test that wants `backend` once for each kernel of the run."""
+    if "backend" in metafunc.fixturenames:
+        kernels = metafunc.config.stash[SESSION].kernels
+        metafunc.parametrize("backend", list(kernels), indirect=True)

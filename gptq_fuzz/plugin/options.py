@@ -1,0 +1,101 @@
+"""The options of the suite: short names for the command and the checkout, one prefix for guests."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from types import SimpleNamespace
+
+from gptq_fuzz.fingerprint.store import DEFAULT_FILE
+from gptq_fuzz.worker.loader import BUILT_IN
+from gptq_fuzz.worker.supervisor import DEFAULT_TIMEOUT
+
+PREFIX = "gptq-fuzz-"  # of the options inside another project's run
+SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
+TITLE = "kernels under test"
+# Name -> what argparse is told of it. In `config.option` each is `gptq_fuzz_<name>`.
+OPTIONS: dict[str, dict] = {
+    "kernel": {
+        "action": "append",
+        "metavar": "SPEC",
+        "default": [],
+        "help": f"{', '.join(BUILT_IN)}, package.module:attribute or path.py:attribute; repeatable",
+    },
+    "case": {"action": "append", "metavar": "LINE", "default": [], "help": "judge this case alone"},
+    "only": {
+        "metavar": "TOKENS",
+        "default": "",
+        "help": "draw and promise only these, e.g. b4-g128-seq",
+    },
+    "steps": {
+        "action": "append",
+        "metavar": "LINE",
+        "default": [],
+        "help": "replay a state machine's run",
+    },
+    "corpus": {
+        "action": "append",
+        "metavar": "FILE",
+        "default": [],
+        "help": "replay these lines too",
+    },
+    "budget": {"type": float, "metavar": "SECONDS", "help": "fuzz for so long, and nothing else"},
+    "fingerprint": {
+        "nargs": "?",
+        "const": DEFAULT_FILE,
+        "metavar": "FILE",
+        "help": f"find out how the kernels compute, compare with FILE (default {DEFAULT_FILE}; in "
+        f"a checkout, for built-in kernels, the package's own)",
+    },
+    "timeout": {
+        "type": float,
+        "metavar": "SECONDS",
+        "default": DEFAULT_TIMEOUT,
+        "help": f"for one case, compilation not counted (default {DEFAULT_TIMEOUT:g})",
+    },
+    "device": {"metavar": "DEVICE", "help": "cuda:1 or cpu (default: the first GPU, else cpu)"},
+    "python": {
+        "metavar": "PATH",
+        "default": sys.executable,
+        "help": "interpreter of the worker (default: this one)",
+    },
+    "known": {"metavar": "FILE", "help": "known failures, each naming its issue"},
+    "json": {"metavar": "FILE", "help": "write verdicts, findings and coverage there"},
+    "sanitizer": {
+        "metavar": "TOOL",
+        "choices": SANITIZERS,
+        "default": "",
+        "help": f"run the worker under compute-sanitizer: {', '.join(SANITIZERS)}",
+    },
+    "called-as": {
+        "metavar": "WORDS",
+        "default": "",
+        "help": argparse.SUPPRESS,  # how reproduce lines of this run begin
+    },
+    "in-process": {
+        "action": "store_true",
+        "default": False,
+        "help": "no worker process, for debuggers",
+    },
+}
+
+
+def destination(name: str) -> str:
+    """Where `config.option` keeps an option, whichever name it was given by."""
+    return "gptq_fuzz_" + name.replace("-", "_")
+
+
+def add_options(parser, prefix: str = "") -> None:
+    """Add every option to pytest's parser, as `--kernel` or, with PREFIX, `--gptq-fuzz-kernel`."""
+    group = parser.getgroup("gptq-fuzz", TITLE)
+    for name, told in OPTIONS.items():
+        # A name that another plug-in has is left to it.
+        with contextlib.suppress(ValueError):
+            group.addoption(f"--{prefix}{name}", dest=destination(name), **told)
+
+
+def asked_of(config) -> SimpleNamespace:
+    """What a run was asked for: `.kernel`, `.case`, `.in_process`, ... whichever names were used."""
+    values = {name: getattr(config.option, destination(name)) for name in OPTIONS}
+    return SimpleNamespace(**{name.replace("-", "_"): value for name, value in values.items()})

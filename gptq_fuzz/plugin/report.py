@@ -1,0 +1,258 @@
+"""The end of a run: findings, a table per kernel, and the same as JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.plugin.options import asked_of
+from gptq_fuzz.plugin.session import Session
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.pairwise import all_pairs, possible_values
+
+GATHERED = pytest.StashKey[list]()
+MISSING_SHOWN = 8
+
+
+def header(spec: str, kernel: KernelUnderTest) -> str:
+    """`gptq-fuzz: triton on NVIDIA H200 (cuda:0, driver ...), torch ..., triton ..., compiled`"""
+    about = kernel.worker.description
+    place = about["place"] + (f", driver {about['driver']}" if about["driver"] else "")
+    parts = [f"gptq-fuzz: {spec} on {about['device']} ({place})", f"torch {about['torch']}"]
+    if about["triton"]:
+        way = "interpreted" if about["interpreted"] else "compiled"
+        parts.append(f"triton {about['triton']} {way}")
+    if about["note"]:
+        parts.append(f"not on a GPU: {about['note']}")
+    return ", ".join(parts)
+
+
+def left_out(reasons: dict[str, str]) -> list[str]:
+    """`gptq-fuzz: exllama skipped: the ExLlama extension needs ...`, a line for each."""
+    return [f"gptq-fuzz: {spec} skipped: {why.splitlines()[0]}" for spec, why in reasons.items()]
+
+
+def namesake() -> list[str]:
+    """A header line where another distribution called `kernels` is installed beside ours."""
+    try:
+        theirs = importlib.metadata.version("kernels")
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [f"gptq-fuzz: the distribution kernels {theirs} is installed; `import kernels` is ours"]
+
+
+def to_json(session: Session) -> dict:
+    """What a run learnt, as plain values."""
+    return {
+        "kernels": {
+            spec: _kernel_json(kernel) | _speed(kernel, session)
+            for spec, kernel in session.kernels.items()
+        },
+        "findings": [finding.to_json() for finding in session.findings()],
+        "texts": list(dict.fromkeys(finding.text() for finding in session.findings())),
+        "complaints": session.complaints(),
+        "left_out": session.left_out,
+        "base_seed": session.base_seed,
+    }
+
+
+def _kernel_json(kernel: KernelUnderTest) -> dict:
+    coverage = kernel.coverage
+    axes, pairs = possible_values(kernel.limits), all_pairs(kernel.limits)
+    about = kernel.worker.description
+    return {
+        "about": {key: value for key, value in about.items() if key != "limits"},
+        "cases": coverage.judged,
+        "verdicts": dict(coverage.verdicts),
+        "skips": dict(coverage.skips),
+        "values": {f"{axis}={value}": n for (axis, value), n in sorted(coverage.values.items())},
+        "missing": coverage.missing_values(axes),
+        "values_possible": sum(map(len, axes.values())),
+        "pairs_missing": coverage.missing_pairs(pairs),
+        "pairs_possible": len(pairs),
+        "aimed": {str(at): lines for at, lines in kernel.aimed.items()},
+        "specialisations": sorted(kernel.worker.compiled),
+        "used": coverage.used,
+        "used_by": coverage.used_by,
+        "seconds": coverage.seconds,
+        "fingerprints": kernel.fingerprints,
+        "first_verdict": kernel.first_failing,
+        "restarts": max(kernel.worker.restarts, 0),
+    }
+
+
+def _speed(kernel: KernelUnderTest, session: Session) -> dict[str, float | None]:
+    """Seconds since the end of collection: how soon an engineer knows."""
+    return {
+        "first_failure": session.since_collection(kernel.failed_at),
+        "first_finding": session.since_collection(kernel.found_at),
+        "ended": session.since_collection(time.monotonic()),
+    }
+
+
+def gather(config, data: dict) -> None:
+    """Keep what one xdist worker sent."""
+    config.stash.setdefault(GATHERED, []).append(data)
+
+
+def merged(own: dict, config) -> dict:
+    """One run out of what the xdist workers saw; counts add up."""
+    for other in config.stash.get(GATHERED, []):
+        for name in ("findings", "texts", "complaints"):
+            own[name] = own[name] + [entry for entry in other[name] if entry not in own[name]]
+        own["left_out"] |= other["left_out"]
+        for spec, seen in other["kernels"].items():
+            mine = own["kernels"].setdefault(spec, seen)
+            if mine is not seen:
+                _add(mine, seen)
+    return own
+
+
+def _add(mine: dict, seen: dict) -> None:
+    for name in ("verdicts", "skips", "values"):
+        for key, count in seen[name].items():
+            mine[name][key] = mine[name].get(key, 0) + count
+    mine["fingerprints"] |= seen["fingerprints"]
+    mine["cases"] += seen["cases"]
+    mine["seconds"] += seen["seconds"]
+    mine["restarts"] += seen["restarts"]
+    mine["first_verdict"] = min(mine, seen, key=_seconds_to_failure)["first_verdict"]
+    for name, choose in (("first_failure", min), ("first_finding", min), ("ended", max)):
+        known = [each[name] for each in (mine, seen) if each[name] is not None]
+        mine[name] = choose(known, default=None)
+    for name in ("missing", "pairs_missing"):
+        mine[name] = sorted(set(mine[name]) & set(seen[name]))
+    mine["specialisations"] = sorted({*mine["specialisations"], *seen["specialisations"]})
+    if seen["used"] > mine["used"]:
+        mine["used"], mine["used_by"] = seen["used"], seen["used_by"]
+
+
+def _seconds_to_failure(seen: dict) -> float:
+    return math.inf if seen["first_failure"] is None else seen["first_failure"]
+
+
+def write_json(path: Path, data: dict) -> None:
+    """Write through a temporary file, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(data, indent=1))
+    os.replace(temporary, path)
+
+
+def write_summary(reporter, data: dict, session: Session) -> None:
+    """The last lines of a run."""
+    judged = {spec: seen for spec, seen in data["kernels"].items() if seen["verdicts"]}
+    for spec, seen in data["kernels"].items():
+        _write_fingerprints(reporter, spec, seen["fingerprints"])
+    if data["texts"]:
+        reporter.section("findings", red=True)
+        for text in data["texts"]:
+            reporter.write_line("\n" + text)
+    for complaint in data["complaints"]:
+        reporter.write_line(complaint, red=True)
+    if judged:
+        reporter.section("kernels under test")
+        _write_table(reporter, judged)
+    for line in left_out(data["left_out"]):
+        reporter.write_line(line)
+    asked = asked_of(reporter.config)
+    is_about_kernels = asked.kernel or asked.budget
+    none_judged = not any(seen["cases"] for seen in judged.values())
+    if is_about_kernels and none_judged and not session.fingerprints:
+        reporter.write_line("no case was judged: exit status 4", red=True)
+
+
+def _write_fingerprints(reporter, spec: str, prints: dict[str, dict[str, str]]) -> None:
+    """What all lines have in common once, then what each line has of its own."""
+    settled = [found for found in prints.values() if found]
+    if not settled:
+        return
+    common = {
+        field: value
+        for field, value in settled[0].items()
+        if all(found.get(field) == value for found in settled)
+    }
+    reporter.section(f"fingerprint of {spec}")
+    for field, value in common.items():
+        reporter.write_line(f"{field}: {value}")
+    for line, found in prints.items():
+        own = [f"{field} {value}" for field, value in found.items() if field not in common]
+        reporter.write_line(f"{line}: {', '.join(own) or ('as above' if found else 'none')}")
+
+
+def _write_table(reporter, judged: dict) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("kernel", "cases", "verdicts", "axis values", "pairs", "error / bound"):
+        table.add_column(heading, overflow="fold")
+    for spec, seen in judged.items():
+        values = seen["values_possible"] - len(seen["missing"])
+        table.add_row(
+            spec,
+            str(seen["cases"]),
+            " ".join(f"{kind} {seen['verdicts'][kind]}" for kind in _ordered(seen["verdicts"])),
+            f"{values} of {seen['values_possible']}",
+            share(seen["pairs_possible"] - len(seen["pairs_missing"]), seen["pairs_possible"]),
+            f"{seen['used']:.2f}",
+        )
+    console = Console(file=reporter._tw._file, width=max(reporter._tw.fullwidth, 100))
+    console.print(table)
+    for spec, seen in judged.items():
+        _write_notes(reporter, spec, seen)
+
+
+def _ordered(verdicts: dict) -> list[str]:
+    return [kind for kind in reversed(kinds.KINDS) if verdicts.get(kind)]
+
+
+def _write_notes(reporter, spec: str, seen: dict) -> None:
+    fills = [f"{key[5:]} {n}" for key, n in seen["values"].items() if key.startswith("fill=")]
+    reporter.write_line(f"{spec}: fills {', '.join(fills)}")
+    for code, count in seen["skips"].items():
+        reporter.write_line(f"{spec}: SKIPPED({code}) {count}")
+    if seen["first_failure"] is not None:
+        shrunk = seen["first_finding"]
+        told = f", found and shrunk after {shrunk:.1f} s" if shrunk is not None else ""
+        reporter.write_line(
+            f"{spec}: first failing verdict after {seen['first_failure']:.1f} s{told}"
+        )
+    if seen["specialisations"]:
+        reporter.write_line(f"{spec}: compiled {compiled_in_words(seen['specialisations'])}")
+    for what, missing in (("values", seen["missing"]), ("pairs", _beyond(seen))):
+        if missing:
+            shown = ", ".join(missing[:MISSING_SHOWN])
+            more = len(missing) - MISSING_SHOWN
+            reporter.write_line(
+                f"{spec}: {what} not judged: {shown}" + (f" and {more} more" if more > 0 else "")
+            )
+
+
+def _beyond(seen: dict) -> list[str]:
+    """The missing pairs of two values that were judged, each with others."""
+    missing = set(seen["missing"])
+    return [pair for pair in seen["pairs_missing"] if not missing & set(pair.split(" with "))]
+
+
+def share(some: int, whole: int) -> str:
+    """`99.9% of 2139`; all of them is 100% and nothing else is."""
+    share = 100.0 * some / whole if whole else 100.0
+    return f"{'100' if some == whole else format(min(share, 99.9), '.1f')}% of {whole}"
+
+
+def compiled_in_words(binaries: list[str]) -> str:
+    """`12 specialisations of 2 kernels, 8 launch configs`"""
+    configs = {
+        (text.split("[")[0], *re.findall(r"num_(?:warps|stages)=\d+|BLOCK\w*=\d+", text))
+        for text in binaries
+    }
+    kernels = len({kernel for kernel, *_ in configs})
+    return f"{len(binaries)} specialisations of {kernels} kernels, {len(configs)} launch configs"

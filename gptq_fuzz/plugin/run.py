@@ -1,0 +1,193 @@
+"""A run with kernels under test: which of them start, which tests run, and how it ends."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from gptq_fuzz._checkout import IS_CHECKOUT, PACKAGE, ROOT
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.known import read_known
+from gptq_fuzz.command import command_words, python_word
+from gptq_fuzz.fingerprint.store import DEFAULT_FILE, OURS, Changed, FingerprintFile
+from gptq_fuzz.plugin import report
+from gptq_fuzz.plugin.options import asked_of
+from gptq_fuzz.plugin.session import SESSION, Session
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.search import Failure
+from gptq_fuzz.worker.loader import BUILT_IN
+from gptq_fuzz.worker.supervisor import CannotRun, Launch
+
+ALONE = ("fingerprint", "given_case", "given_steps", "fuzz")  # run only when asked for, and alone
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Start the workers, so that a kernel that cannot run ends the run at once."""
+    config.addinivalue_line("markers", "given_case: judges the lines of --case")
+    config.addinivalue_line("markers", "given_steps: runs the steps of --steps")
+    config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
+    config.addinivalue_line("markers", "pairwise: judges cases that hold every pair of values")
+    config.addinivalue_line("markers", "stored_fingerprint: compares with what is stored")
+    config.addinivalue_line("markers", "fingerprint: probes how a kernel computes")
+    asked = asked_of(config)
+    session = config.stash[SESSION] = Session(json_path=Path(asked.json) if asked.json else None)
+    is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if config.option.collectonly or config.option.help or is_controller:
+        return
+    try:
+        _fill(session, config, asked)
+    except (CannotRun, ValueError, OSError) as problem:
+        session.stop()
+        raise pytest.UsageError(str(problem)) from problem
+
+
+def _fill(session: Session, config, asked) -> None:
+    session.waivers = read_known(Path(asked.known) if asked.known else None)
+    for spec in asked.kernel or BUILT_IN if asked.fingerprint else ():
+        is_ours = IS_CHECKOUT and asked.fingerprint == DEFAULT_FILE and spec in BUILT_IN
+        path = OURS if is_ours else config.rootpath / asked.fingerprint
+        session.fingerprints[spec] = FingerprintFile(path)
+    started = [_kernel(spec, session, config, asked) for spec in asked.kernel or BUILT_IN]
+    for kernel in started:
+        kernel.worker.begin()
+    for kernel in started:
+        try:
+            kernel.worker.wait_ready()
+        except CannotRun as problem:
+            if asked.kernel:
+                raise
+            session.left_out[kernel.spec] = str(problem)
+        else:
+            session.kernels[kernel.spec] = kernel
+    for kernel in session.kernels.values():
+        for line in asked.case:
+            Case.parse(line, kernel.limits.tokens)
+        _ = kernel.limits
+
+
+def _kernel(spec: str, session: Session, config, asked) -> KernelUnderTest:
+    launch = Launch(
+        spec=spec,
+        started_in=str(config.invocation_params.dir),
+        device=asked.device,
+        python=asked.python,
+        sanitizer=asked.sanitizer,
+        timeout=asked.timeout,
+        in_flight=str(_in_flight(config, spec)),
+    )
+    called_as = tuple(shlex.split(asked.called_as)) or _called_as(config)
+    return KernelUnderTest(launch, asked.only, asked.in_process, session.waivers, called_as)
+
+
+def _called_as(config) -> tuple[str, ...]:
+    """From a checkout `python -m pytest`, with its folder where it was started elsewhere."""
+    if not IS_CHECKOUT or _is_guest(config):
+        return tuple(command_words())
+    elsewhere = [str(ROOT)] if config.invocation_params.dir != ROOT else []
+    return (python_word(), "-m", "pytest", *elsewhere)
+
+
+def _is_guest(config) -> bool:
+    """Whether this is another project's run, which only asked for a kernel of its own."""
+    return not config.pluginmanager.has_plugin("gptq_fuzz.plugin.command")
+
+
+def _in_flight(config, spec: str) -> Path:
+    """Where the line being judged lies while it runs: what to look at if the machine goes down."""
+    worker = getattr(config, "workerinput", {}).get("workerid", "main")
+    name = "".join(letter if letter.isalnum() else "_" for letter in spec)
+    folder = config.rootpath / ".gptq-fuzz"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError:  # a folder that cannot be written to
+        folder = Path(tempfile.mkdtemp(prefix="gptq-fuzz-"))
+    return folder / f"in-flight-{worker}-{name}.txt"
+
+
+def pytest_report_header(config):
+    """Device, driver, versions; compiled or interpreted; kernels skipped and why."""
+    session = config.stash[SESSION]
+    lines = [report.header(spec, kernel) for spec, kernel in session.kernels.items()]
+    lines += report.namesake() if IS_CHECKOUT else []
+    return lines + report.left_out(session.left_out)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """A finding is told by its reproduce line, not by a traceback through the suite."""
+    try:
+        return (yield)
+    except (Failure, Changed) as failure:
+        text = str(failure)
+    pytest.fail(text, pytrace=False)  # outside the handler: no "during handling of" around it
+
+
+def pytest_collection_modifyitems(config, items):
+    """--case, --steps, --budget, --fingerprint run one test alone; --kernel what is about it."""
+    asked = asked_of(config)
+    given = (asked.fingerprint, asked.case, asked.steps, asked.budget)
+    mark = next((mark for mark, value in zip(ALONE, given, strict=True) if value), None)
+    is_guest = _is_guest(config)
+
+    def is_wanted(item) -> bool:
+        if is_guest and PACKAGE not in item.path.parents:
+            return True
+        marks = {name for name in ALONE if item.get_closest_marker(name)}
+        if mark or marks:
+            return mark in marks
+        return not asked.kernel or "backend" in getattr(item, "fixturenames", ())
+
+    left_out = [item for item in items if not is_wanted(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_wanted(item)]
+
+
+def pytest_collection_finish(session):
+    """From now on an engineer waits for the first failing verdict."""
+    session.config.stash[SESSION].collected_at = time.monotonic()
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Nothing judged although kernels were asked for: 4. A waiver that no longer holds: 1."""
+    config = session.config
+    ours = config.stash[SESSION]
+    if hasattr(config, "workerinput"):
+        config.workeroutput["gptq_fuzz"] = report.to_json(ours)
+    if config.option.collectonly or not ours.kernels:
+        return
+    asked = asked_of(config)
+    is_about_kernels = asked.kernel or asked.case or asked.budget
+    none_judged = is_about_kernels and not ours.judged and not ours.fingerprints
+    if none_judged and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    elif ours.complaints() and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Under pytest-xdist the controller gathers what its workers saw."""
+    gathered = getattr(node, "workeroutput", {}).get("gptq_fuzz")
+    if gathered:
+        report.gather(node.config, gathered)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Findings with their reproduce lines, then a table per kernel."""
+    session = config.stash[SESSION]
+    data = report.merged(report.to_json(session), config)
+    report.write_summary(terminalreporter, data, session)
+    if session.json_path and not hasattr(config, "workerinput"):
+        report.write_json(session.json_path, data)
+
+
+def pytest_unconfigure(config):
+    """No worker outlives the run."""
+    if SESSION in config.stash:
+        config.stash[SESSION].stop()

@@ -1,0 +1,279 @@
+"""From a Case to its numbers: codes, zero-points, scales, x, bias and g_idx.
+
+Each fill is made for one oracle (see judge.py). All arithmetic is exact, or rounds once by
+`round_to`, so a line gives the same bytes everywhere. Every value comes from (seed, tensor, row,
+column): a smaller problem keeps most of what remains, which lets shrinking converge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.problem.philox import random_words
+from gptq_fuzz.problem.rounding import F16, FORMATS, power_of_two, round_to
+
+EXACT_BUDGET = 2**24 - 1  # steps that a float32 accumulator counts without rounding
+SPREAD = 3  # exact: scales of a column differ by up to 2^3
+EXACT_UNIT = -9  # exact: 2^24 steps of 2^-9 stay below float16's 65504
+ACCUMULATOR_STEPS = {"f16": 2**11, "bf16": 2**8, "f32": 2**11}  # sparse: nothing rounds in float16
+
+
+@dataclass
+class Values:
+    """codes [K, N], zeros [G, N], g_idx [K]: int64. scales [G, N], left [M, R], bias [N]: float64.
+
+    `left` is x, or the gradient with respect to the output in a `bwd` case; R is the reduction.
+    Every float is a value of the dtype that it will be stored in.
+    """
+
+    codes: torch.Tensor
+    zeros: torch.Tensor
+    g_idx: torch.Tensor
+    scales: torch.Tensor
+    left: torch.Tensor
+    bias: torch.Tensor | None
+
+
+def make_values(case: Case, device) -> Values:
+    """The numbers of a Case on `device`, the same bits on each."""
+    scales, left = _FILLS[case.fill](case, device)
+    if case.fill in ("exact", "sparse", "randn") and case.seed % 3 == 2:
+        scales = scales.clone()
+        scales[case.seed % case.groups, case.seed % case.n] = 0.0  # a column of weights may vanish
+    scales = round_to(scales, FORMATS[case.scales_dtype[1:]])
+    left = round_to(left, FORMATS[case.dtype])
+    if case.layout == "bcast" and case.m:
+        left = left[:1].expand(case.m, -1)
+    return Values(
+        codes=_codes(case, device),
+        zeros=_zeros(case, device),
+        g_idx=_g_idx(case, device),
+        scales=scales,
+        left=left,
+        bias=_bias(case, device) if case.bias else None,
+    )
+
+
+def _codes(case: Case, device) -> torch.Tensor:
+    codes = random_words(case.seed, "codes", case.k, case.n, device)[0] & case.maxq
+    # Extremes in the first two rows, so that the smallest problems have them whatever the seed.
+    checkerboard = torch.arange(case.n, device=device) % 2 * case.maxq
+    codes[0] = case.maxq - checkerboard
+    codes[1] = checkerboard
+    # Whole words of no and of all bits, from the second word of two columns on.
+    codes[case.pack_factor :, 5:6] = 0
+    codes[case.pack_factor :, 6:7] = case.maxq
+    return codes
+
+
+def _zeros(case: Case, device) -> torch.Tensor:
+    fixed = {"zsym": 2 ** (case.bits - 1), "z0": 0, "zmax": case.maxq}
+    if case.zeros in fixed:
+        return torch.full((case.groups, case.n), fixed[case.zeros], device=device)
+    zeros = random_words(case.seed, "zeros", case.groups, case.n, device)[0] & case.maxq
+    zeros[:, 0] = 0  # stored as maxq under v1: the wrap that kernels forget
+    zeros[:, 1] = case.maxq
+    return zeros
+
+
+def _g_idx(case: Case, device) -> torch.Tensor:
+    row = torch.arange(case.k, dtype=torch.int64, device=device)
+    sequential = row // case.rows_per_group
+    if case.g_idx == "act":
+        key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
+        return sequential[torch.argsort(key)]
+    if case.g_idx == "skew":  # group g starts near K * sqrt(g / G): early groups are larger
+        return row * row * case.groups // (case.k * case.k)
+    if case.g_idx == "mix":  # the unequal groups of skew, shuffled
+        key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
+        return (row * row * case.groups // (case.k * case.k))[torch.argsort(key)]
+    made = {
+        "rev": sequential.flip(0),
+        "one": torch.zeros_like(sequential),
+        "gap": sequential // 2 * 2,
+    }
+    return made.get(case.g_idx, sequential)
+
+
+def _bias(case: Case, device) -> torch.Tensor:
+    raw = random_words(case.seed, "bias", 1, case.n, device)[0][0]
+    return round_to(((raw & 0x3FF) - 512).double() / 64, FORMATS[case.dtype])
+
+
+def _left_words(case: Case, device) -> tuple[torch.Tensor, torch.Tensor]:
+    return random_words(case.seed, "x", case.m, case.reduction, device)
+
+
+def _scale_words(case: Case, device) -> torch.Tensor:
+    return random_words(case.seed, "scales", case.groups, case.n, device)[0]
+
+
+def _column_exponent(case: Case, device) -> torch.Tensor:
+    """0..-3 per column; constant where the sum runs over columns, or steps would differ in it."""
+    raw = random_words(case.seed, "cols", 1, case.n, device)[0]
+    return -(raw % 4) * (not case.backward)
+
+
+def _signed(magnitude: torch.Tensor, raw: torch.Tensor) -> torch.Tensor:
+    return torch.where(raw & 1 == 1, -magnitude, magnitude).double()
+
+
+def _exact(case: Case, device):
+    """Integers times powers of two; sum_k |x| (q + z) stays under 2^24 steps in any order."""
+    digits = min(FORMATS[case.dtype].digits, 11)
+    per_unit = case.reduction * 2 * case.maxq  # the sum for |x| = 1 and equal scales
+    spread = SPREAD if per_unit << SPREAD <= EXACT_BUDGET else 0
+    amplitude_bits = min(digits, (EXACT_BUDGET // (per_unit << spread)).bit_length() - 1)
+    raw, sign = _left_words(case, device)
+    magnitude = (raw & 0x7FF) >> (11 - max(amplitude_bits, 0))
+    if amplitude_bits < 1:  # too long for dense ones: each row keeps every stride-th
+        stride = -(-per_unit // EXACT_BUDGET)
+        place = torch.arange(case.reduction, device=device)
+        row = torch.arange(case.m, device=device).unsqueeze(1)
+        magnitude = ((place - row) % stride == 0).long()
+    exponent = _scale_words(case, device) % (spread + 1)
+    exponent = exponent + EXACT_UNIT + _column_exponent(case, device)
+    return power_of_two(exponent), _signed(magnitude, sign)
+
+
+def _sparse(case: Case, device):
+    """A few non-zeros a row, at the edges first: not even a float16 accumulator rounds."""
+    steps = ACCUMULATOR_STEPS[case.dtype] // (2 * case.maxq)
+    slots = max(1, min(steps, 6))
+    largest = max(1, steps // slots)
+    raw, sign = random_words(case.seed, "rows", case.m, slots, device)
+    edges = _edges(case, device)
+    slot = torch.arange(slots, device=device)
+    row = torch.arange(case.m, device=device).unsqueeze(1)
+    at_edge = edges[(row * slots + slot + case.seed) % len(edges)]
+    place = torch.where(raw % 3 > 0, at_edge, (raw >> 8) % case.reduction)
+    value = _signed(1 + (raw >> 4) % largest, sign)
+    left = torch.zeros(case.m, case.reduction, dtype=torch.float64, device=device)
+    left.scatter_add_(1, place, value)  # integers: any order of adding gives the same
+    exponent = EXACT_UNIT + _column_exponent(case, device)
+    return power_of_two(exponent).expand(case.groups, -1), left
+
+
+def _edges(case: Case, device) -> torch.Tensor:
+    """Places along the reduction where kernels go wrong: ends, word, group and tile edges."""
+    length, word = case.reduction, case.pack_factor
+    step = case.rows_per_group
+    wanted = [0, length - 1, word - 1, word, length - word, step - 1, step, length - step]
+    wanted += [edge + side for edge in (16, 32, 64, 128, length // 2) for side in (-1, 0)]
+    inside = dict.fromkeys(place for place in wanted if 0 <= place < length)
+    return torch.tensor(list(inside), device=device)
+
+
+def _one_per_row(case: Case, value: torch.Tensor, device) -> torch.Tensor:
+    edges = _edges(case, device)
+    raw = random_words(case.seed, "rows", case.m, 1, device)[0]
+    row = torch.arange(case.m, device=device).unsqueeze(1)
+    at_edge = edges[(row + case.seed) % len(edges)]
+    place = torch.where(row < len(edges), at_edge, raw % case.reduction)
+    left = torch.zeros(case.m, case.reduction, dtype=torch.float64, device=device)
+    return left.scatter_(1, place, value)
+
+
+def _mantissa(raw: torch.Tensor, digits: int) -> torch.Tensor:
+    """[1, 2) with `digits` significant digits, the last one set: no shorter format holds it."""
+    odd = (raw & (2 ** (digits - 1) - 1)) | 1
+    return 1 + odd.double() / 2 ** (digits - 1)
+
+
+def _full_scales(case: Case, raw: torch.Tensor) -> torch.Tensor:
+    digits = FORMATS[case.scales_dtype[1:]].digits
+    magnitude = _mantissa(raw, min(digits, 20)) * power_of_two(-5 - (raw >> 20) % 4)
+    return torch.where((raw >> 28) == 1, -magnitude, magnitude)  # B-04: some quantisers make them
+
+
+def _onehot(case: Case, device):
+    """One product per output, full mantissas; a few scales and rows are subnormal in float16."""
+    raw = _scale_words(case, device)
+    scales = _full_scales(case, raw)
+    if case.scales_dtype == "sf16":
+        subnormal = (raw & 0x3FF | 1).double() * F16.smallest
+        scales = torch.where((raw >> 24) % 8 == 1, subnormal, scales)
+    word, sign = random_words(case.seed, "x", case.m, 1, device)
+    value = _mantissa(word, min(FORMATS[case.dtype].digits, 20)) * power_of_two(
+        (word >> 20) % 7 - 3
+    )
+    if case.dtype == "f16":
+        value = torch.where(
+            (word >> 24) % 16 == 1, (word & 0x3FF | 1).double() * F16.smallest, value
+        )
+    return scales, _one_per_row(case, torch.where(sign & 1 == 1, -value, value), device)
+
+
+def _lanes(case: Case, device):
+    """x picks one row of the weight; an odd mantissa per (group, column) tells them apart."""
+    group = torch.arange(case.groups, device=device).unsqueeze(1)
+    column = torch.arange(case.n, device=device)
+    label = (group * case.n + column + case.seed) % 64  # 7 digits: bfloat16 scales hold them too
+    scales = (1 + (2 * label + 1).double() / 128) / 64
+    return scales, _one_per_row(
+        case, torch.ones(case.m, 1, dtype=torch.float64, device=device), device
+    )
+
+
+def _normal(case: Case, device) -> torch.Tensor:
+    """Nearly normal, variance 4/3: the sum of four uniform 16-bit words, an exact integer."""
+    first, second = _left_words(case, device)
+    total = (first & 0xFFFF) + (first >> 16) + (second & 0xFFFF) + (second >> 16)
+    return (total - 2 * 0xFFFF).double() / 2**15
+
+
+def _randn(case: Case, device):
+    return _full_scales(case, _scale_words(case, device)) / 8, _normal(case, device)
+
+
+def _big(case: Case, device):
+    """Outputs on both sides of float16's 65504; weights stay below it."""
+    raw = _scale_words(case, device)
+    column = random_words(case.seed, "cols", 1, case.n, device)[0] % 12
+    row = random_words(case.seed, "rows", case.m, 1, device)[0] % 12
+    scales = _mantissa(raw, 8) * power_of_two(14 - case.bits - column)
+    return scales, _normal(case, device) * power_of_two(row)
+
+
+def _tiny(case: Case, device):
+    """Scales and x of a few float16 subnormal steps; products and outputs near the bottom."""
+    raw = _scale_words(case, device)
+    row = random_words(case.seed, "rows", case.m, 1, device)[0]
+    left = _normal(case, device) * power_of_two(-(row % 3) * 8)
+    return ((raw & 0x3FF) + 1).double() * F16.smallest, left
+
+
+def _nonfinite(case: Case, device):
+    """randn with NaN or infinities in some rows of x, in some scales, or both (by the seed)."""
+    scales, left = _randn(case, device)
+    special = torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=torch.float64, device=device)
+    sure = case.seed // 3 % 3  # the kind of the one that there always is
+    if case.seed % 3 != 1:
+        raw = random_words(case.seed, "rows", case.m, 1, device)[0]
+        sure_row = 0 if case.layout == "bcast" else case.seed % max(case.m, 1)  # x keeps row 0
+        chosen = torch.arange(case.m, device=device).unsqueeze(1) == sure_row
+        place = torch.arange(case.reduction, device=device) == (raw >> 8) % case.reduction
+        kind = torch.where(chosen, sure, (raw >> 4) % 3)
+        left = torch.where((chosen | (raw % 4 == 0)) & place, special[kind], left)
+    if case.seed % 3 != 0:
+        raw = random_words(case.seed, "cols", case.groups, case.n, device)[0]
+        chosen = torch.arange(case.n, device=device) == case.seed % case.n
+        chosen = chosen & (torch.arange(case.groups, device=device) == 0).unsqueeze(1)
+        kind = torch.where(chosen, sure, (raw >> 4) % 3)
+        scales = torch.where(chosen | (raw % 8 == 0), special[kind], scales)
+    return scales, left
+
+
+_FILLS = {
+    "exact": _exact,
+    "sparse": _sparse,
+    "onehot": _onehot,
+    "lanes": _lanes,
+    "randn": _randn,
+    "big": _big,
+    "tiny": _tiny,
+    "nonfinite": _nonfinite,
+}

@@ -1,0 +1,129 @@
+"""From a Case to the tensors that a kernel gets: packed, placed in memory, guarded."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.environment import UNTIMED
+from gptq_fuzz.problem.fills import Values, make_values
+from gptq_fuzz.problem.layouts import Guarded, Placement, leading_shape, place_left, place_right
+from gptq_fuzz.problem.rounding import FORMATS
+from gptq_fuzz.reference.packing import pack_rows, pack_zeros
+
+SMALL = 2**16  # elements of x, the weights and the result, below which a GPU would only wait
+
+
+def judged_on(case: Case, device: str) -> str:
+    """Where a case's values, reference and bounds are made: small ones on the host, in any case.
+
+    Some 500 operations surround a launch; on few elements each costs a GPU more than a CPU. Under
+    a sanitizer, which slows each of them down and would watch torch's kernels too, all stay there.
+    """
+    elements = case.m * case.k + case.k * case.n + case.m * case.n
+    return "cpu" if elements <= SMALL or os.environ.get(UNTIMED) else device
+
+
+class Operands:
+    """The guarded tensors of one Case on one device, and the values behind them.
+
+    `left` is x [..., K], or the gradient [..., N] in a `bwd` case; `weights()` are the operands
+    that make up the layer, `originals()` the same as they were made, where the case is judged.
+    `shared` are guarded operands of another problem that serve here too, the same tensors.
+    Raises ValueError for values that cannot be packed.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        device,
+        *,
+        values: Values | None = None,
+        zones: bool = True,
+        shared: dict[str, Guarded] | None = None,
+    ):
+        self.case = case
+        self.device = device
+        self.values = make_values(case, judged_on(case, device)) if values is None else values
+        self._zones = zones
+        shared = shared or {}
+        self.guarded = {
+            name: shared[name] if name in shared else make()
+            for name, make in self._makers().items()
+        }
+
+    def _makers(self):
+        """Operand -> what makes it, in the order in which they are compared afterwards."""
+        case, values = self.case, self.values
+        dtype, scales_dtype = (
+            FORMATS[name].torch_dtype for name in (case.dtype, case.scales_dtype[1:])
+        )
+        makers = {
+            "left": self._left,
+            "qweight": lambda: self._right(pack_rows(values.codes, case.bits), "wstr"),
+            "qzeros": lambda: self._right(
+                pack_zeros(values.zeros, case.bits, case.checkpoint_format), "zstr"
+            ),
+            "scales": lambda: self._right(values.scales.to(scales_dtype), "sstr"),
+        }
+        if case.g_idx != "none":
+            makers["g_idx"] = lambda: self._right(values.g_idx.to(torch.int32), "gstr")
+        if values.bias is not None:
+            makers["bias"] = lambda: self._right(values.bias.to(dtype), "")
+        return makers
+
+    def _left(self) -> Guarded:
+        left = self.values.left.to(FORMATS[self.case.dtype].torch_dtype)
+        leading = leading_shape(self.case.m, self.case.rank)
+        return Guarded(left, place_left(self.case), self.device, leading, self._zones)
+
+    def _right(self, tensor: torch.Tensor, token: str) -> Guarded:
+        is_vector = tensor.dim() == 1
+        rows = tensor.unsqueeze(0) if is_vector else tensor
+        placement = place_right(rows.shape[1], token in self.case.strided)
+        leading = () if is_vector else None
+        return Guarded(rows, placement, self.device, leading, self._zones)
+
+    @property
+    def left(self) -> torch.Tensor:
+        return self.guarded["left"].view
+
+    def weights(self) -> dict:
+        """The layer, by keyword: tensors, and the plain values that describe them."""
+        return self._layer(lambda guarded: guarded.view)
+
+    def originals(self) -> dict:
+        """The layer as it was made: what the reference reads, out of every kernel's reach."""
+        return self._layer(lambda guarded: guarded.original)
+
+    def _layer(self, tensor_of) -> dict:
+        views = {name: tensor_of(kept) for name, kept in self.guarded.items() if name != "left"}
+        absent = {"g_idx": None, "bias": None}
+        return (
+            absent
+            | views
+            | {
+                "bits": self.case.bits,
+                "group_size": self.case.group_size,
+                "checkpoint_format": self.case.checkpoint_format,
+            }
+        )
+
+    def output(self) -> Guarded:
+        """A poisoned buffer for the result, red zones around it."""
+        case = self.case
+        dtype = FORMATS[case.dtype].torch_dtype
+        poison = torch.full(
+            (case.m, case.columns), torch.nan, dtype=dtype, device=self.values.codes.device
+        )
+        leading = leading_shape(case.m, case.rank)
+        return Guarded(poison, Placement(case.columns), self.device, leading, self._zones)
+
+    def damage(self) -> tuple[str, str] | None:
+        """(verdict, operand) for the first buffer whose bytes have changed."""
+        for name, guarded in self.guarded.items():
+            if not guarded.is_untouched():
+                return ("INPUT_CHANGED" if guarded.is_inside() else "OUT_OF_BOUNDS"), name
+        return None

@@ -1,0 +1,1 @@
+"""Which cases are judged: drawn, paired, fuzzed, made smaller."""

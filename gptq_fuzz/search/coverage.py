@@ -1,0 +1,134 @@
+"""What was judged: values and pairs of values of every axis, per kernel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import STRIDED, WHOLE_GROUP, Case
+from gptq_fuzz.case.verdict import Verdict
+
+JUDGED = frozenset(kinds.KINDS) - {kinds.SKIPPED}
+
+
+def classes(case: Case) -> dict[str, str]:
+    """Axis -> the value of `case`, sizes in classes."""
+    found = {
+        "m": str(case.m) if case.m < 2 else _size_class(case.m, (15, 63)),
+        "n": "one word" if case.n == case.pack_factor else _size_class(case.n, (63,)),
+        "k": "one word" if case.k == case.pack_factor else _size_class(case.k, (63,)),
+        "bits": str(case.bits),
+        "group": _group_class(case.group_size),
+        "last group": "partial" if case.k % case.rows_per_group else "full",
+        "g_idx": case.g_idx,
+        "zeros": case.zeros,
+        "format": case.checkpoint_format,
+        "dtype": case.dtype,
+        "scales": case.scales_dtype,
+        "layout": case.layout_kind or "contiguous",
+        "rank": str(case.rank),
+        "strided": "all" if len(case.strided) > 1 else "".join(case.strided) or "none",
+        "bias": "bias" if case.bias else "none",
+        "direction": "backward" if case.backward else "forward",
+        "fill": case.fill,
+    }
+    chosen = dict(case.extra)
+    return found | {f"token {name}": value for name, value in chosen.items()}
+
+
+def pairs_of(case: Case) -> set[frozenset]:
+    """Every pair of its values of two axes."""
+    return {frozenset(pair) for pair in combinations(classes(case).items(), 2)}
+
+
+def _size_class(size: int, limits: tuple[int, ...]) -> str:
+    for limit in limits:
+        if size <= limit:
+            return f"..{limit}"
+    return f"{limits[-1] + 1}.."
+
+
+def _group_class(size: int) -> str:
+    return {WHOLE_GROUP: "all", 1: "1"}.get(size) or _size_class(size, (15, 63))
+
+
+def axis_values(limits: Limits) -> dict[str, tuple[str, ...]]:
+    """Axis -> the values that these limits name; see `pairwise.possible_values`."""
+    sizes = ("one word", "..63", "64..")
+    groups = ("all", "1", "..15", "..63", "64..")
+    if limits.group_sizes is not None:
+        groups = tuple(dict.fromkeys(_group_class(size) for size in limits.group_sizes))
+    found = {
+        "m": ("0", "1", "..15", "..63", "64.."),
+        "n": sizes,
+        "k": sizes,
+        "bits": tuple(map(str, limits.bits)),
+        "group": groups,
+        "last group": ("full", "partial"),
+        "g_idx": limits.g_idx,
+        "zeros": limits.zeros,
+        "format": limits.formats,
+        "dtype": limits.dtypes,
+        "scales": limits.scales_dtypes,
+        "layout": tuple(layout or "contiguous" for layout in limits.layouts),
+        "rank": tuple(map(str, limits.ranks)),
+        "strided": _strided_values(limits),
+        "bias": ("none", "bias")[: 1 + limits.bias],
+        "direction": ("forward", "backward")[: 1 + limits.backward],
+        "fill": limits.fills,
+    }
+    found |= {f"token {token.name}": token.values for token in limits.tokens}
+    return found
+
+
+def _strided_values(limits: Limits) -> tuple[str, ...]:
+    single = tuple(name for name in STRIDED if name in limits.strided)
+    return ("none", *single, "all") if len(single) > 1 else ("none", *single)
+
+
+@dataclass
+class Coverage:
+    """Counts for one kernel; skipped cases count as skipped and cover nothing."""
+
+    verdicts: Counter = field(default_factory=Counter)
+    skips: Counter = field(default_factory=Counter)
+    values: Counter = field(default_factory=Counter)
+    pairs: set = field(default_factory=set)
+    used: float = 0.0
+    used_by: str = ""
+    seconds: float = 0.0
+
+    def add(self, case: Case, verdict: Verdict) -> None:
+        """Count one verdict."""
+        self.verdicts[verdict.kind] += 1
+        self.seconds += verdict.seconds
+        if verdict.kind == kinds.SKIPPED:
+            self.skips[verdict.message] += 1
+            return
+        if verdict.used > self.used:
+            self.used, self.used_by = verdict.used, verdict.line
+        if not case.bad:
+            self.values.update(classes(case).items())
+            self.pairs |= pairs_of(case)
+
+    @property
+    def judged(self) -> int:
+        return sum(self.verdicts[kind] for kind in JUDGED)
+
+    def missing_values(self, axes: dict[str, tuple[str, ...]]) -> list[str]:
+        """`axis=value` for each of these values that no judged case had."""
+        return [
+            f"{axis}={value}"
+            for axis, values in axes.items()
+            for value in values
+            if not self.values[axis, value]
+        ]
+
+    def missing_pairs(self, possible: Collection[frozenset]) -> list[str]:
+        """`axis=value with axis=value` for each of these pairs that no judged case had."""
+        missing = (sorted(pair) for pair in possible if pair not in self.pairs)
+        return sorted(" with ".join(f"{axis}={value}" for axis, value in pair) for pair in missing)

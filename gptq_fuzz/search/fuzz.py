@@ -1,0 +1,200 @@
+"""`--budget`: cases drawn round after round and judged by several workers until the time is up.
+
+A round is what Hypothesis draws from one seed, and a few cases made for pairs of axis values that
+no case of this run has had yet. Those are kept by their seed (`aimed`), since they depend on what
+was judged by then: a round can be made again from its seed and those lines.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.search.coverage import pairs_of
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.pairwise import all_pairs, cases_for
+from gptq_fuzz.search.search import Failure
+from gptq_fuzz.search.strategies import cases
+from gptq_fuzz.worker.supervisor import Worker
+
+AIMED = 15  # cases a round that are made for cold pairs
+ATTEMPTS = 2  # cases made for the same pair, in case the first was skipped
+ROUND = 50  # cases drawn from one seed; what Hypothesis draws again to shrink a failure
+JOBS_PER_GPU = 8  # busy workers that share a GPU
+Show = Callable[[list[KernelUnderTest], int, float], None]
+TICK = 0.2  # seconds between two looks at the clock
+
+
+@dataclass
+class Lane:
+    """One kernel's share of a fuzz run."""
+
+    kernel: KernelUnderTest
+    jobs: int
+    seed: int
+    drawn: deque = field(default_factory=deque)
+    pending: dict[Future, tuple[int, Case]] = field(default_factory=dict)
+    judged: dict[int, dict[Case, Verdict]] = field(default_factory=dict)  # by seed of the round
+    aimed_at: Counter = field(default_factory=Counter)  # how often cases were made for a pair
+    failed: tuple[int, Case] | None = None  # the seed of its round, and the case
+
+    def __post_init__(self) -> None:
+        self.idle: queue.SimpleQueue = queue.SimpleQueue()
+        self.workers = [self.kernel.worker]
+        if not self.kernel.in_process:
+            self.workers += [Worker(self.kernel.launch) for _ in range(self.jobs - 1)]
+        for worker in self.workers:
+            self.idle.put(worker)
+        self.pool = ThreadPoolExecutor(len(self.workers))
+
+    def start(self) -> None:
+        """Load the kernel in each further worker, side by side, before the clock starts."""
+        for worker in self.workers[1:]:
+            worker.begin()
+        for worker in self.workers[1:]:
+            worker.wait_ready()
+
+    def submit(self) -> None:
+        """Hand out the next case; draw another round when the last one is used up."""
+        if not self.drawn:
+            self._draw()
+            self.seed += 1
+        at, case = self.drawn.popleft()
+        self.pending[self.pool.submit(self._judge, case)] = (at, case)
+
+    def _draw(self) -> None:
+        """A round: cases for cold pairs first, then what Hypothesis draws from the seed."""
+        limits, at = self.kernel.limits, self.seed
+        drawn = draw_round(self.kernel, at)
+        ahead = {pair for case in drawn for pair in pairs_of(case)}
+        seen = self.kernel.coverage.pairs | ahead
+        cold = [pair for pair in all_pairs(limits) - seen if self.aimed_at[pair] < ATTEMPTS]
+        aimed = cases_for(limits, sorted(cold, key=sorted), AIMED, at)
+        for case in aimed:
+            self.aimed_at.update(pairs_of(case) & set(cold))
+        if aimed:
+            self.kernel.aimed[at] = [str(case) for case in aimed]
+        self.drawn.extend((at, case) for case in aimed + drawn)
+
+    @property
+    def share(self) -> int:
+        """Cases that this kernel has had; the one with the fewest comes next."""
+        return self.kernel.coverage.judged + len(self.pending)
+
+    def _judge(self, case: Case) -> Verdict:
+        worker = self.idle.get()
+        try:
+            return self.kernel.judge(case, worker=worker)
+        finally:
+            self.idle.put(worker)
+
+    def settle(self) -> None:
+        """Take what is done; note the first round that holds a failure."""
+        for done in [future for future in self.pending if future.done()]:
+            at, case = self.pending.pop(done)
+            verdict = done.result()
+            self.judged.setdefault(at, {})[case] = verdict
+            if not verdict.ok and self.failed is None:
+                self.failed = at, case
+                self.drawn.clear()
+
+    def close(self) -> None:
+        """Wait for what is in flight, and end the extra workers."""
+        wait(self.pending)
+        self.settle()
+        self.pool.shutdown()
+        for worker in self.workers[1:]:
+            self.kernel.worker.compiled |= worker.compiled
+            worker.stop()
+
+    def shrink(self) -> None:
+        """Draw the failing round again and let Hypothesis shrink it. Raises Failure.
+
+        A case that was made for cold pairs is not among what is drawn: single steps shrink it.
+        """
+        at, case = self.failed
+        search, judged = self.kernel.search(), self.judged[at]
+        for known, verdict in judged.items():
+            search.know(known, verdict)
+        found = None
+        if str(case) not in self.kernel.aimed.get(at, ()):
+            found = search.run(cases(self.kernel.limits), _round_settings(), at=at)
+        smallest = search.polish(found or search.judge(case), self.kernel.limits)
+        self.kernel.report(smallest, search.first_case)
+
+
+def _round_settings() -> settings:
+    return settings(max_examples=ROUND, derandomize=False)
+
+
+def draw_round(kernel: KernelUnderTest, at: int) -> list[Case]:
+    """The cases that Hypothesis draws from one seed."""
+    drawn: list[Case] = []
+
+    @seed(at)
+    @settings(
+        _round_settings(),
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases(kernel.limits))
+    def collect(case):
+        drawn.append(case)
+
+    collect()
+    return drawn
+
+
+def fuzz(
+    kernels: list[KernelUnderTest], seconds: float, base: int, show: Show | None = None
+) -> list[str]:
+    """Fuzz all kernels side by side for `seconds`; the texts of what was found, shrunk.
+
+    `show(kernels, findings, seconds left)` is called a few times a second.
+    """
+    lanes = [Lane(kernel, _jobs(kernel), base) for kernel in kernels]
+    capacity = max(lane.jobs for lane in lanes)
+    for lane in lanes:
+        lane.start()
+    ends = time.monotonic() + seconds
+    try:
+        while (left := ends - time.monotonic()) > 0:
+            active = [lane for lane in lanes if lane.failed is None]
+            if not active:
+                break
+            while sum(len(lane.pending) for lane in lanes) < capacity:
+                min(active, key=lambda lane: lane.share).submit()
+            wait([f for lane in lanes for f in lane.pending], TICK, FIRST_COMPLETED)
+            for lane in lanes:
+                lane.settle()
+            if show:
+                show(kernels, sum(lane.failed is not None for lane in lanes), left)
+    finally:
+        for lane in lanes:
+            lane.close()
+    return [text for lane in lanes if lane.failed is not None and (text := _found(lane))]
+
+
+def _found(lane: Lane) -> str:
+    try:
+        lane.shrink()
+    except Failure as failure:
+        return str(failure)
+    return ""
+
+
+def _jobs(kernel: KernelUnderTest) -> int:
+    """Workers that may be busy at a time; judging keeps a core of the host busy, on a GPU too."""
+    cores = os.cpu_count() or 1
+    return min(cores, JOBS_PER_GPU) if kernel.worker.description["place"] != "cpu" else cores

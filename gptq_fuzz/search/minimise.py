@@ -1,0 +1,70 @@
+"""Simpler neighbours of a failing case, for what Hypothesis' shrinker cannot do.
+
+It shrinks neither a line of the corpus nor two axes against each other: fewer bits make whole words
+longer, so bits and k must change in opposite directions to keep a problem failing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import FILLS, WHOLE_GROUP, Case
+
+FEW = (1, 2, 3, 4)  # sizes, in units, that are tried at once
+GROUP_SIZES = (WHOLE_GROUP, 1, 2, 3)
+SIMPLEST = {
+    "extra": (),
+    "strided": (),
+    "layout": "",
+    "rank": 2,
+    "bias": False,
+    "checkpoint_format": "v1",
+    "dtype": "f16",
+    "scales_dtype": "sf16",
+    "zeros": "zall",
+    "g_idx": "seq",
+    "backward": False,
+}
+
+
+def simpler(case: Case, limits: Limits) -> Iterator[Case]:
+    """Legal cases that are simpler in one respect: sizes first, then axes, then fill."""
+    for changes in _steps(case, limits):
+        try:
+            candidate = case.replace(**changes)
+        except ValueError:
+            continue
+        inside = not limits.violations(candidate)
+        if candidate != case and (inside or limits.violations(case) or case.bad):
+            yield candidate
+
+
+def _steps(case: Case, limits: Limits) -> Iterator[dict]:
+    units = {"m": 1, "n": case.pack_factor, "k": case.pack_factor}
+    for name, unit in units.items():
+        for size in _smaller(getattr(case, name) // unit):
+            yield {name: size * unit}
+    yield from ({"bits": bits} for bits in (8, 4, 2) if bits > case.bits)
+    for field, value in SIMPLEST.items():
+        if getattr(case, field) != value and not (field == "extra" and _is_forced(limits)):
+            yield {field: value}
+    yield from ({"fill": fill} for fill in FILLS[: FILLS.index(case.fill)])
+    sizes = GROUP_SIZES[: _place(case.group_size)]
+    yield from ({"group_size": size} for size in sizes)
+    if case.seed:
+        yield {"seed": 0}
+
+
+def _smaller(size: int) -> list[int]:
+    """A few sizes below, from the smallest up: each step that succeeds is followed by another."""
+    candidates = {*FEW, size // 2, size * 3 // 4, size - 1}
+    return sorted(candidate for candidate in candidates if 1 <= candidate < size)
+
+
+def _place(size: int) -> int:
+    return GROUP_SIZES.index(size) if size in GROUP_SIZES else len(GROUP_SIZES)
+
+
+def _is_forced(limits: Limits) -> bool:
+    return any(not token.optional for token in limits.tokens)

@@ -1,0 +1,145 @@
+"""Hypothesis strategies that construct Cases inside (or just outside) a Backend's limits.
+
+Nothing is filtered. Each draw is one choice with the simplest value first, sizes before all else,
+so that shrinking makes a problem small before it makes it plain. A new axis is drawn in `_axes`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import strategies as st
+
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import DTYPES, RANKS, SCALES_DTYPES, STRIDED, WHOLE_GROUP, WORD_BITS, Case
+
+TILES = (16, 32, 64, 128)
+THRESHOLDS = (8, 50)  # rows at which engines switch kernels
+AROUND = (-2, -1, 0, 1, 2)
+GROUP_SIZES = (WHOLE_GROUP, 1, 2, 3, 4, 8, 16, 32, 64, 128, 5, 12, 20, 24, 48, 96, 256, 1024)
+AMOUNTS = (1, 2, 3, 5, 8, 13, 16)  # elements of padding or offset: odd ones, and whole vectors
+LARGEST_SEED = 9999
+
+
+def _near(*centres: int) -> set[int]:
+    return {centre + side for centre in centres for side in AROUND}
+
+
+_MORE_ROWS = {43, 57, 72, 96, 100, 112, 200, 256}
+# One row is what decoding asks for: the commonest, and the simplest.
+ROWS = (*(1,) * 8, *sorted(set(range(2, 41)) | _near(*THRESHOLDS, *TILES) | _MORE_ROWS), 0, 0, 0)
+# Columns and reductions are raised to whole words (4, 8 or 16 codes) after the draw.
+COLUMNS = tuple(sorted(set(range(1, 73, 4)) | _near(*TILES, 192) | {160, 256, 320, 512, 1040}))
+REDUCTIONS = tuple(
+    sorted(
+        set(range(1, 81, 4))
+        | _near(*TILES, 96)
+        | {160, 192, 200, 256, 320, 512, 1024, 1040, 2880, 4096}
+    )
+)
+
+
+@st.composite
+def cases(draw, limits: Limits, fill: str | None = None) -> Case:
+    """Legal problems; `fill` fixes that axis."""
+    m = draw(st.sampled_from(ROWS))
+    n = draw(st.sampled_from(COLUMNS))
+    k = draw(st.sampled_from(REDUCTIONS))
+    axes = draw(_axes(limits))
+    if fill is not None:
+        axes["fill"] = fill
+    word = WORD_BITS // axes["bits"]
+    if axes["rank"] == 1:
+        m = 1
+    n, k = _whole(n, word, limits.n_multiple), _whole(k, word, limits.k_multiple)
+    m, n, k = _affordable(limits, m, n, k, word)
+    size = draw(_group_size(limits, k))
+    return Case(m=m, n=n, k=k, group_size=size, seed=draw(_SEEDS), **axes)
+
+
+_SEEDS = st.integers(0, LARGEST_SEED)
+
+
+@st.composite
+def _axes(draw, limits: Limits) -> dict:
+    layout = draw(st.sampled_from(limits.layouts))
+    amount = draw(st.sampled_from(AMOUNTS))
+    strided = draw(st.sampled_from(_subsets(limits.strided)))
+    axes = {
+        "bits": draw(st.sampled_from(limits.bits)),
+        "g_idx": draw(st.sampled_from(limits.g_idx)),
+        "zeros": draw(st.sampled_from(limits.zeros)),
+        "checkpoint_format": draw(st.sampled_from(limits.formats)),
+        "dtype": draw(st.sampled_from(limits.dtypes)),
+        "scales_dtype": draw(st.sampled_from(limits.scales_dtypes)),
+        "layout": f"{layout}{amount}" if layout in ("pad", "off") else layout,
+        "rank": draw(st.sampled_from(limits.ranks)),
+        "strided": strided,
+        "bias": draw(st.sampled_from((False, True))) and limits.bias,
+        "backward": draw(st.sampled_from((False, False, True))) and limits.backward,
+        "fill": draw(st.sampled_from(limits.fills)),
+    }
+    axes["bias"] = axes["bias"] and not axes["backward"]  # it has no part in that gradient
+    axes["extra"] = tuple(
+        (token.name, value)
+        for token in limits.tokens
+        if (value := draw(st.sampled_from((None,) * token.optional + token.values))) is not None
+    )
+    return axes
+
+
+def _subsets(strided: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    single = tuple((name,) for name in strided)
+    return ((), *single, strided) if len(strided) > 1 else ((), *single)
+
+
+def _whole(size: int, word: int, multiple: int) -> int:
+    unit = math.lcm(word, multiple)
+    return -(-size // unit) * unit
+
+
+def _affordable(limits: Limits, m: int, n: int, k: int, word: int) -> tuple[int, int, int]:
+    """Halve the size with the most tiles until the problem is within `max_tiles`."""
+    while limits.tiles(m, n, k) > limits.max_tiles:
+        counts = [-(-size // side) for size, side in zip((m, n, k), limits.tile, strict=True)]
+        largest = counts.index(max(counts))
+        if largest == 0:
+            m = m // 2
+        elif largest == 1:
+            n = _whole(n // 2, word, limits.n_multiple)
+        else:
+            k = _whole(k // 2, word, limits.k_multiple)
+    return m, n, k
+
+
+@st.composite
+def _group_size(draw, limits: Limits, k: int) -> int:
+    """Mostly below K, so that a problem that loses rows keeps more than one group."""
+    if limits.group_sizes is not None:
+        return draw(st.sampled_from(limits.group_sizes))
+    size = draw(st.sampled_from(GROUP_SIZES))
+    may_exceed = draw(st.sampled_from((False, False, False, True)))
+    if size <= k or may_exceed:
+        return size
+    return max(smaller for smaller in GROUP_SIZES if smaller < k)
+
+
+@st.composite
+def refusals(draw, limits: Limits) -> Case:
+    """Problems that must be refused: one invalid operand, or one axis outside the limits."""
+    case = draw(cases(limits, fill="exact"))
+    options = [{"bad": name} for name in limits.bad]
+    options += outside(limits) if limits.refuses_outside else []
+    change = draw(st.sampled_from(options))
+    if case.backward:  # the door is the layer's; gradients come after it
+        change = {"backward": False, **change}
+    return case.replace(**change)
+
+
+def outside(limits: Limits) -> list[dict]:
+    """Each single step out of the limits that the operands themselves show to the kernel."""
+    steps = [{"dtype": name} for name in DTYPES if name not in limits.dtypes]
+    steps += [{"scales_dtype": name} for name in SCALES_DTYPES if name not in limits.scales_dtypes]
+    steps += [{"strided": (name,)} for name in STRIDED if name not in limits.strided]
+    steps += [{"rank": rank} for rank in RANKS if rank not in limits.ranks and rank != 1]
+    return steps

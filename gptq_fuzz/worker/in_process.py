@@ -1,0 +1,52 @@
+"""A kernel judged in this process, for debuggers: what `--in-process` asks for."""
+
+from __future__ import annotations
+
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.worker.served import Served
+from gptq_fuzz.worker.supervisor import REPEAT_SECONDS, CannotRun, Launch
+
+
+class InProcess:
+    """The same kernel judged in this process: for debuggers. A crash ends the run."""
+
+    restarts = 0
+
+    def __init__(self, launch: Launch):
+        self.launch = launch
+        self.compiled: set[str] = set()
+
+    def begin(self) -> None:
+        """Nothing to start."""
+
+    def wait_ready(self) -> None:
+        """Load the kernel. Raises CannotRun."""
+        options = {"spec": self.launch.spec, "started_in": self.launch.started_in, "zones": True}
+        try:
+            self._served = Served(options | {"device": self.launch.device})
+        except Exception as problem:
+            raise CannotRun(str(problem)) from problem
+        self.description = self._served.description()
+        self._served.report_compilations(self._note)
+
+    def _note(self, message: dict) -> None:
+        if "specialisation" in message:
+            self.compiled.add(message["specialisation"])
+
+    @property
+    def limits(self) -> Limits:
+        return self._served.backend.limits
+
+    def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
+        """The verdict on one case."""
+        request = {"line": str(case), "checks": checks, "calls": calls, "seconds": REPEAT_SECONDS}
+        return self._served.judge(request)
+
+    def look(self, task: str, case: Case) -> dict:
+        """A closer look at a case's shape, see `worker.Served.look`."""
+        return self._served.look({"line": str(case), "task": task})
+
+    def stop(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,80 @@
+"""From what `--kernel` says to a Backend."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+from gptq_fuzz.case.backend import Backend, from_callable
+
+# Named lazily: only the kernel that is asked for is imported.
+BUILT_IN = {
+    "triton": ("gptq_fuzz.adapters.triton", "TRITON"),
+    "exllama": ("gptq_fuzz.adapters.exllama", "EXLLAMA"),
+    "torch": ("gptq_fuzz.adapters.control", "TORCH"),
+}
+
+
+class LoadError(Exception):
+    """The kernel cannot be put under test; the message says what was wanted and what came."""
+
+
+def load(spec: str, started_in: str) -> Backend:
+    """The Backend behind a built-in name, `module:attribute` or `path.py:attribute`.
+
+    A path is relative to `started_in`. Raises LoadError, also for whatever the import raises.
+    """
+    if spec in BUILT_IN:
+        module, attribute = BUILT_IN[spec]
+        return getattr(importlib.import_module(module), attribute)
+    place, colon, attribute = spec.rpartition(":")
+    if not colon or not place or not attribute:
+        raise LoadError(
+            f"--kernel {spec}: wanted {', '.join(BUILT_IN)}, package.module:attribute "
+            f"or path/to/file.py:attribute"
+        )
+    module = _import(place, started_in, spec)
+    found = module
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            known = ", ".join(key for key in vars(module) if not key.startswith("_"))
+            raise LoadError(f"--kernel {spec}: {place} has no {attribute!r}; it has {known}")
+        found = getattr(found, name)
+    return _as_backend(found, spec)
+
+
+def _import(place: str, started_in: str, spec: str) -> types.ModuleType:
+    if not place.endswith(".py"):
+        sys.path.insert(0, started_in)
+        return _guarded(lambda: importlib.import_module(place), spec)
+    path = Path(started_in, place).resolve()
+    if not path.is_file():
+        raise LoadError(f"--kernel {spec}: there is no file {path}")
+    sys.path.insert(0, str(path.parent))
+    made = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(made)
+    sys.modules[path.stem] = module
+    return _guarded(lambda: made.loader.exec_module(module), spec) or module
+
+
+def _guarded(action, spec: str):
+    try:
+        return action()
+    except (Exception, SystemExit) as problem:
+        raise LoadError(
+            f"--kernel {spec}: importing it raised {type(problem).__name__}: {problem}"
+        ) from problem
+
+
+def _as_backend(found, spec: str) -> Backend:
+    if isinstance(found, Backend):
+        return found
+    if not callable(found):
+        raise LoadError(
+            f"--kernel {spec}: wanted a callable f(x=, qweight=, qzeros=, scales=, g_idx=, bits=) "
+            f"or a Backend, got {type(found).__name__}"
+        )
+    return from_callable(found, spec)

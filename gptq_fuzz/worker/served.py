@@ -1,0 +1,178 @@
+"""The process that a kernel runs in: lines of JSON in, verdicts out, on pipes of their own.
+
+It imports torch, the reference and the suite's WORKER_MODULES alone, so that it also starts under
+an engine's own interpreter (`--python`). Standard output and error belong to the kernel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+
+
+def main(read_fd: int, write_fd: int, options: dict) -> None:
+    """Serve requests until the pipe closes. `options`: spec, started_in, device, zones."""
+    replies = os.fdopen(write_fd, "w", buffering=1)
+
+    def send(message: dict) -> None:
+        replies.write(json.dumps(message) + "\n")
+
+    try:
+        served = Served(options)
+    except Exception as problem:  # noqa: BLE001 - whatever a plug-in raises
+        send({"event": "failed", "reason": str(problem) or repr(problem)})
+        return
+    served.report_compilations(send)
+    send({"event": "ready", **served.description()})
+    with os.fdopen(read_fd) as requests:
+        for text in requests:
+            request = json.loads(text)
+            task = request.get("task")
+            if task:
+                send({"event": task, **served.look(request)})
+                continue
+            verdict = served.judge(request)
+            send({"event": "verdict", "verdict": verdict.to_json()})
+
+
+class Served:
+    """A loaded kernel on one device, judging line by line; also what `--in-process` uses."""
+
+    def __init__(self, options: dict):
+        # Both must be set before CUDA or Triton start.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        import torch
+
+        torch.set_num_threads(1)  # as many workers as cores
+        self.device = _device(options["device"], torch)
+        if self.device == "cpu":
+            os.environ.setdefault("TRITON_INTERPRET", "1")
+        else:
+            torch.cuda.set_device(self.device)
+        from gptq_fuzz.oracle import examination as execute  # noqa: F401 - now: a case's time-out holds no imports
+        from gptq_fuzz.worker.loader import LoadError, load
+
+        self.zones = options["zones"]
+        self.note = ""
+        self.backend = load(options["spec"], options["started_in"])
+        if self.device.split(":")[0] not in self.backend.devices:
+            wanted = " or ".join(self.backend.devices)
+            raise LoadError(f"{self.backend.name} runs on {wanted}, not on {self.device}")
+        if self.backend.start:
+            self._start(asked_for=options["device"] is not None)
+
+    def _start(self, asked_for: bool) -> None:
+        """Make the kernel ready; where no device was asked for, a CPU will do for a GPU."""
+        try:
+            self.backend.start(self.device)
+        except Exception as problem:
+            if asked_for or self.device == "cpu" or "cpu" not in self.backend.devices:
+                raise
+            self.device, self.note = "cpu", str(problem).splitlines()[0]
+            self.backend.start(self.device)
+
+    def judge(self, request: dict):
+        from gptq_fuzz.case.case import Case
+        from gptq_fuzz.oracle.examination import Examination, Request
+
+        case = Case.parse(request["line"], self.backend.limits.tokens)
+        checks = request["checks"]
+        wanted = Request(
+            checks=tuple(checks) if isinstance(checks, list) else checks,
+            calls=request["calls"],
+            seconds=request["seconds"],
+        )
+        return Examination(self.backend, case, self.device, wanted, self.zones).verdict()
+
+    def look(self, request: dict) -> dict:
+        """A closer look at the shape of a line: its task is "fingerprint" or "diagnosis"."""
+        from gptq_fuzz.case.case import Case
+        from gptq_fuzz.fingerprint.fingerprint import taken
+        from gptq_fuzz.oracle.diagnosis import diagnosed
+        from gptq_fuzz.oracle.examination import Examination, Request
+
+        def examine(case: Case) -> Examination:
+            return Examination(self.backend, case, self.device, Request(), self.zones)
+
+        tasks = {"fingerprint": taken, "diagnosis": diagnosed}
+        case = Case.parse(request["line"], self.backend.limits.tokens)
+        return tasks[request["task"]](examine, case)
+
+    def description(self) -> dict:
+        import torch
+
+        cuda = self.device != "cpu"
+        triton = sys.modules.get("triton")
+        return {
+            "name": self.backend.name,
+            "limits": dataclasses.asdict(self.backend.limits),
+            "device": torch.cuda.get_device_name(self.device) if cuda else "CPU",
+            "place": self.device,
+            "driver": _driver(torch) if cuda else "",
+            "capability": _capability(self.device, torch),
+            "torch": torch.__version__,
+            "triton": getattr(triton, "__version__", ""),
+            "note": self.note,
+            "interpreted": os.environ.get("TRITON_INTERPRET") == "1",
+        }
+
+    def report_compilations(self, send) -> None:
+        """Tell when Triton compiles: that time is not the kernel's."""
+        knobs = getattr(sys.modules.get("triton"), "knobs", None)
+        if knobs is None or self.device == "cpu":
+            return
+
+        def begins(*_args, **_more):
+            send({"event": "compiling"})
+
+        def ends(*_args, **more):
+            send({"event": "compiled", "specialisation": specialisation(more)})
+
+        knobs.runtime.jit_cache_hook = begins
+        knobs.runtime.jit_post_compile_hook = ends
+
+
+def specialisation(told: dict) -> str:
+    """One binary as Triton's hook tells it: `matmul[num_warps=4, ...](x_ptr: ...) BLOCK=64`."""
+    constants = told.get("compile", {}).get("constants") or {}
+    function = getattr(told.get("fn"), "jit_function", None)
+    names = [parameter.name for parameter in getattr(function, "params", [])]
+
+    def named(place) -> str:
+        index = place[0] if isinstance(place, tuple) else place
+        return names[index] if isinstance(index, int) and index < len(names) else str(index)
+
+    chosen = sorted(f"{named(place)}={value}" for place, value in constants.items())
+    return " ".join([str(told.get("repr", "")), *chosen])
+
+
+def _device(wanted: str | None, torch) -> str:
+    if wanted is None:
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    device = torch.device(wanted)
+    if device.type == "cuda":
+        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+            raise RuntimeError(f"--device {wanted}: this machine has no such device")
+        return f"cuda:{device.index or 0}"
+    if device.type != "cpu":
+        raise RuntimeError(f"--device takes cuda:<number> or cpu, not {wanted}")
+    return "cpu"
+
+
+def _capability(device: str, torch) -> str:
+    """`sm_90`, or the instructions that torch uses on this CPU: sums are ordered by them."""
+    if device == "cpu":
+        return torch.backends.cpu.get_cpu_capability()
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"sm_{major}{minor}"
+
+
+def _driver(torch) -> str:
+    """The driver's version where the system tells it, else the CUDA version torch was built for."""
+    try:
+        with open("/sys/module/nvidia/version") as text:
+            return text.read().strip()
+    except OSError:
+        return f"unknown, CUDA {torch.version.cuda}"

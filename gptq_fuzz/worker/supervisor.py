@@ -1,0 +1,283 @@
+"""The parent's side of a worker: starts it, waits with a time limit, names what killed it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gptq_fuzz._checkout import PACKAGE
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.environment import UNTIMED
+from gptq_fuzz.case.verdict import Verdict
+
+DEFAULT_TIMEOUT = 60.0  # seconds for one case
+START_LIMIT = 600.0  # seconds: imports, and the build of an extension
+QUIET_START = 4.0  # seconds after which it is told what a worker that is not ready has said
+COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
+LOOKS = {"fingerprint": 30, "diagnosis": 3}  # the time-outs of so many cases may pass meanwhile
+REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
+TAIL = 600  # characters of the kernel's own output that a report shows
+# The package is loaded from its folder: `sys.path` of a kernel's environment stays what it is, so
+# that an engine's own torch, `kernels` and `tests` are found there and nothing of ours is.
+BOOT = """
+import importlib.util, json, sys
+folder, requests, replies, options = sys.argv[1:]
+spec = importlib.util.spec_from_file_location(
+    "gptq_fuzz", folder + "/__init__.py", submodule_search_locations=[folder])
+sys.modules["gptq_fuzz"] = package = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
+from gptq_fuzz.worker.served import main
+main(int(requests), int(replies), json.loads(options))
+"""
+
+
+class CannotRun(Exception):
+    """The kernel did not load or its worker did not start; the message says why."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a kernel's worker is started; `sanitizer` is a compute-sanitizer tool, or ""."""
+
+    spec: str
+    started_in: str
+    device: str | None = None
+    python: str = sys.executable
+    sanitizer: str = ""
+    timeout: float = DEFAULT_TIMEOUT
+    in_flight: str = ""  # file that holds the line being judged, written before the launch
+
+
+class Worker:
+    """One kernel in one supervised process; `ask` judges a line, whatever becomes of that."""
+
+    def __init__(self, launch: Launch):
+        self.launch = launch
+        self.restarts = -1
+        self.description: dict = {}
+        self.compiled: set[str] = set()  # Triton's specialisations, see `worker.specialisation`
+        self._process: subprocess.Popen | None = None
+        self._buffer = b""
+
+    @property
+    def limits(self) -> Limits:
+        return Limits.from_json(self.description["limits"])
+
+    def start(self) -> None:
+        """Start the process and wait until the kernel is loaded. Raises CannotRun."""
+        self.begin()
+        self.wait_ready()
+
+    def begin(self) -> None:
+        """Start the process; several can load side by side before `wait_ready`."""
+        self.restarts += 1
+        to_worker, self._write = os.pipe()
+        self._read, from_worker = os.pipe()
+        self._log = tempfile.NamedTemporaryFile(prefix="gptq-fuzz-", suffix=".log")  # noqa: SIM115
+        options = {
+            "spec": self.launch.spec,
+            "started_in": self.launch.started_in,
+            "device": self.launch.device,
+            "zones": not self.launch.sanitizer,
+        }
+        command = [self.launch.python, "-c", BOOT, str(PACKAGE), str(to_worker), str(from_worker)]
+        self._process = subprocess.Popen(
+            self._sanitized([*command, json.dumps(options)]),
+            pass_fds=(to_worker, from_worker),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            cwd=self.launch.started_in,
+            env=self._environment(),
+            start_new_session=True,
+        )
+        os.close(to_worker)
+        os.close(from_worker)
+        self._buffer = b""
+
+    def wait_ready(self) -> None:
+        """Wait for the kernel to be loaded. Raises CannotRun with the reason."""
+        message = self._receive(QUIET_START)
+        if message.get("event") == "timed out":
+            if tail := self._tail():
+                sys.stderr.write(f"gptq-fuzz: {self.launch.spec} is not ready yet{tail}\n")
+            message = self._receive(START_LIMIT)
+        if message.get("event") != "ready":
+            reason = message.get("reason") or self._epitaph(message) + self._tail()
+            self.stop()
+            raise CannotRun(reason)
+        self.description = message
+
+    def _sanitized(self, command: list[str]) -> list[str]:
+        if not self.launch.sanitizer:
+            return command
+        tool = shutil.which("compute-sanitizer")
+        if tool is None:
+            raise CannotRun("--sanitizer wants compute-sanitizer (of the CUDA toolkit) on the PATH")
+        self._findings = tempfile.NamedTemporaryFile(prefix="gptq-fuzz-san-")  # noqa: SIM115
+        self._findings_read = 0
+        options = ["--tool", self.launch.sanitizer, "--log-file", self._findings.name]
+        return [tool, *options, *_SANITIZER_OPTIONS.get(self.launch.sanitizer, ()), *command]
+
+    def _environment(self) -> dict[str, str]:
+        extra = {}
+        if self.launch.sanitizer:  # exact allocations, and errors at the launch that made them
+            extra = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "CUDA_LAUNCH_BLOCKING": "1"}
+            extra[UNTIMED] = "1"
+        return os.environ | extra
+
+    def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
+        """The verdict on one case; CRASHED, TIMED_OUT or LOST when the process gave none."""
+        if self._process is None:
+            self.start()
+        line = str(case)
+        if self.launch.in_flight:
+            Path(self.launch.in_flight).write_text(f"{self.launch.spec} {line}\n")
+        seconds = min(REPEAT_SECONDS, self.launch.timeout / 4)
+        request = {"line": line, "checks": checks, "calls": calls, "seconds": seconds}
+        message = self._exchange(request, self.launch.timeout)
+        died = "verdict" not in message
+        verdict = self._obituary(message, line) if died else Verdict(**message["verdict"])
+        self._add_sanitizer_findings(verdict)  # what it found may be what killed the process
+        if died or verdict.kind in kinds.FATAL:
+            self.stop()
+        return verdict
+
+    def look(self, task: str, case: Case) -> dict:
+        """A closer look at a case's shape, see `worker.Served.look`; "problem" if it died."""
+        if self._process is None:
+            self.start()
+        request = {"line": str(case), "task": task}
+        message = self._exchange(request, LOOKS[task] * self.launch.timeout)
+        if message.get("event") != task:
+            problem = self._obituary(message, str(case)).headline()
+            self.stop()
+            return {"problem": problem}
+        return message
+
+    def _exchange(self, request: dict, limit: float) -> dict:
+        try:
+            os.write(self._write, (json.dumps(request) + "\n").encode())
+        except OSError:
+            return {"event": "closed"}
+        return self._receive(limit)
+
+    def _receive(self, limit: float) -> dict:
+        """The next message that is not about compiling; that time does not count, up to a limit."""
+        ends = time.monotonic() + limit
+        compiling, since = 0, 0.0  # a tuner compiles several configs at a time
+        while True:
+            now = time.monotonic()
+            until = since + COMPILE_LIMIT if compiling else ends
+            message = self._next_message(until - now)
+            if message.get("event") == "compiling":
+                since = since if compiling else time.monotonic()
+                compiling += 1
+            elif message.get("event") == "compiled":
+                self.compiled.add(message.get("specialisation", ""))
+                ends += time.monotonic() - since if compiling == 1 else 0.0
+                compiling = max(compiling - 1, 0)
+            else:
+                return message
+
+    def _next_message(self, seconds: float) -> dict:
+        ends = time.monotonic() + seconds
+        while b"\n" not in self._buffer:
+            ready, _, _ = select.select([self._read], [], [], max(0.0, ends - time.monotonic()))
+            if not ready:
+                return {"event": "timed out"}
+            data = os.read(self._read, 65536)
+            if not data:
+                return {"event": "closed"}
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return {"event": "garbage", "text": line[:80].decode(errors="replace")}
+        return message if isinstance(message, dict) else {"event": "garbage", "text": str(message)}
+
+    def _obituary(self, message: dict, line: str) -> Verdict:
+        kind = self._epitaph(message)
+        return Verdict(kind, line, self._cause_of_death(message) + self._tail())
+
+    def _epitaph(self, message: dict) -> str:
+        if message.get("event") == "timed out":
+            return kinds.TIMED_OUT
+        if message.get("event") == "closed" and self._ended_by_signal():
+            return kinds.CRASHED
+        return kinds.LOST
+
+    def _ended_by_signal(self) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        code = self._process.returncode
+        # A sanitizer or a shell reports a child's signal as 128 + its number.
+        return code is not None and (code < 0 or code > 128)
+
+    def _cause_of_death(self, message: dict) -> str:
+        if message["event"] == "timed out":
+            return f"no answer within {self.launch.timeout:g} s (--timeout)"
+        if message["event"] == "garbage":
+            return f"the worker's pipe carried {message['text']!r}"
+        code = self._process.returncode
+        if code is not None and code < 0:
+            return f"the process died of {signal.Signals(-code).name}"
+        return f"the process ended with exit status {code}"
+
+    def _tail(self) -> str:
+        with open(self._log.name, errors="replace") as log:
+            text = log.read().strip()
+        return f"; its output ended: {text[-TAIL:]!r}" if text else ""
+
+    def _add_sanitizer_findings(self, verdict: Verdict) -> None:
+        """Any growth of the sanitizer's log since the last case is a finding about this one."""
+        if not self.launch.sanitizer:
+            return
+        text = Path(self._findings.name).read_text(errors="replace")
+        lines = [line for line in text.splitlines() if not line.startswith("========= COMPUTE-SAN")]
+        fresh, self._findings_read = lines[self._findings_read :], len(lines)
+        said = [line.removeprefix("=========").strip() for line in fresh if _NOT_OURS not in line]
+        if not any(said):
+            return
+        report = f"compute-sanitizer {self.launch.sanitizer}: {'; '.join(said[:4])}"
+        if verdict.kind in (kinds.PASS, *kinds.FATAL, kinds.RAISED, kinds.REJECTED):
+            verdict.kind, verdict.message = _SANITIZER_VERDICT[self.launch.sanitizer], report
+        else:
+            verdict.message += f"; {report}"
+
+    def stop(self) -> None:
+        """End the process and whatever it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(self._read)
+        os.close(self._write)
+        self._log.close()
+
+
+# A failed call of the CUDA API is an exception in torch, judged as one.
+_SANITIZER_OPTIONS = {"memcheck": ("--padding", "4096", "--report-api-errors", "no")}
+# Kernels of cuBLAS on sm_90: racecheck does not follow their barriers in shared memory.
+_NOT_OURS = "nvjet_"
+_SANITIZER_VERDICT = {
+    "memcheck": kinds.OUT_OF_BOUNDS,
+    "racecheck": kinds.NONDETERMINISTIC,
+    "initcheck": kinds.WRONG,
+    "synccheck": kinds.CRASHED,
+}

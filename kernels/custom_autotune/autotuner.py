@@ -1,0 +1,288 @@
+"""Autotuner for Triton kernels: prunes configs, times them briefly, keeps a winner per key."""
+
+import functools
+import math
+import threading
+from types import MappingProxyType
+from typing import NamedTuple
+
+import triton
+from triton.errors import TritonError
+from triton.runtime.errors import OutOfResources
+
+from .key import TuningKey, innermost
+from .launch_path import LaunchPaths
+from .store import Store, fields_of, identity_of
+from .timing import Progress, capturing, compiling_ahead, measure
+
+_LOCK = threading.RLock()  # of all tuners: two benchmarks at a time would disturb each other
+
+
+class Winner(NamedTuple):
+    """A config, and the fields of all configs that it was chosen from."""
+
+    config: triton.Config
+    among: list
+
+
+class Autotuner(triton.KernelInterface):
+    """Launches `fn` with the best of `configs` for the arguments named in `key`.
+
+    The key of a winner is a `TuningKey`'s bucket. A winner serves another shape of its bucket only
+    if pruning leaves the same configs for both, so that the order of calls does not matter. What
+    was timed is kept on disk too (`store`), for other processes. Where `timed` is False the first
+    config that pruning keeps is taken: in Triton's interpreter, and wherever a caller says that
+    timings mean nothing.
+    """
+
+    def __init__(
+        self, fn, arg_names, configs, key, reset_to_zero,
+        prune_configs_by=None, nearest_power_of_two=False,
+    ):  # fmt: skip
+        self.fn = fn
+        self.arg_names = tuple(arg_names)
+        self.configs = tuple(configs or [triton.Config({})])
+        self.key = self._known_names("key", key)
+        self.reset_to_zero = self._known_names("reset_to_zero", reset_to_zero or ())
+        self.nearest_power_of_two = nearest_power_of_two
+        self._read_pruning(dict(prune_configs_by or {}))
+        self.base_fn = innermost(fn)
+        self.interpreted = type(self.base_fn).__name__ == "InterpretedFunction"
+        self.timed = not self.interpreted
+        self.store = Store()
+        self._keys = TuningKey(self.base_fn, self.arg_names, self.key, nearest_power_of_two)
+        self._winners = {}  # bucket -> {exact values of the key arguments: Winner}
+        self._paths = LaunchPaths(fn, self.arg_names, self._keys.defaults)
+        self._lock = _LOCK
+
+    @property
+    def cache(self):
+        """{bucket: {exact key values: Winner}}, to look at; `clear()` empties it."""
+        return MappingProxyType(self._winners)
+
+    def clear(self):
+        """Forget every winner of this process. Files stay."""
+        with self._lock:
+            self._winners.clear()
+            self._paths.clear()
+
+    def __getitem__(self, grid):
+        """`kernel[grid](*args, **kwargs)` launches, as Triton's own does, with less in between."""
+        return functools.partial(self.run, grid=grid)
+
+    def run(self, *args, grid, warmup=False, **kwargs):
+        """Launch with the winner for these arguments, found first if there is none yet."""
+        if warmup:
+            return self.warmup(*args, grid=grid, **kwargs)
+        signature, path = self._paths.find(args, kwargs)
+        if path is None:
+            return self._first_launch(signature, args, kwargs, grid)
+        arguments = self._paths.arguments(path, args, kwargs)
+        if self.reset_to_zero or path.config.pre_hook is not None:
+            self._prepare(path.config, path.meta, arguments)
+        if path.kernel is not None:
+            return self._paths.launch(path, grid, arguments)
+        try:
+            return self.fn.run(*args, grid=grid, warmup=False, **kwargs, **path.meta)
+        except OutOfResources:
+            return self._first_launch(signature, args, kwargs, grid)
+
+    def _first_launch(self, signature, args, kwargs, grid):
+        """Launch with the winner; keep the way to it for calls with the same arguments."""
+        nargs = self._keys.named(args, kwargs)
+        key, exact = self._keys.of(nargs)
+        options = {**kwargs, "grid": grid}
+        config = self._choose(key, exact, args, options, nargs)
+        try:
+            kernel = self._launch(config, args, options, nargs)
+        except OutOfResources:
+            # Strides are not in the key and can change what a config needs.
+            if len(self.configs) == 1 or capturing():
+                raise
+            config = self._choose_again(key, exact, args, options, nargs)
+            kernel = self._launch(config, args, options, nargs)
+        self._paths.remember(signature, kernel, config, _meta(config, kwargs, nargs))
+        return kernel
+
+    def launch(self, config, *args, **kwargs):
+        """Launch with this config: nothing is pruned, timed or remembered."""
+        return self._launch(config, args, kwargs, self._keys.named(args, kwargs))
+
+    def warmup(self, *args, **kwargs):
+        """Compile every config that pruning keeps, without timing; later runs find a config.
+
+        Arguments may be tensors or, as for a plain kernel, dtypes. Where nothing was tuned before,
+        here or by a process that kept its winner, the first config that compiles is taken.
+        """
+        kwargs.setdefault("grid", (1,))
+        nargs = self._keys.named(args, kwargs)
+        key, exact = self._keys.of(nargs)
+        with self._lock:
+            compiled, usable, failures = [], [], []
+            configs = self.prune_configs(nargs)
+            for config in configs:
+                try:
+                    compiled.append(self._compile(config, args, kwargs, nargs))
+                    usable.append(config)
+                except TritonError as error:
+                    failures.append(f"{config}: {error!r}")
+            if not usable:
+                raise RuntimeError(f"no config compiles: {failures}")
+            winners = self._winners.setdefault(key, {})
+            if exact not in winners:
+                kept = self._kept(configs, self._identity(configs, key))
+                runs = kept is not None and kept in usable
+                chosen = kept if runs else usable[0]
+                winners[exact] = Winner(chosen, list(map(fields_of, configs)))
+        return compiled
+
+    def prune_configs(self, nargs):
+        """The configs worth timing for these named arguments, in order; at least one."""
+        configs, arguments = list(self.configs), {**self._keys.defaults, **nargs}
+        if self.early_config_prune is not None:
+            configs = list(self.early_config_prune(configs, dict(arguments)))
+            if not configs:
+                raise ValueError("early_config_prune left no config, at least one is needed")
+        if self.perf_model is not None:
+            configs.sort(key=lambda c: self.perf_model(**{**arguments, **c.all_kwargs()}))
+        if isinstance(self.top_k, float):
+            return configs[: max(1, int(len(configs) * self.top_k))]
+        return configs[: self.top_k]
+
+    def _bench(self, *args, config, **meta):
+        """Median, 20 % and 80 % quantile in ms; infinity for a config that cannot run."""
+        meta.pop("warmup", None)
+        nargs = self._keys.named(args, meta)
+        return measure(lambda: self._launch(config, args, meta, nargs))[0]
+
+    def _choose(self, key, exact, args, kwargs, nargs):
+        winner = self._winners.get(key, {}).get(exact)
+        if winner is not None:
+            return winner.config
+        with self._lock:
+            winners = self._winners.get(key, {})
+            if exact in winners:
+                return winners[exact].config
+            configs = self.prune_configs(nargs)
+            among = list(map(fields_of, configs))
+            winner = next((won for won in winners.values() if won.among == among), None)
+            if winner is None:
+                winner = Winner(self._best(configs, key, args, kwargs, nargs), among)
+            self._winners.setdefault(key, {})[exact] = winner
+            return winner.config
+
+    def _choose_again(self, key, exact, args, kwargs, nargs):
+        """The winner turned out not to run with these arguments: time all of them anew."""
+        with self._lock:
+            self._winners.pop(key, None)
+            configs = self.prune_configs(nargs)
+            config = self._best(configs, key, args, kwargs, nargs, kept=False)
+            self._winners[key] = {exact: Winner(config, list(map(fields_of, configs)))}
+            return config
+
+    def _best(self, configs, key, args, kwargs, nargs, kept=True):
+        """The config to take: the only one, the one kept on disk, or the fastest."""
+        if len(configs) == 1 or not self.timed:
+            return configs[0]
+        identity = self._identity(configs, key)
+        winner = self._kept(configs, identity) if kept else None
+        if winner is not None:
+            return winner
+        milliseconds = self._tune(configs, args, kwargs, nargs)
+        position = min(range(len(configs)), key=lambda i: milliseconds[i])
+        if identity:
+            self.store.save(identity, position, milliseconds)
+        return configs[position]
+
+    def _identity(self, configs, key):
+        """What a file about these configs holds for; None where there is nothing to time."""
+        if len(configs) == 1 or not self.timed or not hasattr(self.base_fn, "cache_key"):
+            return None
+        return identity_of(self.base_fn, key, configs)
+
+    def _kept(self, configs, identity):
+        """The one of these configs that an earlier process found to be the fastest, or None."""
+        position = self.store.load(identity) if identity else None
+        return None if position is None else configs[position]
+
+    def _tune(self, configs, args, kwargs, nargs):
+        """Median milliseconds of each config, infinite where it cannot run; RuntimeError if all."""
+        if capturing():
+            raise RuntimeError(
+                "a CUDA graph is being captured and no config is known for these arguments: "
+                "timing needs synchronisation, so call the kernel once before the capture"
+            )
+        progress = Progress(getattr(self.base_fn, "__name__", "kernel"), configs)
+        medians, reasons = [], []
+        with compiling_ahead(lambda c: self._compile(c, args, kwargs, nargs), configs):
+            for position, config in enumerate(configs):
+                progress.timing(position, config)
+                timings, why = measure(lambda c=config: self._launch(c, args, kwargs, nargs))
+                medians.append(timings[0])
+                reasons.append(f"{config}: {why}")
+        if all(map(math.isinf, medians)):
+            raise RuntimeError(f"no config runs: {reasons}")
+        return medians
+
+    def _launch(self, config, args, kwargs, nargs):
+        meta = _meta(config, kwargs, nargs)
+        self._prepare(config, meta, {**self._keys.defaults, **nargs})
+        return self.fn.run(*args, warmup=False, **kwargs, **meta)
+
+    def _prepare(self, config, meta, arguments):
+        """What comes before every launch, timed or not: tensors reset, the config's hook."""
+        for name in self.reset_to_zero:
+            if arguments.get(name) is not None:
+                arguments[name].zero_()
+        if config.pre_hook is not None:
+            config.pre_hook({**arguments, **meta})
+
+    def _compile(self, config, args, kwargs, nargs):
+        meta = _meta(config, kwargs, nargs)
+        if hasattr(self.fn, "warmup"):
+            return self.fn.warmup(*args, **kwargs, **meta)
+        return self.fn.run(*args, warmup=True, **kwargs, **meta)
+
+    def _known_names(self, what, names):
+        unknown = [name for name in names if name not in self.arg_names]
+        if unknown:
+            raise ValueError(f"{what} names {unknown}, the kernel has {list(self.arg_names)}")
+        return tuple(names)
+
+    def _read_pruning(self, options):
+        self.early_config_prune = options.pop("early_config_prune", None)
+        self.perf_model = options.pop("perf_model", None)
+        self.top_k = top_k = options.pop("top_k", None)
+        if options:
+            raise ValueError(f"prune_configs_by does not know {sorted(options)}")
+        if top_k is None:
+            return
+        if isinstance(top_k, bool) or not isinstance(top_k, (int, float)):
+            raise TypeError(f"top_k is a count or a share of the configs, not {top_k!r}")
+        if top_k <= 0 or (isinstance(top_k, float) and not top_k <= 1):
+            raise ValueError(f"top_k is an int of at least 1 or a float in (0, 1], not {top_k}")
+
+
+def autotune(configs, key, prune_configs_by=None, reset_to_zero=None, nearest_power_of_two=False):
+    """Decorator: wrap a `triton.jit` function in an Autotuner.
+
+    `prune_configs_by` holds any of `early_config_prune(configs, nargs)`, `perf_model(**arguments)`
+    (smaller is better) and `top_k` (a count, or a share as a float). The tensors named in
+    `reset_to_zero` are zeroed before every launch, timed or not.
+    """
+
+    def decorator(fn):
+        return Autotuner(
+            fn, fn.arg_names, configs, key, reset_to_zero, prune_configs_by, nearest_power_of_two
+        )
+
+    return decorator
+
+
+def _meta(config, kwargs, nargs):
+    """The launch options of a config, none of which may be an argument of the call too."""
+    meta = config.all_kwargs()
+    twice = meta.keys() & (nargs.keys() | kwargs.keys())
+    if twice:
+        raise ValueError(f"{sorted(twice)} come from the config and cannot be arguments too")
+    return meta

@@ -1,0 +1,130 @@
+"""Which binaries there are: kernels, the tuner's configs, bits, dtypes and alignment.
+
+Kernels come from `kernels.triton_matmul`: whatever an Autotuner wraps there is compiled. Those of
+`kernels.grouped`, for 4 bits and Hopper alone, have one config each and constants of the call.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import triton
+
+from kernels import triton_matmul
+from kernels.checks import SUPPORTED_BITS
+from kernels.custom_autotune import Autotuner
+from kernels.uniform_groups import plan as grouped_plan
+from kernels.uniform_groups import product as grouped
+
+from .architectures import ARCHITECTURES
+
+DTYPES = ("f16", "bf16")  # of x and the result, as in the line of a Case
+SCALES_DTYPES = ("sf16", "sbf16", "sf32")  # the first with every config, the others with one
+SHORT = {
+    "BLOCK_SIZE_M": "BM",
+    "BLOCK_SIZE_N": "BN",
+    "BLOCK_SIZE_K": "BK",
+    "BLOCKS_IN_GROUP": "BG",
+    "GROUP_SIZE_M": "GM",
+    "num_warps": "w",
+    "num_stages": "st",
+}
+DEFAULTS = {"num_ctas": 1}  # not told
+MEASURED = f"sm_{grouped.MEASURED}0"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One binary. Prints as the name that it has in the table of its architecture."""
+
+    arch: str
+    kernel: str  # its name in kernels.triton_matmul
+    config: tuple[tuple[str, int], ...]  # launch options and block sizes
+    bits: int
+    dtype: str
+    scales_dtype: str
+    aligned: bool
+
+    def __str__(self) -> str:
+        alignment = "aligned" if self.aligned else "unaligned"
+        parts = (self.kernel, name_of(self.config), f"b{self.bits}", self.dtype, self.scales_dtype)
+        return " ".join((*parts, alignment))
+
+
+class Sample(NamedTuple):
+    """Every `of`-th binary, from number `start`."""
+
+    start: int
+    of: int
+
+
+WHOLE = Sample(0, 1)
+
+
+def kernels() -> dict[str, Autotuner]:
+    """Name -> kernel under its autotuner."""
+    found = vars(triton_matmul).items()
+    return {name: value for name, value in found if isinstance(value, Autotuner)}
+
+
+def fixed() -> dict[str, tuple[Autotuner, dict[str, int]]]:
+    """Name -> kernel of one config, and its constants in a large product with groups of 128."""
+    shared = {"SPLITS": 4, "WHOLE": True}
+    found = {}
+    for tile, kernel in grouped._product.items():
+        sizes = {"BLOCK_SIZE_K": tile.most_k, "BLOCKS_IN_GROUP": 128 // tile.most_k}
+        offset = {"OFFSET": grouped.OFFSETS[torch.float16]}
+        found[tile.name] = (
+            kernel,
+            {
+                grouped_plan.FEW: shared | sizes,
+                grouped_plan.MANY: shared | sizes | offset,
+                grouped_plan.DENSE: {"WHOLE": True, "BLOCK_SIZE_K": tile.most_k},
+            }[tile.kind],
+        )
+    arranged = {"ORDERED": True, "INTERLEAVE": True, "BLOCK_SIZE_K": 128}
+    found["arrange_rows"] = grouped._arrange, arranged
+    in_group = 128 // grouped.SMALLEST_BLOCK
+    written = {"ORDERED": True, "BLOCKS_IN_GROUP": in_group, "WHOLE": True}
+    found["write_weights"] = grouped._write_weights, written
+    found["sort_columns"] = grouped._sort_columns, {"ROW": grouped.LONGEST_SORTED}
+    for block, kernel in grouped._add_parts.items():
+        found[f"add_parts{block}"] = kernel, {"SPLITS": grouped_plan.MOST_SHARES}
+    return found
+
+
+def variants(architectures=ARCHITECTURES, sample: Sample = WHOLE) -> list[Variant]:
+    """In the order of the tables, one architecture after the other."""
+    every = [variant for arch in architectures for variant in _variants_of(arch)]
+    return every[sample.start :: sample.of]
+
+
+def _variants_of(arch: str):
+    for (name, tuner), scales_dtype in itertools.product(kernels().items(), SCALES_DTYPES):
+        configs = tuner.configs if scales_dtype == SCALES_DTYPES[0] else tuner.configs[:1]
+        for config, *rest in itertools.product(configs, SUPPORTED_BITS, DTYPES, (True, False)):
+            bits, dtype, aligned = rest
+            yield Variant(arch, name, options_of(config), bits, dtype, scales_dtype, aligned)
+    if arch != MEASURED:
+        return
+    for (name, (tuner, constants)), scales_dtype in itertools.product(
+        fixed().items(), SCALES_DTYPES
+    ):
+        config = options_of(tuner.configs[0]) + tuple(constants.items())
+        yield Variant(arch, name, config, grouped_plan.BITS, "f16", scales_dtype, True)
+
+
+def options_of(config: triton.Config) -> tuple[tuple[str, int], ...]:
+    """Everything of a config that the compiler reads; hooks are the tuner's."""
+    return tuple(config.all_kwargs().items())
+
+
+def name_of(config: tuple[tuple[str, int], ...]) -> str:
+    """`BM64.BN64.BK64.GM8.w4.st4`"""
+    told = [(name, value) for name, value in config if DEFAULTS.get(name) != value]
+    return ".".join(
+        f"{SHORT[name]}{value}" if name in SHORT else f"{name}={value}" for name, value in told
+    )

@@ -1,0 +1,92 @@
+"""A machine that cannot build the extension says so and runs the rest; asked for by name, it stops.
+
+Also where a GPU is there and nvcc is not: then the host build is what runs.
+"""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gptq_fuzz.adapters.control import matmul
+from gptq_fuzz.case.backend import Backend
+from gptq_fuzz.worker.served import Served
+from kernels.exllama import build as exllama_build
+
+pytestmark = pytest.mark.usefixtures("own_environment")
+ROOT = Path(__file__).resolve().parents[2]
+CASE = ["--device", "cpu", "--case", "m1-n8-k8-b4-gall", "-p", "no:cacheprovider"]
+SKIPPED = "gptq-fuzz: exllama skipped: the ExLlama extension needs a C++17 compiler"
+RUNS = {
+    # name: options, changes to the environment, exit status, words that are said
+    # The control alone: not every numpy goes with the interpreter of the Triton of a GPU machine.
+    "skipped": (["-k", "torch"], {"PATH": ""}, 0, [SKIPPED, "PASS 1"]),
+    "skipped under xdist": (["-k", "torch", "-n1"], {"PATH": ""}, 0, [SKIPPED, "PASS 1"]),
+    "asked for": (["--kernel", "exllama"], {"PATH": ""}, 4, ["none of c++, g++", "install g++"]),
+    "broken": (["--kernel", "exllama"], {"CXX": "false"}, 4, ["could not be built: false ended"]),
+    "named": (["--kernel", "exllama"], {"CXX": "/no/c++"}, 4, ["CXX=/no/c++ is not on the PATH"]),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Name -> (exit status, all that was said)."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+
+    def run(options, changes):
+        told = {key: value for key, value in os.environ.items() if key != "CXX"}
+        told = {key: value for key, value in told.items() if not key.startswith("PYTEST_")}
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "gptq_fuzz/conformance/test_conformance.py",
+            *CASE,
+            *options,
+        ]
+        environment = told | {"TORCH_EXTENSIONS_DIR": cache} | changes
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        ended = subprocess.run(command, cwd=ROOT, env=environment, check=False, **pipes)
+        return ended.returncode, ended.stdout
+
+    with ThreadPoolExecutor(2) as pool:
+        asked = [(options, changes) for options, changes, _, _ in RUNS.values()]
+        return dict(zip(RUNS, pool.map(lambda question: run(*question), asked), strict=True))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_machine_that_cannot_build_says_so(runs, name):
+    status, said = runs[name]
+    _, _, wanted, words = RUNS[name]
+    assert status == wanted, said
+    assert not [word for word in words if word not in said], said
+
+
+def serve(monkeypatch, device, backend):
+    """A worker of `backend` on a machine whose first device is a GPU, none of which is touched."""
+    monkeypatch.setattr("gptq_fuzz.worker.served._device", lambda wanted, torch: wanted or "cuda:0")
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: None)
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    monkeypatch.setattr("gptq_fuzz.worker.loader.load", lambda spec, started_in: backend)
+    return Served({"device": device, "spec": "mine", "started_in": "", "zones": True})
+
+
+def without_nvcc(device):
+    if device != "cpu":
+        raise exllama_build.CannotBuild("no nvcc\nhere")
+
+
+def test_a_gpu_without_its_compiler_leaves_the_host_build(monkeypatch):
+    backend = Backend("mine", matmul=matmul, start=without_nvcc)
+    served = serve(monkeypatch, None, backend)
+    assert (served.device, served.note) == ("cpu", "no nvcc")
+
+
+@pytest.mark.parametrize(("device", "devices"), [("cuda:0", ("cuda", "cpu")), (None, ("cuda",))])
+def test_no_other_device_is_taken_than_the_one_asked_for(monkeypatch, device, devices):
+    backend = Backend("mine", matmul=matmul, start=without_nvcc, devices=devices)
+    with pytest.raises(exllama_build.CannotBuild, match="no nvcc"):
+        serve(monkeypatch, device, backend)

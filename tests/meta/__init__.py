@@ -1,1 +1,0 @@
-"""Tests of the suite itself; none of them needs a GPU."""

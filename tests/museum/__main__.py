@@ -1,8 +1,0 @@
-"""`python -m tests.museum [NAME ...] [--jobs N] [--state FILE]`"""
-
-import sys
-
-from tests.museum.run import main
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,1 +1,0 @@
-"""Faulty versions of this project's own code, and what notices each: `python -m tests.mutants`."""

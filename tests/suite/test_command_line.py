@@ -1,0 +1,218 @@
+"""What the command says and how it exits, run as an engineer runs it."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from gptq_fuzz.command import python_word
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = "gptq_fuzz/conformance/test_conformance.py"  # named, so that nothing else is collected
+RIGHT = "gptq_fuzz/museum/correct/float32_weights.py:f"
+FAULTY = "gptq_fuzz/museum/faulty/zero_not_wrapped.py:f"
+TWO_BIT = "gptq_fuzz/museum/faulty/two_bit_wrong.py:f"
+TRUNCATING = "gptq_fuzz/museum/faulty/output_truncated.py:f"
+SUM = "m64-n8-k120-b4-gall"
+LINE = "m1-n32-k32-b4-gall-z0"
+ALONE = ("--in-process", "--kernel")
+QUIET = ("-p", "no:cacheprovider")
+FILES = {
+    "known.txt": f"# waived\n{FAULTY} b4-z0 #12 the wrap is missing\n",
+    "stale.txt": f"{FAULTY} b4-z0 #12 the wrap is missing\n{FAULTY} b2 #13 two bits\n",
+    "passing.txt": f"{RIGHT} b4 #14 once wrong\n",
+    "malformed.txt": f"{FAULTY} b4-z0 somebody will look\n",
+    "corpus.txt": f"{LINE}  # a zero-point of 0\n",
+    "raising.py": "raise RuntimeError('no such GPU')\n",
+    "lacking.py": "def g(): pass\n",
+}
+RUNS = {
+    # name: options, the exit status that is due, and words of the output; {} is a folder of FILES
+    "right": (
+        [*ALONE, RIGHT, "--case", LINE, "--json", "{}/right.json"],
+        0,
+        ["gptq-fuzz: gptq_fuzz/museum/correct/float32_weights.py:f on CPU", "PASS 1"],
+    ),
+    "faulty": (
+        [
+            *("--kernel", FAULTY, "--case", LINE),
+            *("--json", "{}/faulty.json", "--junitxml", "{}/junit.xml"),
+        ],
+        1,
+        [f"reproduce: {python_word()} -m pytest --kernel {FAULTY} --device cpu --case {LINE}", "WRONG: "],
+    ),
+    "faulty in process": ([*ALONE, FAULTY, "--case", LINE], 1, [f"--case {LINE}", "WRONG: "]),
+    "malformed case": ([*ALONE, RIGHT, "--case", "m1-n4-k4-b3-gall"], 4, ["'b3'", "b[248]"]),
+    "unknown kernel": ([*ALONE, "frobnicate"], 4, ["frobnicate", "wanted triton, exllama, torch,"]),
+    "raising": ([*ALONE, "{}/raising.py:f"], 4, ["raised RuntimeError: no such GPU"]),
+    "lacking": ([*ALONE, "{}/lacking.py:f"], 4, ["has no 'f'; it has g"]),
+    "only": (
+        [*ALONE, TWO_BIT, "--only", "b4", "-k", "right and exact", "--json", "{}/only.json"],
+        0,
+        ["PASS"],
+    ),
+    "only outside": ([*ALONE, RIGHT, "--only", "v2"], 4, ["--only v2: this kernel's formats"]),
+    "known": ([*ALONE, FAULTY, "--case", LINE, "--known", "{}/known.txt"], 0, ["KNOWN 1"]),
+    "stale": (
+        [*ALONE, FAULTY, "--case", LINE, "--known", "{}/stale.txt"],
+        1,
+        ["KNOWN 1", "b2 #13 two bits' matched no case"],
+    ),
+    "passing waiver": (
+        [*ALONE, RIGHT, "--case", LINE, "--known", "{}/passing.txt"],
+        1,
+        ["b4 #14 once wrong' passed on each of 1 cases: remove it"],
+    ),
+    "malformed waiver": (
+        [*ALONE, FAULTY, "--case", LINE, "--known", "{}/malformed.txt"],
+        4,
+        ["malformed.txt:1: wanted `KERNEL TOKENS #ISSUE`"],
+    ),
+    "nothing judged": ([*ALONE, RIGHT, "-k", "no_such_test"], 4, ["no case was judged"]),
+    "corpus": (
+        [*ALONE, FAULTY, "--corpus", "{}/corpus.txt", "-k", "corpus_line and z0"],
+        1,
+        ["WRONG: ", f"reproduce: {python_word()} -m pytest"],
+    ),
+    "fingerprint": (
+        [*ALONE, RIGHT, "--case", SUM, "--fingerprint={}/prints.json"],
+        0,
+        ["split-K: none", "weights: exact", "result: nearest even"],
+    ),
+    "contradicted": (
+        [*ALONE, TRUNCATING, "--case", SUM, "--fingerprint={}/truncating.json"],
+        1,
+        [f"Numerics of {TRUNCATING} contradicted", "result: rounding to nearest even is promised"],
+    ),
+    "no fingerprints": ([*ALONE, RIGHT, "--fingerprint={}/known.txt"], 4, ["known.txt: no file"]),
+    "budget": (
+        ["--kernel", RIGHT, "--budget", "3", "--hypothesis-seed", "5"],
+        0,
+        ["fuzz: base seed 5", "PASS", "py:f: fills ", "axis values"],
+    ),
+}  # fmt: skip
+
+
+# Runs one after the other without a worker, so that torch is imported once; the results as JSON.
+MANY = """
+import contextlib, io, json, sys, pytest
+results = {}
+for name, words in json.load(sys.stdin).items():
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        status = pytest.main(words)
+    results[name] = int(status), out.getvalue()
+json.dump(results, sys.stdout)
+"""
+
+
+def run(command, started_in=ROOT, **more):
+    """Run to its end without what this run was told by its environment."""
+    told = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    return subprocess.run(
+        [sys.executable, *command], cwd=started_in, env=told, text=True, check=False, **more
+    )
+
+
+def run_pytest(words, started_in=ROOT):
+    """(exit status, all that was said)"""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    ran = run(["-m", "pytest", *QUIET, *words], started_in, **pipes)
+    return ran.returncode, ran.stdout
+
+
+def run_many(questions):
+    """Name -> (exit status, all that was said), from one process."""
+    ran = run(["-c", MANY], input=json.dumps(questions), stdout=subprocess.PIPE)
+    return json.loads(ran.stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("command-line")
+    for name, text in FILES.items():
+        (made / name).write_text(text)
+    return made
+
+
+@pytest.fixture(scope="module")
+def runs(folder):
+    """Name -> (exit status, all that was said); those with a worker are runs of their own."""
+    words = {
+        name: [*QUIET, TESTS, "--device", "cpu", *(word.format(folder) for word in words)]
+        for name, (words, _, _) in RUNS.items()
+    }
+    alone = {name: words.pop(name) for name in RUNS if RUNS[name][0][0] == ALONE[0]}
+    with ThreadPoolExecutor(2) as pool:
+        together = pool.submit(run_many, alone)
+        apart = dict(zip(words, pool.map(run_pytest, words.values()), strict=True))
+        return apart | together.result()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_exits_and_says_what_is_due(runs, name):
+    status, said = runs[name]
+    _, wanted, words = RUNS[name]
+    assert status == wanted, said
+    assert not [word for word in words if word not in said], said
+
+
+def read_json(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def test_json_holds_verdicts_coverage_and_no_finding_of_a_right_kernel(runs, folder):
+    data = read_json(folder, "right")
+    kernel = data["kernels"][RIGHT]
+    assert (kernel["cases"], kernel["verdicts"], data["findings"]) == (1, {"PASS": 1}, [])
+    assert kernel["values"]["zeros=z0"] == 1
+    assert "zeros=zall" in kernel["missing"]
+    assert kernel["about"]["device"] == "CPU"
+
+
+def test_json_holds_the_finding_with_its_command(runs, folder):
+    (finding,) = read_json(folder, "faulty")["findings"]
+    assert (finding["kernel"], finding["kind"], finding["line"]) == (FAULTY, "WRONG", LINE)
+    assert finding["reproduce"].endswith(f"--case {LINE}")
+
+
+def test_only_narrows_what_is_drawn(runs, folder):
+    kernel = read_json(folder, "only")["kernels"][TWO_BIT]
+    assert [value for value in kernel["values"] if value.startswith("bits=")] == ["bits=4"]
+    assert kernel["cases"] > 10
+
+
+def test_junit_holds_the_reproduce_line(runs, folder):
+    (failure,) = ElementTree.parse(folder / "junit.xml").iter("failure")
+    assert f"--case {LINE}" in failure.text
+    assert failure.text.startswith(f"reproduce: {python_word()} -m pytest --kernel ")
+
+
+def reproduced(said, started_in):
+    """The first printed command, run as it stands where it was printed."""
+    printed = next(text for text in said.splitlines() if text.startswith("reproduce: "))
+    words = shlex.split(printed.removeprefix("reproduce: "))
+    assert words[:3] == [python_word(), "-m", "pytest"]
+    return run_pytest(words[3:], started_in)
+
+
+def test_the_printed_command_fails_again_alone(runs):
+    status, said = reproduced(runs["faulty"][1], ROOT)
+    assert status == 1, said
+    assert "WRONG: " in said
+
+
+def test_the_printed_command_fails_again_where_it_was_started(folder):
+    """Started elsewhere, a path is relative to that place, and the tests have to be named."""
+    (folder / "mine.py").write_text("def f(*, x, qweight, **_):\n    return x[:, :0]\n")
+    words = ["--kernel", "mine.py:f", "--device", "cpu", "--case", "m1-n4-k4-b8-gall"]
+    first, said = run_pytest([str(ROOT / TESTS), *words], folder)
+    assert first == 1, said
+    again, said = reproduced(said, folder)
+    assert again == 1, said
+    assert "WRONG_TYPE: " in said

@@ -1,0 +1,201 @@
+"""Operands lie where the tokens say, and no write around or into them goes unnoticed."""
+
+import pytest
+import torch
+
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.environment import UNTIMED
+from gptq_fuzz.problem.layouts import leading_shape
+from gptq_fuzz.problem.operands import SMALL, Operands, judged_on
+
+ALIGNMENT = 256  # bytes, at least what torch gives
+PLAIN = "m4-n8-k16-b8-g8-bias"
+STRIDED = "m4-n8-k16-b8-g8-wstr-sstr-zstr-gstr"
+NAMES = ("left", "qweight", "qzeros", "scales", "g_idx")
+LAYOUTS = ("", "-pad3", "-xt", "-off5", "-bcast", "-dim3")
+
+
+def operands(case_line):
+    return Operands(Case.parse(case_line), "cpu")
+
+
+def guarded(case_line, name):
+    made = operands(case_line)
+    return made, made.guarded[name]
+
+
+def extent(view):
+    """(first, last) element of a tensor within its storage."""
+    length = sum(
+        (size - 1) * stride for size, stride in zip(view.shape, view.stride(), strict=True)
+    )
+    return view.storage_offset(), view.storage_offset() + length
+
+
+def write(view, place):
+    """One element of the storage behind a tensor becomes another value than it was."""
+    cell = view.as_strided((1,), (1,), place)
+    cell.fill_(3 if cell.item() == 5 else 5)
+
+
+@pytest.mark.parametrize("case_line", [PLAIN, STRIDED])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_write_beside_an_operand_is_out_of_bounds(case_line, name):
+    for end, step in ((0, -1), (1, 1)):
+        made, buffer = guarded(case_line, name)
+        write(buffer.view, extent(buffer.view)[end] + step)
+        assert made.damage() == ("OUT_OF_BOUNDS", name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_write_beside_x_is_out_of_bounds_in_every_layout(layout):
+    case_line = f"m4-n8-k16-b8-g8{layout}"
+    for end, step in ((0, -1), (1, 1), (0, -500), (1, 500)):
+        made, buffer = guarded(case_line, "left")
+        write(buffer.view, extent(buffer.view)[end] + step)
+        assert made.damage() == ("OUT_OF_BOUNDS", "left")
+
+
+@pytest.mark.parametrize("case_line", [PLAIN, STRIDED])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_write_into_an_operand_changes_an_input(case_line, name):
+    for end in (0, 1):
+        made, buffer = guarded(case_line, name)
+        write(buffer.view, extent(buffer.view)[end])
+        assert made.damage() == ("INPUT_CHANGED", name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_write_into_x_changes_an_input_in_every_layout(layout):
+    made, buffer = guarded(f"m4-n8-k16-b8-g8{layout}", "left")
+    write(buffer.view, extent(buffer.view)[1])
+    assert made.damage() == ("INPUT_CHANGED", "left")
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_write_into_the_gap_of_a_strided_operand_is_out_of_bounds(name):
+    made, buffer = guarded(STRIDED, name)
+    write(buffer.view, extent(buffer.view)[0] + 1)
+    assert made.damage() == ("OUT_OF_BOUNDS", name)
+
+
+@pytest.mark.parametrize("gap", range(3))
+def test_a_write_into_the_padding_of_x_is_out_of_bounds(gap):
+    made, buffer = guarded("m4-n8-k16-b8-g8-pad3", "left")
+    write(buffer.view, extent(buffer.view)[0] + 16 + gap)
+    assert made.damage() == ("OUT_OF_BOUNDS", "left")
+
+
+def test_what_nobody_wrote_to_is_whole():
+    assert operands(PLAIN).damage() is None
+    assert operands(STRIDED).damage() is None
+
+
+def test_writes_into_an_output_are_inside_and_beside_it_are_not():
+    output = operands(PLAIN).output()
+    output.view.zero_()
+    assert output.is_inside()
+    for place in (extent(output.view)[0] - 1, extent(output.view)[1] + 1):
+        output = operands(PLAIN).output()
+        write(output.view, place)
+        assert not output.is_inside()
+
+
+def test_an_output_begins_as_nan_within_its_zones():
+    output = operands("m3-n8-k16-b8-g8-dim3").output()
+    assert output.view.shape == (1, 3, 8)
+    assert torch.isnan(output.view).all()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "bias"])
+def test_a_contiguous_operand_keeps_the_alignment_that_torch_gives(name):
+    view = operands("m3-n12-k36-b8-g8-bias").guarded[name].view
+    assert view.is_contiguous()
+    assert view.storage_offset() * view.element_size() % ALIGNMENT == 0
+
+
+PLACES = [
+    # tokens, shape, strides and the odd part of the offset of x with K = 16
+    ("m4", (4, 16), (16, 1), 0),
+    ("m4-pad3", (4, 16), (19, 1), 0),
+    ("m4-xt", (4, 16), (1, 4), 0),
+    ("m4-off5", (4, 16), (16, 1), 5),
+    ("m4-bcast", (4, 16), (0, 1), 0),
+    ("m1-dim1", (16,), (1,), 0),
+    ("m4-dim3", (2, 2, 16), (32, 16, 1), 0),
+    ("m3-dim3", (1, 3, 16), (48, 16, 1), 0),
+    ("m6-dim4", (2, 1, 3, 16), (48, 48, 16, 1), 0),
+    ("m4-pad1-dim3", (2, 2, 16), (34, 17, 1), 0),
+    ("m4-bcast-dim3", (2, 2, 16), (0, 0, 1), 0),
+    ("m0", (0, 16), (16, 1), 0),
+    ("m0-dim4", (1, 1, 0, 16), (16, 16, 16, 1), 0),
+]
+
+
+@pytest.mark.parametrize(("tokens", "shape", "strides", "odd"), PLACES)
+def test_x_lies_where_its_tokens_say(tokens, shape, strides, odd):
+    rows, _, rest = tokens.partition("-")
+    view = operands("-".join(filter(None, [f"{rows}-n8-k16-b8-g8", rest]))).left
+    assert (view.shape, view.stride()) == (shape, strides)
+    assert view.storage_offset() % (ALIGNMENT // view.element_size()) == odd
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_x_holds_the_same_values_in_every_layout(layout):
+    made = operands(f"m4-n8-k16-b8-g8{layout}")
+    assert torch.equal(made.left.reshape(4, 16).double(), made.values.left)
+    rows = operands("m4-n8-k16-b8-g8").values.left
+    assert torch.equal(made.values.left, rows[:1].expand(4, -1) if "bcast" in layout else rows)
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_strided_operand_has_no_stride_of_one_and_the_same_values(name):
+    strided, plain = (operands(case_line).guarded[name].view for case_line in (STRIDED, PLAIN))
+    assert 1 not in strided.stride()
+    assert torch.equal(strided, plain)
+
+
+@pytest.mark.parametrize("token", ["wstr", "sstr", "zstr", "gstr"])
+def test_a_token_strides_its_own_operand_alone(token):
+    made = operands(f"m4-n8-k16-b8-g8-{token}")
+    strided = [name for name in NAMES if not made.guarded[name].view.is_contiguous()]
+    assert strided == [{"w": "qweight", "s": "scales", "z": "qzeros", "g": "g_idx"}[token[0]]]
+
+
+@pytest.mark.parametrize(("m", "rank"), [(m, rank) for m in (0, 1, 2, 5, 6) for rank in (2, 3, 4)])
+def test_the_leading_dimensions_hold_all_rows(m, rank):
+    shape = leading_shape(m, rank)
+    assert len(shape) == rank - 1
+    assert torch.Size(shape).numel() == m
+
+
+def test_absent_operands_are_none():
+    weights = operands("m1-n4-k4-b8-gall-none").weights()
+    assert weights["g_idx"] is None
+    assert weights["bias"] is None
+
+
+def test_without_zones_the_buffer_ends_with_the_operand():
+    """A sanitizer sees a read past the end only where the allocation ends."""
+    case = Case.parse("m4-n8-k16-b8-g8")
+    for buffer in Operands(case, "cpu", zones=False).guarded.values():
+        assert buffer.storage.numel() == buffer.view.numel() * buffer.view.element_size()
+
+
+def test_the_reference_reads_what_no_kernel_can_change():
+    made = operands(PLAIN)
+    before = {name: made.originals()[name].clone() for name in NAMES[1:]}
+    for name in NAMES[1:]:
+        made.weights()[name].zero_()
+    assert all(torch.equal(made.originals()[name], before[name]) for name in NAMES[1:])
+    assert made.damage() == ("INPUT_CHANGED", "qweight")
+
+
+@pytest.mark.parametrize(("n", "place"), [(SMALL // 4, "cuda:0"), (SMALL // 16, "cpu")])
+def test_small_cases_are_judged_on_the_host(n, place):
+    assert judged_on(Case.parse(f"m1-n{n}-k4-b8-gall"), "cuda:0") == place
+
+
+def test_under_a_sanitizer_the_host_judges_all_cases(monkeypatch):
+    monkeypatch.setenv(UNTIMED, "1")
+    assert judged_on(Case.parse(f"m1-n{SMALL}-k4-b8-gall"), "cuda:0") == "cpu"

@@ -1,0 +1,104 @@
+"""Faulty kernels are caught and shrunk to what their file states; correct ones are left alone.
+
+Sixteen faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 19 chooses it.
+"""
+
+import os
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.museum.catalogue import ALWAYS, correct, faulty
+from gptq_fuzz.search import search
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.search import FLAKY_CALLS, Failure
+from gptq_fuzz.search.strategies import cases, refusals
+from gptq_fuzz.worker.supervisor import Launch
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARDS = 20
+SHARD = int(os.environ.get("GPTQ_FUZZ_SHARD", "0"))
+DRAWS = 1000  # until a fault is met; most are within ten
+DRAWS_OF_A_CORRECT_KERNEL = 60
+IN_A_WORKER = ("noisy", "transposed_result")  # the others: tests/suite/test_false_alarms.py
+PATIENCE = 60.0  # seconds for a call, which a loaded machine may hold up for several
+HANGS_AFTER = 6.0  # where the exhibit is one that never answers
+
+pytestmark = pytest.mark.museum
+
+
+def shard_of(exhibit) -> int:
+    return zlib.crc32(exhibit.name.encode()) % SHARDS
+
+
+CHOSEN = [
+    exhibit
+    for exhibit in faulty()
+    if not exhibit.missed and (exhibit.name in ALWAYS or shard_of(exhibit) == SHARD)
+]
+WATCHED = [exhibit for exhibit in correct() if exhibit.name in IN_A_WORKER]
+
+
+def launch_of(exhibit) -> Launch:
+    hangs = kinds.TIMED_OUT in exhibit.verdicts
+    return Launch(exhibit.spec, str(ROOT), device="cpu", timeout=HANGS_AFTER if hangs else PATIENCE)
+
+
+@pytest.fixture
+def kernel(request, monkeypatch):
+    """An exhibit under test in a worker of its own, shrunk however slow the machine is."""
+    monkeypatch.setattr(search, "SHRINK_SECONDS", 600.0)
+    under_test = KernelUnderTest(launch_of(request.param))
+    under_test.worker.start()
+    yield under_test
+    under_test.worker.stop()
+
+
+def found_in(kernel: KernelUnderTest, at: int):
+    """What a search over all fills from one seed reports: judged again alone, in a new process."""
+    looking = kernel.search()
+    drawn = cases(kernel.limits)
+    if kernel.limits.bad:
+        drawn = st.one_of(drawn, refusals(kernel.limits))
+    met = looking.run(drawn, settings(max_examples=DRAWS), at=at)
+    assert met is not None, f"{DRAWS} cases passed"
+    with pytest.raises(Failure) as caught:
+        kernel.report(looking.polish(met, kernel.limits))
+    return caught.value.verdict
+
+
+@pytest.mark.parametrize(
+    ("exhibit", "kernel"),
+    [(e, e) for e in CHOSEN],
+    ids=[e.name for e in CHOSEN],
+    indirect=["kernel"],
+)
+def test_a_faulty_kernel_is_caught_and_shrunk(exhibit, kernel):
+    verdict = found_in(kernel, at=zlib.crc32(exhibit.name.encode()))
+    case = Case.parse(verdict.line, kernel.limits.tokens)
+    assert verdict.kind in exhibit.verdicts, verdict.headline()
+    # it was judged in a new process
+    assert ("only after other cases" in verdict.message) == exhibit.after_others
+    if exhibit.after_others:
+        return
+    assert (case.m, case.n, case.k) == exhibit.smallest, verdict.line
+    again = kernel.worker.ask(case, "all", FLAKY_CALLS)
+    assert again.kind in exhibit.verdicts, again.headline()
+
+
+@pytest.mark.parametrize("kernel", WATCHED, ids=lambda exhibit: exhibit.name, indirect=True)
+def test_a_correct_kernel_passes_every_check(kernel):
+    kernel.must_pass(cases(kernel.limits), DRAWS_OF_A_CORRECT_KERNEL, "all")
+    assert kernel.coverage.judged >= 0.8 * DRAWS_OF_A_CORRECT_KERNEL  # a few are drawn twice
+    assert set(kernel.coverage.verdicts) == {kinds.PASS}
+
+
+def test_the_exhibits_that_always_run_exist():
+    assert {exhibit.name for exhibit in faulty()} >= ALWAYS
+    assert {exhibit.name for exhibit in WATCHED} == set(IN_A_WORKER)
+    assert 0 <= SHARD < SHARDS

@@ -1,0 +1,203 @@
+"""The search: shrinks to the smallest failure, judges a case once, and keeps to its budgets."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import settings
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.backend import PLAIN_LIMITS
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.search import search as searching
+from gptq_fuzz.search.minimise import simpler
+from gptq_fuzz.search.search import FLAKY_CALLS, OTHER_SEEDS, Failure, Search
+from gptq_fuzz.search.strategies import cases
+
+DRAWS = settings(max_examples=300, derandomize=True)
+
+
+class Kernel:
+    """A made-up kernel: `fails(case)` decides; every question is kept."""
+
+    def __init__(self, fails, kind=kinds.WRONG, check="value", seconds=0.0):
+        self.fails, self.kind, self.check, self.seconds = fails, kind, check, seconds
+        self.asked, self.restarts, self.is_dead = [], 0, False
+
+    def ask(self, case, checks, calls):
+        self.asked.append((case, checks, calls))
+        self.restarts += self.is_dead  # as a worker, which starts again when it is asked
+        self.is_dead = self.kind in kinds.FATAL and bool(self.fails(case))
+        if not self.fails(case):
+            return Verdict(kinds.PASS, str(case), seconds=self.seconds)
+        return Verdict(self.kind, str(case), check=self.check, seconds=self.seconds)
+
+    def search(self, checks=None):
+        return Search(self.ask, lambda: self.restarts, checks)
+
+    def run(self, checks=None):
+        return self.search(checks).run(cases(PLAIN_LIMITS), DRAWS)
+
+
+SHRUNK = [
+    (lambda case: case.m > 50, "m51-n4-k4-b8-gall"),
+    (lambda case: case.k > 64, "m1-n4-k68-b8-gall"),
+    (lambda case: case.n % 32 and case.bits == 4, "m1-n8-k8-b4-gall"),
+    (lambda case: case.m >= 2 and case.layout == "xt", "m2-n4-k4-b8-gall-xt"),
+    (lambda case: case.groups > 1 and case.fill == "lanes", "m1-n4-k4-b8-g1-lanes"),
+]
+
+
+@pytest.mark.parametrize(("fails", "wanted"), SHRUNK)
+def test_a_failure_is_shrunk_to_the_smallest_that_fails(fails, wanted):
+    assert Kernel(fails).run().line == wanted
+
+
+def test_a_kernel_that_is_right_gives_no_failure():
+    kernel = Kernel(lambda case: False)
+    assert kernel.run() is None
+    assert len({case for case, _, _ in kernel.asked}) > 200
+
+
+def test_no_case_is_judged_twice():
+    kernel = Kernel(lambda case: case.m > 20, seconds=1.0)
+    assert kernel.run().line == "m21-n4-k4-b8-gall"
+    asked = [case for case, _, _ in kernel.asked]
+    assert len(asked) == len(set(asked))
+
+
+def test_the_checks_asked_for_are_run_until_a_case_fails():
+    kernel = Kernel(lambda case: case.m > 30)
+    kernel.run(("decoy",))
+    first = next(at for at, (case, _, _) in enumerate(kernel.asked) if case.m > 30)
+    assert {checks for _, checks, _ in kernel.asked[: first + 1]} == {("decoy",)}
+    assert {checks for _, checks, _ in kernel.asked[first + 1 :]} == {()}
+
+
+@pytest.mark.parametrize("check", ["decoy", "row alone"])
+def test_a_smaller_case_is_asked_by_the_check_that_failed(check):
+    kernel = Kernel(lambda case: case.m > 30, check=check)
+    kernel.run()
+    assert kernel.asked[-1][1:] == ((check,), 1)
+
+
+@pytest.mark.parametrize("alone", [kinds.PASS, kinds.WRONG])
+def test_a_leak_is_one_only_if_the_other_weights_are_right_in_a_new_process(alone):
+    kernel = Kernel(lambda case: True, kinds.STATE_LEAKED, "decoy")
+    search = Search(kernel.ask, lambda: 0, None, lambda case: Verdict(alone, str(case)))
+    verdict = search.judge(Case.parse("m1-n4-k4-b8-gall"))
+    wanted = kinds.STATE_LEAKED if alone == kinds.PASS else kinds.WRONG
+    assert verdict.kind == wanted
+    assert (verdict.line == "m1-n4-k4-b8-gall-s1") == (wanted == kinds.WRONG)
+
+
+def test_a_flaky_kernel_is_called_often_while_shrinking():
+    kernel = Kernel(lambda case: case.m > 30, kinds.NONDETERMINISTIC, "repeat")
+    assert kernel.run().kind == kinds.NONDETERMINISTIC
+    assert kernel.asked[-1][1:] == (("repeat",), FLAKY_CALLS)
+
+
+def test_a_kernel_that_fails_one_question_in_five_has_one_verdict_and_line():
+    """Hypothesis would call the test flaky if the same case were judged again."""
+    count = itertools.count(1)
+    kernel = Kernel(lambda case: next(count) % 5 == 0)
+    found = kernel.run()
+    assert found.kind == kinds.WRONG
+    assert Case.parse(found.line)
+
+
+def test_another_seed_is_tried_where_a_smaller_case_passes():
+    """The bug needs data that the smaller problem does not have with its own seed."""
+    kernel = Kernel(lambda case: case.m > 4 and (case.seed == 2 or case.m > 20))
+    found = kernel.run()
+    assert Case.parse(found.line).m == 5
+
+
+def test_other_seeds_are_not_tried_where_a_case_is_slow():
+    kernel = Kernel(lambda case: case.m > 20, seconds=1.0)
+    kernel.run()
+    failed = next(case for case, _, _ in kernel.asked if case.m > 20)
+    later = kernel.asked[kernel.asked.index((failed, None, 1)) + 1 :]
+    assert len({case.replace(seed=0) for case, _, _ in later}) > 0.5 * len(later)
+
+
+def test_nothing_is_judged_after_the_shrinking_time(monkeypatch):
+    kernel = Kernel(lambda case: case.m > 20)
+    questions = SimpleNamespace(monotonic=lambda: len(kernel.asked))  # a clock that they move on
+    monkeypatch.setattr(searching, "time", questions)
+    monkeypatch.setattr(searching, "SHRINK_SECONDS", 10)
+    assert kernel.run().kind == kinds.WRONG
+    first = next(at for at, (case, _, _) in enumerate(kernel.asked, 1) if case.m > 20)
+    assert first + 10 < len(kernel.asked) <= first + 10 + 1 + len(OTHER_SEEDS)
+
+
+def restarts_of_a_crashing_kernel():
+    kernel = Kernel(lambda case: min(case.m, case.n, case.k) > 20, kinds.CRASHED)
+    assert kernel.run().kind == kinds.CRASHED
+    return kernel.restarts
+
+
+def test_a_worker_is_restarted_at_most_so_often_while_shrinking(monkeypatch):
+    assert restarts_of_a_crashing_kernel() > 5
+    monkeypatch.setattr(searching, "SHRINK_RESTARTS", 3)
+    assert restarts_of_a_crashing_kernel() == 3
+
+
+POLISHED = [
+    # a line that fails, what fails, and what is left
+    ("m1-n16-k64-b2-gall", lambda case: case.k >= 64, "m1-n4-k64-b8-gall"),
+    ("m9-n32-k64-b4-g32-act-pad3-randn-s7", lambda case: True, "m1-n4-k4-b8-gall"),
+    ("m9-n32-k64-b2-g5-gap-xt-tiny-s7", lambda case: case.layout, "m1-n4-k4-b8-gall-xt"),
+    ("m9-n32-k64-b4-g32-rev-big", lambda case: case.groups > 1, "m1-n4-k4-b8-g1"),
+    ("m64-n4-k4-b8-gall", lambda case: case.m > 50, "m51-n4-k4-b8-gall"),
+]
+
+
+@pytest.mark.parametrize(("text", "fails", "wanted"), POLISHED)
+def test_single_steps_make_a_failing_line_simpler(text, fails, wanted):
+    assert polished(Kernel(fails), text).line == wanted
+
+
+def polished(kernel, text):
+    search = kernel.search()
+    return search.polish(search.judge(Case.parse(text)), PLAIN_LIMITS)
+
+
+def test_polishing_stops_when_the_shrinking_time_is_over(monkeypatch):
+    monkeypatch.setattr(searching, "SHRINK_SECONDS", -1.0)
+    kernel = Kernel(lambda case: True)
+    assert polished(kernel, "m9-n32-k64-b4-g32-act").line == "m9-n32-k64-b4-g32-act"
+    assert len(kernel.asked) == 1
+
+
+@pytest.mark.parametrize("text", ["m9-n32-k64-b4-g32-act-pad3-randn-s7", "m2-n32-k32-b2-g8-bcast"])
+def test_simpler_cases_are_legal_other_cases(text):
+    case = Case.parse(text)
+    found = list(simpler(case, PLAIN_LIMITS))
+    assert len(found) > 5
+    assert case not in found
+    assert not [other for other in found if PLAIN_LIMITS.violations(other)]
+
+
+def test_a_known_verdict_is_not_asked_for():
+    kernel = Kernel(lambda case: False)
+    search, case = kernel.search(), Case.parse("m1-n4-k4-b8-gall")
+    search.know(case, Verdict(kinds.WRONG, str(case)))
+    assert search.judge(case).kind == kinds.WRONG
+    assert kernel.asked == []
+
+
+def test_one_seed_draws_the_same_cases():
+    asked = []
+    for at in (5, 5, 6):
+        kernel = Kernel(lambda case: False)
+        kernel.search().run(cases(PLAIN_LIMITS), settings(max_examples=20), at=at)
+        asked.append([case for case, _, _ in kernel.asked])
+    assert asked[0] == asked[1]
+    assert asked[0] != asked[2]
+
+
+def test_a_failure_says_its_headline_and_line():
+    failure = Failure(Verdict(kinds.WRONG, "m1-n4-k4-b8-gall", "4 of 4 elements"))
+    assert str(failure) == "WRONG: 4 of 4 elements [m1-n4-k4-b8-gall]"

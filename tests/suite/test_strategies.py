@@ -1,0 +1,224 @@
+"""Strategies stay inside the limits, reach their corners, and shrink to the simplest case."""
+
+import functools
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case import case as axes
+from gptq_fuzz.case.backend import PLAIN_LIMITS, Limits
+from gptq_fuzz.case.case import Case, Token
+from gptq_fuzz.case.only import narrowed
+from gptq_fuzz.problem.fills import make_values
+from gptq_fuzz.search.strategies import GROUP_SIZES, TILES, _group_size, cases, outside, refusals
+
+DRAWS = 1500
+LIKE_TRITON = Limits(
+    dtypes=("f16", "bf16"),
+    scales_dtypes=axes.SCALES_DTYPES,
+    g_idx=axes.G_IDX_KINDS,
+    ranks=axes.RANKS,
+    strided=axes.STRIDED,
+    bias=True,
+    backward=True,
+    tokens=(Token("cfg", (".BM16", ".BM64")), Token("path", ("0", "1"), optional=False)),
+    tile=(16, 32, 32),
+    max_tiles=64,
+)
+COARSE = Limits(bits=(4, 2), n_multiple=32, k_multiple=24, group_sizes=(32, -1, 128))
+LIMITS = {
+    "plain": PLAIN_LIMITS,
+    "triton": LIKE_TRITON,
+    "torch": TORCH.limits,
+    "coarse": COARSE,
+    "only": narrowed(LIKE_TRITON, "b4-g128-seq-randn"),
+    "one tile": Limits(tile=(16, 32, 32), max_tiles=1),
+}
+STEADY = settings(
+    max_examples=DRAWS,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+NO_WAITING = settings(STEADY, phases=(Phase.generate,))
+
+
+def drawn(strategy, count):
+    """`count` examples, the same in each run."""
+    found = []
+
+    @settings(NO_WAITING, max_examples=count)
+    @given(strategy)
+    def collect(case):
+        found.append(case)
+
+    collect()
+    return found
+
+
+@functools.cache
+def drawn_within(name):
+    """Examples of one of LIMITS; many of the plain ones, whose corners are looked for."""
+    return drawn(cases(LIMITS[name]), DRAWS if name == "plain" else 400)
+
+
+CORNERS = {
+    "no rows": lambda case: case.m == 0,
+    "one row": lambda case: case.m == 1,
+    "one word of columns": lambda case: case.n == case.pack_factor,
+    "one word of the reduction": lambda case: case.k == case.pack_factor,
+    "the smallest weight": lambda case: case.n == case.k == case.pack_factor,
+    "a square weight": lambda case: case.n == case.k,
+    "a partial last group": lambda case: case.k % case.rows_per_group,
+    "a last group of one row": lambda case: case.k % case.rows_per_group == 1,
+    "a group larger than K": lambda case: case.group_size > case.k,
+    "a group of K rows": lambda case: case.group_size == case.k,
+    "a row in each group": lambda case: case.group_size == 1,
+    "a group that ends inside a word": lambda case: case.rows_per_group % case.pack_factor,
+    "shuffled rows of several groups": lambda case: case.g_idx == "act" and case.groups > 2,
+    "a gap with a group without rows": lambda case: case.g_idx == "gap" and case.groups > 1,
+    "a single row of several groups": lambda case: case.m == 1 and case.groups > 1,
+    "a tail of 32 columns": lambda case: case.n > 32 and case.n % 32,
+    "a tail of 32 in the reduction": lambda case: case.k > 32 and case.k % 32,
+    "a long reduction": lambda case: case.k > 1024,
+    "a group of 1024 rows and more than 8 of x": lambda case: (
+        case.group_size == 1024 and case.m > 8
+    ),
+    "an odd offset": lambda case: case.layout in ("off1", "off3", "off5", "off13"),
+    "the last seeds": lambda case: case.seed > 9000,
+}
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_a_corner_is_reached(corner):
+    assert any(map(CORNERS[corner], drawn_within("plain")))
+
+
+@pytest.mark.parametrize("side", [-1, 0, 1])
+@pytest.mark.parametrize("tile", [*TILES, 8, 50])
+def test_rows_reach_the_neighbours_of_tiles_and_thresholds(tile, side):
+    assert tile + side in {case.m for case in drawn_within("plain")}
+
+
+@pytest.mark.parametrize("axis", ["n", "k"])
+@pytest.mark.parametrize("tile", TILES)
+def test_columns_and_reductions_reach_whole_tiles_and_one_word_beside(axis, tile):
+    sizes = {(getattr(case, axis) - tile) / case.pack_factor for case in drawn_within("plain")}
+    assert {0, 1} <= sizes
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_every_value_of_every_axis_is_drawn(name):
+    limits = LIMITS[name]
+    found = drawn_within(name)
+    for axis in ("bits", "g_idx", "zeros"):
+        assert {getattr(case, axis) for case in found} == set(getattr(limits, axis)), axis
+    assert {case.checkpoint_format for case in found} == set(limits.formats)
+    assert {case.dtype for case in found} == set(limits.dtypes)
+    assert {case.scales_dtype for case in found} == set(limits.scales_dtypes)
+    assert {case.layout_kind for case in found} == set(limits.layouts)
+    assert {case.rank for case in found} == set(limits.ranks)
+    assert {case.fill for case in found} == set(limits.fills)
+    assert {name for case in found for name in case.strided} == set(limits.strided)
+    assert {case.bias for case in found} == {False, limits.bias}
+    assert {case.backward for case in found} == {False, limits.backward}
+    assert {case.group_size for case in found} >= set(limits.group_sizes or GROUP_SIZES)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_nothing_is_drawn_outside_the_limits(name):
+    limits = LIMITS[name]
+    for case in drawn_within(name):
+        assert not limits.violations(case), case
+        assert limits.tiles(case.m, case.n, case.k) <= limits.max_tiles, case
+        assert not case.bad
+        assert Case.parse(str(case), limits.tokens) == case
+
+
+def test_tokens_of_a_kernel_are_drawn_each_way():
+    assert {dict(case.extra).get("cfg") for case in drawn_within("triton")} == {
+        None,
+        ".BM16",
+        ".BM64",
+    }
+    assert {dict(case.extra).get("path") for case in drawn_within("triton")} == {"0", "1"}
+
+
+def test_the_simplest_case_comes_out_when_everything_fails():
+    assert str(find(cases(PLAIN_LIMITS), lambda case: True, settings=STEADY)) == "m1-n4-k4-b8-gall"
+    simplest = find(cases(LIKE_TRITON), lambda case: True, settings=STEADY)
+    assert str(simplest) == "m1-n4-k4-b8-gall-path0"
+
+
+SHRUNK = [
+    # what fails, and the line that remains of it
+    (lambda case: case.m > 16, "m17-n4-k4-b8-gall"),
+    (lambda case: case.bits == 2, "m1-n16-k16-b2-gall"),
+    (lambda case: case.g_idx == "act" and case.groups > 1, "m1-n4-k4-b8-g1-act"),
+    (lambda case: case.layout_kind == "pad" and case.m > 1, "m2-n4-k4-b8-gall-pad1"),
+    (lambda case: case.fill == "randn", "m1-n4-k4-b8-gall-randn"),
+    (lambda case: case.zeros == "z0" and case.n > 32, "m1-n36-k4-b8-gall-z0"),
+    (lambda case: case.m == 0, "m0-n4-k4-b8-gall"),
+]
+
+
+@pytest.mark.parametrize(("fails", "wanted"), SHRUNK)
+def test_what_does_not_matter_is_shrunk_away(fails, wanted):
+    assert str(find(cases(PLAIN_LIMITS), fails, settings=STEADY)) == wanted
+
+
+def test_a_fill_can_be_fixed():
+    assert {case.fill for case in drawn(cases(PLAIN_LIMITS, fill="tiny"), 50)} == {"tiny"}
+
+
+def test_gaps_leave_a_group_without_rows():
+    gaps = [case for case in drawn_within("plain") if case.g_idx == "gap" and case.groups > 2][:10]
+    assert gaps
+    for case in gaps:
+        assert make_values(case, "cpu").g_idx.unique().numel() < case.groups
+
+
+@pytest.mark.parametrize("name", ["triton", "torch", "coarse"])
+def test_a_refusal_has_a_bad_operand_or_lies_outside(name):
+    limits = LIMITS[name]
+    found = drawn(refusals(limits), 300)
+    assert all(case.bad or limits.violations(case) for case in found)
+    assert {case.bad for case in found} - {""} == set(limits.bad)
+    assert not any(case.backward for case in found)
+
+
+def test_refusals_step_outside_along_every_axis_that_the_operands_show():
+    found = {axis for case in drawn(refusals(COARSE), 200) for axis in COARSE.violations(case)}
+    assert found == {"dtype", "scales_dtype", "strided", "rank"}
+    assert outside(TORCH.limits) == []
+
+
+@pytest.mark.parametrize("text", ["b3", "b4-v2", "bf16", "m1", "pad8", "frobnicate"])
+def test_only_takes_what_the_kernel_promises(text):
+    with pytest.raises(ValueError, match="--only"):
+        narrowed(PLAIN_LIMITS, text)
+
+
+def test_only_narrows_the_axes_it_names_and_no_other():
+    limits = narrowed(PLAIN_LIMITS, "b4-b2-g128-gall-seq-act-pad")
+    assert (limits.bits, limits.group_sizes) == ((4, 2), (128, -1))
+    assert (limits.g_idx, limits.layouts) == (("seq", "act"), ("pad",))
+    assert limits.fills == PLAIN_LIMITS.fills
+    assert narrowed(PLAIN_LIMITS, "") == PLAIN_LIMITS
+
+
+def test_most_groups_are_just_smaller_than_the_reduction():
+    """A problem of one group shows less: a size that is too large gives way to the next one."""
+    sizes = Counter()
+
+    @settings(max_examples=300, derandomize=True, database=None, phases=(Phase.generate,))
+    @given(_group_size(PLAIN_LIMITS, 8))
+    def collect(size):
+        sizes[size] += 1
+
+    collect()
+    assert sizes.most_common(1)[0][0] == 5

@@ -1,13 +1,27 @@
 """A correctness and fuzzing suite for GPTQ quantised matmul kernels.
 
-`check` puts a kernel under the suite, `verify` judges tensors that are at hand, `save_problem` stores
-them; a `Backend` with `Limits` and `Numerics` declares what a kernel promises. Nothing is imported,
-torch included, before it is asked for.
+`check` puts a kernel under the suite, `verify` judges tensors that are at hand, `save_problem`
+stores them; a `Backend` with `Limits` and `Numerics` declares what a kernel promises. Nothing is
+imported, torch included, before it is asked for.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 from gptq_fuzz import _checkout
+
+if TYPE_CHECKING:
+    from gptq_fuzz.api.check import check as check
+    from gptq_fuzz.api.problem_file import save_problem as save_problem
+    from gptq_fuzz.api.verify import verify as verify
+    from gptq_fuzz.case.backend import Backend as Backend
+    from gptq_fuzz.case.backend import Limits as Limits
+    from gptq_fuzz.case.backend import Numerics as Numerics
+    from gptq_fuzz.case.case import Case as Case
+    from gptq_fuzz.case.case import Token as Token
+    from gptq_fuzz.case.verdict import Verdict as Verdict
+
+__version__ = "2026.11.26"  # the day of the release
 
 _checkout.install()
 

@@ -1,8 +1,8 @@
-"""In a checkout, `kernels` and `reference` lie beside the package; each file of theirs is one module.
+"""In a checkout `kernels` and `reference` lie beside the package; a file of theirs is one module.
 
-A wheel holds both folders as `gptq_fuzz.kernels` and `gptq_fuzz.reference`. In a checkout they are at
-the top level, where users of the repository know them, so a file can be imported by two names.
-Whichever comes first makes the module; the other name gives the same object.
+A wheel holds both folders as `gptq_fuzz.kernels` and `gptq_fuzz.reference`. In a checkout they are
+at the top level, where users of the repository know them, so a file can be imported by two names.
+The first import creates the module; the other name gives the same object.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
-"""The command `gptq-fuzz`, which is pytest underneath, and how it is written where it is printed."""
+"""The command `gptq-fuzz`: pytest underneath, with settings of its own."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shlex
-import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-from gptq_fuzz._checkout import IS_CHECKOUT, PACKAGE, ROOT
+from gptq_fuzz._checkout import PACKAGE
 from gptq_fuzz.plugin.options import OPTIONS
+from gptq_fuzz.search.called_as import command_words
 
 USAGE = """\
 gptq-fuzz [--kernel SPEC ...] [options]     put kernels under the suite
@@ -22,7 +23,10 @@ Every option of pytest and its plug-ins works too: -x, -n 4, -k TEXT, --junitxml
 was found; 4, a wrong option or nothing that could be judged."""
 # Of a run of ours only its own settings count, whatever folder it is started in.
 SETTINGS = ("-c", str(PACKAGE / "plugin" / "pytest.ini"), "-p", "gptq_fuzz.plugin.command")
-LEFT_OUT = ("-p", "no:timeout", "-p", "no:cacheprovider")  # a case has a time-out, and no folder
+# A case has a time-out of its own, and a user's folder gets no cache and no storage.
+LEFT_OUT = ("-p", "no:timeout", "-p", "no:cacheprovider")
+UNTIMED = ("-p", "no:benchmark")
+TIMING = ("pytest_benchmark", "scipy", "triton")
 SUITE = PACKAGE / "conformance"
 BENCH = PACKAGE / "bench"
 
@@ -33,12 +37,19 @@ def main(words: list[str] | None = None) -> int:
     if words and words[0] in ("-h", "--help"):
         sys.stdout.write(_parser().format_help())
         return 0
+    if words[:1] == ["bench"] and (missing := [name for name in TIMING if not find_spec(name)]):
+        sys.stderr.write(f"gptq-fuzz bench wants {', '.join(missing)}: install gptq-fuzz[bench]\n")
+        return 4
     import pytest
 
-    # Hypothesis keeps what it finds out about the machine there, not in a user's folder.
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gptq-fuzz")
-    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache / "hypothesis"))
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(hypothesis_home()))
     return int(pytest.main([*_settings(words), *_translated(words)]))
+
+
+def hypothesis_home() -> Path:
+    """Where Hypothesis keeps what it finds out about the machine: not in a user's folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache, "gptq-fuzz", "hypothesis")
 
 
 def _settings(words: list[str]) -> list[str]:
@@ -53,7 +64,7 @@ def _translated(words: list[str]) -> list[str]:
         return [*plugin, *words[1:], str(BENCH / "bench_matmul.py")]
     if words[:1] == ["fingerprint"]:
         words = ["--fingerprint", *words[1:]]
-    return [*words, str(SUITE / "test_conformance.py")]
+    return [*UNTIMED, *words, str(SUITE / "test_conformance.py")]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,25 +74,6 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name, told in OPTIONS.items():
-        parser.add_argument(f"--{name}", **told)
+    for name, settings in OPTIONS.items():
+        parser.add_argument(f"--{name}", **settings)
     return parser
-
-
-def python_word() -> str:
-    """What a shell calls this interpreter: `python`, `python3`, else its path."""
-    for name in ("python", "python3"):
-        found = shutil.which(name)
-        if found and Path(found).parent == Path(sys.executable).parent:
-            return name
-    return sys.executable
-
-
-def command_words() -> list[str]:
-    """The words before the options of a command that starts the suite again from this folder."""
-    script = shutil.which("gptq-fuzz")
-    if script and Path(script).parent == Path(sys.executable).parent:
-        return ["gptq-fuzz"]
-    if not IS_CHECKOUT or Path.cwd() == ROOT:
-        return [python_word(), "-m", "gptq_fuzz"]
-    return [python_word(), str(PACKAGE)]

@@ -1,4 +1,7 @@
-"""The one door: wrong operands raise here, before anything is launched or written."""
+"""What the families share: argument checks, and what is known of a tensor and its surroundings.
+
+Wrong operands raise here, before anything is launched or written.
+"""
 
 import operator
 
@@ -10,30 +13,34 @@ SUPPORTED_BITS = (2, 4, 8)
 ACTIVATION_DTYPES = (torch.float16, torch.bfloat16)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)  # of scales, and what autocast casts
 
-_checked_g_idx = WeakTensorKeyDictionary()  # g_idx -> what it was when its values were read
+_checked_g_idx = WeakTensorKeyDictionary()  # g_idx -> its state when its values were read
 
 
-def bits_supported(bits):
+def require_bits(bits):
     if isinstance(bits, bool) or not isinstance(bits, int) or bits not in SUPPORTED_BITS:
         raise NotImplementedError(f"bits must be one of {SUPPORTED_BITS}, not {bits!r}")
 
 
-def maxq_agrees(maxq, bits):
-    bits_supported(bits)
+def require_maxq(maxq, bits):
+    require_bits(bits)
     if maxq != 2**bits - 1:
         raise ValueError(f"maxq must be {2**bits - 1} for {bits} bits, not {maxq!r}")
 
 
-def group_size_of(group_size, in_features):
-    """Rows per group, where -1 stands for one group over all rows."""
+def require_group_size(group_size):
     if isinstance(group_size, bool) or not hasattr(group_size, "__index__"):
         raise TypeError(f"the group size must be an integer, not {group_size!r}")
     if group_size != -1 and group_size < 1:
         raise ValueError(f"the group size must be -1 or at least 1, not {group_size}")
+
+
+def rows_per_group(group_size, in_features):
+    """The group size, where -1 stands for one group over all rows."""
+    require_group_size(group_size)
     return in_features if group_size == -1 else operator.index(group_size)
 
 
-def whole_words(name, size, bits):
+def require_whole_words(name, size, bits):
     """`size` fields of `bits` bits must fill words: nothing is padded or cut."""
     if isinstance(size, bool) or not hasattr(size, "__index__"):
         raise TypeError(f"{name} must be an integer, not {size!r}")
@@ -42,8 +49,8 @@ def whole_words(name, size, bits):
         raise ValueError(f"{name} must be a positive multiple of {pack_factor}, not {size}")
 
 
-def tensor_of(name, value, rank, dtypes):
-    are_tensors(**{name: value})
+def require_tensor(name, value, rank, dtypes):
+    require_tensors(**{name: value})
     if value.layout != torch.strided:
         raise TypeError(f"{name} must be strided, not {value.layout}")
     if value.dtype not in dtypes:
@@ -52,28 +59,28 @@ def tensor_of(name, value, rank, dtypes):
         raise ValueError(f"{name} must have rank {rank}, its shape is {tuple(value.shape)}")
 
 
-def are_tensors(**values):
+def require_tensors(**values):
     for name, value in values.items():
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"{name} must be a tensor, not {type(value).__name__}")
 
 
-def same_device(name, tensor, device):
+def require_device(name, tensor, device):
     if tensor.device != device:
         raise ValueError(f"{name} must be on {device} like the rest, it is on {tensor.device}")
 
 
-def weights(qweight, qzeros, scales, g_idx, bits):
+def sizes_of_weights(qweight, qzeros, scales, g_idx, bits):
     """[K // pack_factor, N], [G, N // pack_factor], [G, N], [K] -> K, N, G; values are not read."""
-    bits_supported(bits)
-    tensor_of("qweight", qweight, 2, (torch.int32,))
-    tensor_of("qzeros", qzeros, 2, (torch.int32,))
-    tensor_of("scales", scales, 2, FLOATS)
-    tensor_of("g_idx", g_idx, 1, (torch.int32,))
+    require_bits(bits)
+    require_tensor("qweight", qweight, 2, (torch.int32,))
+    require_tensor("qzeros", qzeros, 2, (torch.int32,))
+    require_tensor("scales", scales, 2, FLOATS)
+    require_tensor("g_idx", g_idx, 1, (torch.int32,))
     pack_factor = WORD_BITS // bits
     K, N, G = qweight.shape[0] * pack_factor, qweight.shape[1], scales.shape[0]
-    whole_words("the number of qweight's rows of codes", K, bits)
-    whole_words("the number of qweight's columns", N, bits)
+    require_whole_words("the number of qweight's rows of codes", K, bits)
+    require_whole_words("the number of qweight's columns", N, bits)
     if G < 1:
         raise ValueError(f"scales must hold at least one group, its shape is {tuple(scales.shape)}")
     wanted = {"qzeros": (G, N // pack_factor), "scales": (G, N), "g_idx": (K,)}
@@ -83,30 +90,45 @@ def weights(qweight, qzeros, scales, g_idx, bits):
                 f"{name} must have shape {wanted[name]} for qweight {tuple(qweight.shape)}, scales "
                 f"{tuple(scales.shape)} and {bits} bits, its shape is {tuple(tensor.shape)}"
             )
-        same_device(name, tensor, qweight.device)
+        require_device(name, tensor, qweight.device)
     return K, N, G
 
 
-def activations(name, x, columns, device):
+def sequential_g_idx(qweight, scales, bits, group_size):
+    """g_idx [K] of groups that follow each other; needs a group size unless there is one group."""
+    require_bits(bits)
+    require_tensor("qweight", qweight, 2, (torch.int32,))
+    require_tensor("scales", scales, 2, FLOATS)
+    K, G = qweight.shape[0] * WORD_BITS // bits, scales.shape[0]
+    if group_size is None and G != 1:
+        raise ValueError(f"without g_idx, group_size is needed for {G} groups")
+    rows = rows_per_group(-1 if group_size is None else group_size, K)
+    groups = -(-K // rows)
+    if groups != G:
+        raise ValueError(f"{K} rows in groups of {rows} are {groups} groups, not {G}")
+    return torch.arange(K, device=qweight.device, dtype=torch.int32) // rows
+
+
+def require_activations(name, x, columns, device):
     """[..., columns], float16 or bfloat16, of rank 1 or more."""
-    tensor_of(name, x, None, ACTIVATION_DTYPES)
+    require_tensor(name, x, None, ACTIVATION_DTYPES)
     if x.dim() == 0 or x.shape[-1] != columns:
         raise ValueError(
             f"the last dimension of {name} must be {columns}, its shape is {tuple(x.shape)}"
         )
-    same_device(name, x, device)
+    require_device(name, x, device)
 
 
-def bias_fits(bias, N, device):
+def require_bias(bias, N, device):
     if bias is None:
         return
-    tensor_of("bias", bias, 1, (*FLOATS, torch.float64))
+    require_tensor("bias", bias, 1, (*FLOATS, torch.float64))
     if bias.shape[0] != N:
         raise ValueError(f"bias must have shape ({N},), its shape is {tuple(bias.shape)}")
-    same_device("bias", bias, device)
+    require_device("bias", bias, device)
 
 
-def launchable(device, interpreted):
+def require_launchable(device, interpreted):
     """Triton compiles for GPUs; CPU tensors are for its interpreter."""
     if device.type == "cuda" or (device.type == "cpu" and interpreted):
         return
@@ -116,40 +138,30 @@ def launchable(device, interpreted):
     )
 
 
-def has_data(tensor):
-    """False for tensors whose values cannot be read: meta and fake ones."""
-    return tensor.device.type != "meta" and not torch._subclasses.fake_tensor.is_fake(tensor)
-
-
-def group_indices(g_idx, G):
+def require_group_indices(g_idx, G):
     """Every value of g_idx must lie in [0, G).
 
     Reading them waits for the device, so the verdict is kept for as long as the tensor lives and
-    is not written to. (Inference tensors do not count their writes. Later changes of these are
-    not noticed here; the kernel still reads nothing out of bounds and answers NaN.)
+    is not written to. (Later writes to an inference tensor are not noticed here; the kernel still
+    reads nothing out of bounds and its output is NaN.)
     """
-    version = None if g_idx.is_inference() else g_idx._version
-    state = (g_idx.data_ptr(), version, tuple(g_idx.shape), g_idx.stride(), G)
+    state = state_of(g_idx), G
     if _checked_g_idx.get(g_idx) == state:
         return
-    if g_idx.is_cuda and torch.cuda.is_current_stream_capturing():
-        raise RuntimeError(
-            "a CUDA graph is being captured and the values of g_idx have not been checked yet: "
-            "call the layer once before the capture"
-        )
+    require_no_capture("the values of g_idx are not checked yet: call the layer once", g_idx.device)
     low, high = torch.stack(torch.aminmax(g_idx)).tolist()
     if low < 0 or high >= G:
         raise ValueError(f"g_idx must lie in [0, {G}), its values go from {low} to {high}")
     _checked_g_idx[g_idx] = state
 
 
-def output(out, x, columns, operands):
+def require_output(out, x, columns, operands):
     """out [..., columns] like x, without two elements, or an operand, in the same memory."""
-    tensor_of("out", out, None, (x.dtype,))
+    require_tensor("out", out, None, (x.dtype,))
     shape = (*x.shape[:-1], columns)
     if tuple(out.shape) != shape:
         raise ValueError(f"out must have shape {shape}, its shape is {tuple(out.shape)}")
-    same_device("out", out, x.device)
+    require_device("out", out, x.device)
     if out.requires_grad:
         raise ValueError("out must not require a gradient")
     if _overlaps_itself(out):
@@ -178,3 +190,41 @@ def _memory(tensor):
         stride * (size - 1) for stride, size in zip(tensor.stride(), tensor.shape, strict=True)
     )
     return start, start + (last + 1) * tensor.element_size()
+
+
+def has_data(tensor):
+    """False for tensors whose values cannot be read: meta and fake ones."""
+    return tensor.device.type != "meta" and not torch._subclasses.fake_tensor.is_fake(tensor)
+
+
+def state_of(tensor):
+    """Equal while a living tensor is the same memory and nothing is written to it.
+
+    Writes count as torch counts them: not those through `tensor.data`, nor any to an inference
+    tensor.
+    """
+    version = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), version, tuple(tensor.shape), tensor.stride()
+
+
+def is_capturing(device=None):
+    """Whether a CUDA graph records what happens on a device, by default on the current one.
+
+    Then nothing may wait for the device, and no value can be read.
+    """
+    on_gpu = torch.cuda.is_available() if device is None else device.type == "cuda"
+    return on_gpu and torch.cuda.is_current_stream_capturing()
+
+
+def require_no_capture(advice, device=None):
+    """`advice`: what is missing for a capture, and what to do before it."""
+    if is_capturing(device):
+        raise RuntimeError(f"a CUDA graph is being captured and {advice} before the capture")
+
+
+def autocast(x):
+    """x in the dtype of the enclosing autocast region; as it is outside of one."""
+    kind = x.device.type
+    if kind != "meta" and torch.is_autocast_enabled(kind) and x.dtype in FLOATS:
+        return x.to(torch.get_autocast_dtype(kind))
+    return x

@@ -6,8 +6,7 @@ from torch import Tensor, library
 
 from . import checks
 from .triton_matmul import VECTOR, matmul_248_kernel, transpose_matmul_248_kernel
-from .uniform_groups import plan as grouped_plan
-from .uniform_groups import product as grouped
+from .uniform_groups import plan, product
 
 
 def matmul248(
@@ -17,17 +16,17 @@ def matmul248(
 
     qweight [K // pack_factor, N] and qzeros [G, N // pack_factor] int32, the latter storing
     zero-points minus one modulo 2**bits; scales [G, N]; g_idx [K] int32, or None for groups of
-    `group_size` rows in order (-1: one group). Any strides. `out` receives the result, `config`
-    (a triton.Config, or one of grouped_plan.TILES) replaces the one chosen; with either of the two
-    there is no gradient.
+    `group_size` rows in order (-1: one group). Any strides. `out` receives the result, `config` (a
+    triton.Config, or one of uniform_groups.plan.TILES) replaces the one chosen; with either of the
+    two there is no gradient.
     """
-    checks.maxq_agrees(maxq, bits)
+    checks.require_maxq(maxq, bits)
     if g_idx is None:
-        g_idx = sequential_g_idx(qweight, scales, bits, group_size)
+        g_idx = checks.sequential_g_idx(qweight, scales, bits, group_size)
     if out is None and config is None:
-        checks.are_tensors(x=input, qweight=qweight, scales=scales, qzeros=qzeros, g_idx=g_idx)
+        checks.require_tensors(x=input, qweight=qweight, scales=scales, qzeros=qzeros, g_idx=g_idx)
         return matmul_op(input, qweight, scales, qzeros, g_idx, bits)
-    _refuse_gradient(input, scales)
+    _require_no_gradient(input, scales)
     return _launch(matmul_248_kernel, input, qweight, scales, qzeros, g_idx, bits, out, config)
 
 
@@ -35,27 +34,27 @@ def transpose_matmul248(
     input, qweight, scales, qzeros, g_idx, bits, maxq, *, out=None, config=None, group_size=None
 ):
     """input [..., N] times W transposed [N, K] -> [..., K]; the rest as for matmul248."""
-    checks.maxq_agrees(maxq, bits)
+    checks.require_maxq(maxq, bits)
     if g_idx is None:
-        g_idx = sequential_g_idx(qweight, scales, bits, group_size)
+        g_idx = checks.sequential_g_idx(qweight, scales, bits, group_size)
     if out is None and config is None:
-        checks.are_tensors(x=input, qweight=qweight, scales=scales, qzeros=qzeros, g_idx=g_idx)
+        checks.require_tensors(x=input, qweight=qweight, scales=scales, qzeros=qzeros, g_idx=g_idx)
         return transpose_matmul_op(input, qweight, scales, qzeros, g_idx, bits)
-    _refuse_gradient(input, scales)
+    _require_no_gradient(input, scales)
     kernel = transpose_matmul_248_kernel
     return _launch(kernel, input, qweight, scales, qzeros, g_idx, bits, out, config)
 
 
 def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=None):
     """Check the operands, launch on the current stream of their device, return [..., columns]."""
-    K, N, G = checks.weights(qweight, qzeros, scales, g_idx, bits)
+    K, N, G = checks.sizes_of_weights(qweight, qzeros, scales, g_idx, bits)
     inner, columns = (N, K) if kernel is transpose_matmul_248_kernel else (K, N)
-    checks.activations("x", x, inner, qweight.device)
-    checks.launchable(x.device, kernel.interpreted)
+    checks.require_activations("x", x, inner, qweight.device)
+    checks.require_launchable(x.device, kernel.interpreted)
     if out is not None:
         operands = {"x": x, "qweight": qweight, "scales": scales, "qzeros": qzeros, "g_idx": g_idx}
-        checks.output(out, x, columns, operands)
-    checks.group_indices(g_idx, G)
+        checks.require_output(out, x, columns, operands)
+    checks.require_group_indices(g_idx, G)
     shape = (*x.shape[:-1], columns)
     result = torch.empty(shape, dtype=x.dtype, device=x.device) if out is None else out
     if result.numel() == 0:
@@ -63,40 +62,40 @@ def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=No
     rows = x.reshape(-1, inner)  # a view where the strides allow one
     out_rows = result.reshape(-1, columns)
     with torch.cuda.device_of(x):
-        made = _multiply(kernel, rows, (qweight, scales, qzeros, g_idx), out_rows, bits, config)
-    if made.data_ptr() != result.data_ptr():  # strides that no two dimensions can describe
-        result.copy_(made.view(shape))
+        written = _multiply(kernel, rows, (qweight, scales, qzeros, g_idx), out_rows, bits, config)
+    if written.data_ptr() != result.data_ptr():  # strides that no two dimensions can describe
+        result.copy_(written.view(shape))
     return result
 
 
 def _multiply(kernel, rows, weights, out_rows, bits, config):
     """The result [M, columns], in out_rows where the kernel can write there."""
     if kernel is matmul_248_kernel and not isinstance(config, triton.Config):
-        regular = grouped.grouped(rows, *weights, bits)
-        if regular is not None:
-            return _grouped(rows, regular, out_rows, config)
-    if isinstance(config, grouped_plan.Tile):
-        wanted = "4-bit weights in groups of one size (see kernels/grouped.py)"
+        uniform = product.uniform_weights(rows, *weights, bits)
+        if uniform is not None:
+            return _multiply_uniform(rows, uniform, out_rows, config)
+    if isinstance(config, plan.Tile):
+        wanted = "4-bit weights in groups of one size (see kernels/uniform_groups)"
         raise ValueError(f"the config {config.name} wants {wanted}")
-    _general(kernel, rows, weights, out_rows, bits, config)
+    _multiply_any(kernel, rows, weights, out_rows, bits, config)
     return out_rows
 
 
-def _grouped(rows, weights, out_rows, tile):
+def _multiply_uniform(rows, weights, out_rows, tile):
     """The result, in out_rows where these are contiguous."""
     if not out_rows.is_contiguous():
         out_rows = torch.empty_like(out_rows, memory_format=torch.contiguous_format)
     (M, K), N = rows.shape, out_rows.shape[1]
-    chosen = grouped_plan.plan(
-        M, N, K, weights.rows_per_group, rows.dtype, grouped_plan.processors(rows.device),
+    chosen = plan.plan(
+        M, N, K, weights.rows_per_group, rows.dtype, plan.processors(rows.device),
         weights.order is not None, tile,
     )  # fmt: skip
-    grouped.matmul(rows, weights, out_rows, chosen)
+    product.matmul(rows, weights, out_rows, chosen)
     return out_rows
 
 
-def _general(kernel, rows, weights, out_rows, bits, config):
-    """For any weights, by the tuned config or this one."""
+def _multiply_any(kernel, rows, weights, out_rows, bits, config):
+    """Into out_rows, for any weights, by the tuned config or this one."""
     qweight, scales, qzeros, g_idx = weights
     K, N, G = len(g_idx), qweight.shape[1], len(scales)
     M, columns = out_rows.shape
@@ -131,21 +130,7 @@ def _is_aligned(rows, qweight, out_rows, scales, qzeros, g_idx):
     )
 
 
-def sequential_g_idx(qweight, scales, bits, group_size):
-    """g_idx [K] of groups that follow each other; needs a group size unless there is one group."""
-    checks.bits_supported(bits)
-    checks.tensor_of("qweight", qweight, 2, (torch.int32,))
-    checks.tensor_of("scales", scales, 2, checks.FLOATS)
-    K, G = qweight.shape[0] * checks.WORD_BITS // bits, scales.shape[0]
-    if group_size is None and G != 1:
-        raise ValueError(f"without g_idx, group_size is needed for {G} groups")
-    rows = checks.group_size_of(-1 if group_size is None else group_size, K)
-    if triton.cdiv(K, rows) != G:
-        raise ValueError(f"{K} rows in groups of {rows} are {triton.cdiv(K, rows)} groups, not {G}")
-    return torch.arange(K, device=qweight.device, dtype=torch.int32) // rows
-
-
-def _refuse_gradient(*tensors):
+def _require_no_gradient(*tensors):
     if torch.is_grad_enabled() and any(getattr(t, "requires_grad", False) for t in tensors):
         raise ValueError("with out or config there is no gradient: detach, or use torch.no_grad()")
 
@@ -167,25 +152,25 @@ def transpose_matmul_op(
 
 @matmul_op.register_fake
 def _(x, qweight, scales, qzeros, g_idx, bits):
-    K, N, _ = checks.weights(qweight, qzeros, scales, g_idx, bits)
-    checks.activations("x", x, K, qweight.device)
+    K, N, _ = checks.sizes_of_weights(qweight, qzeros, scales, g_idx, bits)
+    checks.require_activations("x", x, K, qweight.device)
     return x.new_empty((*x.shape[:-1], N))
 
 
 @transpose_matmul_op.register_fake
 def _(x, qweight, scales, qzeros, g_idx, bits):
-    K, N, _ = checks.weights(qweight, qzeros, scales, g_idx, bits)
-    checks.activations("x", x, N, qweight.device)
+    K, N, _ = checks.sizes_of_weights(qweight, qzeros, scales, g_idx, bits)
+    checks.require_activations("x", x, N, qweight.device)
     return x.new_empty((*x.shape[:-1], K))
 
 
 def _save_weights(ctx, inputs, output):
     _, *weights, ctx.bits = inputs
-    refuse_scale_gradient(ctx)
+    require_no_scale_gradient(ctx)
     ctx.save_for_backward(*weights)
 
 
-def refuse_scale_gradient(ctx):
+def require_no_scale_gradient(ctx):
     if ctx.needs_input_grad[2]:
         raise NotImplementedError("scales require a gradient; there is one for x only")
 

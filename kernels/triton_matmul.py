@@ -27,7 +27,7 @@ BLOCKS = (
 ZERO_OFFSET = tl.constexpr(packing.ZERO_OFFSET)
 VECTOR = tl.constexpr(16)  # elements; what Triton asks of strides before it vectorises an access
 # Triton would compile anew for each class of each of these: 1, a multiple of 16, another. ALIGNED
-# says all of it at once, so a config has two binaries per dtype and bits, not one per shape.
+# stands for all of it at once, so a config has two binaries per dtype and bits, not one per shape.
 INTEGERS = ["M", "N", "K", "G", "stride_xm", "stride_qk", "stride_qn", "stride_om", "stride_sg",
             "stride_sn", "stride_zg", "stride_zn", "stride_g"]  # fmt: skip
 
@@ -81,8 +81,8 @@ def block_of_program(rows, columns, BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.
 def groups_of_rows(offs_k, K, G, g_idx_ptr, stride_g):
     """g_idx at these rows, 0 past K; -1 for a group that does not exist.
 
-    The door has read g_idx. Should it have been overwritten since, the answer is NaN, and nothing
-    is read from outside the scales.
+    The argument checks have read g_idx. Should it have been overwritten since, the output is NaN,
+    and nothing is read from outside the scales.
     """
     groups = tl.load(g_idx_ptr + offs_k.to(tl.int64) * stride_g, mask=offs_k < K, other=0)
     return tl.where((groups >= 0) & (groups < G), groups, -1).to(tl.int64)

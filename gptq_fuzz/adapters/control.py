@@ -6,8 +6,7 @@ import contextlib
 
 import torch
 
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
-from gptq_fuzz.case.case import (
+from gptq_fuzz.case.axes import (
     DTYPES,
     FORMATS,
     G_IDX_KINDS,
@@ -17,6 +16,7 @@ from gptq_fuzz.case.case import (
     WHOLE_GROUP,
     WORD_BITS,
 )
+from gptq_fuzz.case.backend import Backend, Limits, Numerics
 
 X_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 ZERO_OFFSET = {"v1": 1, "v2": 0}
@@ -72,20 +72,20 @@ def _fields(words: torch.Tensor, bits: int, dim: int) -> torch.Tensor:
 def _dequantize(
     x, *, qweight, qzeros, scales, g_idx, bits, group_size, checkpoint_format, columns_dim=0
 ):
-    """-> W [K, N] in x's dtype, each weight made in float32 and rounded once."""
-    _check_types(x, qweight, qzeros, scales, bits)
+    """-> W [K, N] in x's dtype, each weight computed in float32 and rounded once."""
+    _require_types(x, qweight, qzeros, scales, bits)
     codes = _fields(qweight, bits, 0)
     zeros = (_fields(qzeros, bits, 1) + ZERO_OFFSET[checkpoint_format]) & (2**bits - 1)
     k = codes.shape[0]
     if g_idx is None:
         rows_per_group = k if group_size == WHOLE_GROUP else group_size
         g_idx = torch.arange(k, device=x.device) // rows_per_group
-    _check_shapes(x, codes, zeros, scales, g_idx, columns_dim)
+    _require_shapes(x, codes, zeros, scales, g_idx, columns_dim)
     group = g_idx.long()
     return ((codes - zeros[group]) * scales.float()[group]).to(x.dtype)
 
 
-def _check_types(x, qweight, qzeros, scales, bits) -> None:
+def _require_types(x, qweight, qzeros, scales, bits) -> None:
     if bits not in (2, 4, 8):
         raise NotImplementedError(f"wanted bits 2, 4 or 8, got {bits}")
     wanted = {
@@ -103,7 +103,7 @@ def _check_types(x, qweight, qzeros, scales, bits) -> None:
             raise ValueError(f"wanted {name} of rank 2, got shape {tuple(tensor.shape)}")
 
 
-def _check_shapes(x, codes, zeros, scales, g_idx, columns_dim) -> None:
+def _require_shapes(x, codes, zeros, scales, g_idx, columns_dim) -> None:
     if x.shape[-1] != codes.shape[columns_dim]:
         raise ValueError(f"wanted x with {codes.shape[columns_dim]} columns, got {x.shape[-1]}")
     if zeros.shape[1] != codes.shape[1] or scales.shape != zeros.shape:

@@ -12,17 +12,18 @@ import os
 
 import torch
 
+from gptq_fuzz.case.axes import G_IDX_KINDS, RANKS, STRIDED, WORD_BITS
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
-from gptq_fuzz.case.case import G_IDX_KINDS, RANKS, STRIDED, WORD_BITS, Case, Token
+from gptq_fuzz.case.case import Case, Token
 from gptq_fuzz.kernels import exllama
 from gptq_fuzz.kernels.exllama.build import extension
 from gptq_fuzz.kernels.exllama.linear import ExllamaQuantLinear
 
-# Worker processes say by this variable that they serve a CPU, for Triton's interpreter too.
+# Worker processes that serve a CPU set this variable, for Triton's interpreter too.
 ON_CPU = os.environ.get("TRITON_INTERPRET") == "1" or not torch.cuda.is_available()
 ORDERS = ("forward", "reverse", "random")  # of blocks and of their threads; by number in C++
 ZONE = 64  # elements around scratch memory: 128 bytes, which keeps it aligned
-SENTINEL = 0x5A5A  # a finite half that nothing here comes to by chance
+SENTINEL = 0x5A5A  # a finite half that no result here is by chance
 TOKENS = (
     # From so many rows on the weights are reconstructed, whether it pays or not; 0: never.
     Token("thd", ("0", "1", "8", "50")),
@@ -42,8 +43,8 @@ def matmul(*, x, bias, bits, group_size, out=None, thd=None, fused=None, nohalf2
         if bits != 4:
             raise NotImplementedError(f"bits must be 4, not {bits}")
         tuning = [int(value or default) for value, default in zip(chosen, (8, 0, 0), strict=True)]
-        made = _multiply(x, weights, group_size, tuning, out)
-        return made if bias is None else made.add_(bias)
+        result = _multiply(x, weights, group_size, tuning, out)
+        return result if bias is None else result.add_(bias)
     finally:
         exllama.cleanup()
 
@@ -65,11 +66,11 @@ def _multiply(x, weights, group_size, tuning, out):
     scratch = [_Scratch(rows.shape[0] * K, device), _Scratch(K * N, device)]
     exllama.set_tuning_params(-thd, bool(fused), bool(no_half2))
     exllama.prepare_buffers(device, *(one.inside for one in scratch))
-    made = x.new_empty(rows.shape[0], N) if out is None else out.view(-1, N)
-    exllama.q4_matmul(rows, handle, made)
+    result = x.new_empty(rows.shape[0], N) if out is None else out.view(-1, N)
+    exllama.q4_matmul(rows, handle, result)
     if not all(one.is_intact() for one in scratch):
         raise MemoryError("the kernel wrote outside temp_state or temp_dq")
-    return made.view(*x.shape[:-1], N)
+    return result.view(*x.shape[:-1], N)
 
 
 class _Scratch:

@@ -1,4 +1,4 @@
-"""Backend `triton`: this project's Triton stack, asked the way a server asks it."""
+"""Backend `triton`: this project's Triton stack, called as a server calls it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 import triton
 import triton.language as tl
 
+from gptq_fuzz.case.axes import G_IDX_KINDS, RANKS, SCALES_DTYPES, STRIDED
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
-from gptq_fuzz.case.case import G_IDX_KINDS, RANKS, SCALES_DTYPES, STRIDED, Case, Token
+from gptq_fuzz.case.case import Case, Token
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.kernels.quant_linear import (
     QuantLinear,
@@ -21,7 +22,7 @@ from gptq_fuzz.kernels.quant_linear import (
     transpose_matmul_248_kernel,
 )
 from gptq_fuzz.kernels.uniform_groups.plan import TILES
-from gptq_fuzz.kernels.uniform_groups.product import grouped
+from gptq_fuzz.kernels.uniform_groups.product import uniform_weights
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 if os.environ.get(UNTIMED):
@@ -56,7 +57,7 @@ def _chosen(cfg: str, x, layer: QuantLinear):
     if tile is None:
         return _config(cfg)
     operands = (layer.qweight, layer.scales, layer.qzeros, layer.g_idx, layer.bits)
-    return matmul_248_kernel.configs[0] if grouped(x, *operands) is None else tile
+    return matmul_248_kernel.configs[0] if uniform_weights(x, *operands) is None else tile
 
 
 def matmul(*, x, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=None, out=None, **_):
@@ -64,11 +65,11 @@ def matmul(*, x, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=Non
     layer = QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
     if cfg is None:
         return layer(x)
-    made = matmul248(
+    result = matmul248(
         x, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq,
         out=out, config=_chosen(cfg, x, layer),
     )  # fmt: skip
-    return made if bias is None else made.add_(bias)
+    return result if bias is None else result.add_(bias)
 
 
 def gradient(*, grad, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=None, **_):

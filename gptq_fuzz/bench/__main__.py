@@ -1,4 +1,4 @@
-"""`python -m gptq_fuzz.bench FILE.json`: the table and the pictures of a stored run, without a GPU."""
+"""`python -m gptq_fuzz.bench FILE.json`: table and pictures of a stored run, without a GPU."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from .record import points_of
-from .report import files
-from .table import table
+from gptq_fuzz.bench.record import points_of
+from gptq_fuzz.bench.report import files
+from gptq_fuzz.bench.table import table
 
 
 def main(argv: list[str] | None = None) -> int:

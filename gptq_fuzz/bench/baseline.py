@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from .machine import PARTS
+from gptq_fuzz.bench.machine import PARTS
 
 
 class WrongBaseline(Exception):

@@ -1,7 +1,11 @@
 """How many cases a second the suite judges: one worker, one launch a case, everything compiled."""
 
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.plugin.fixtures import backend
+from gptq_fuzz.plugin.fixtures import over_kernels as pytest_generate_tests
 from gptq_fuzz.search.fuzz import draw_round
+
+__all__ = ["backend", "pytest_generate_tests"]
 
 SEEDS = range(4)  # rounds of 50 cases, as a fuzz run draws them
 ROUNDS = 3

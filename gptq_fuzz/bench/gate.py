@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 ALPHA = 0.01  # chance of a rank test to see a difference between equal kernels
-CHANGE = 1.10  # a smaller change of the median is not told
+CHANGE = 1.10  # a smaller change of the median is not reported
 LEAST_PAIRS = 20
 
 SAME, SLOWER, FASTER, NOT_GATED = "same", "slower", "faster", "not gated"
@@ -31,7 +31,7 @@ def against_baseline(now: Sequence[float], before: Sequence[float]) -> Judgement
 
     change = statistics.median(now) / statistics.median(before)
     side = "greater" if change > 1 else "less"
-    _refuse_few(now, before)
+    _require_enough(now, before)
     return _judged(change, float(stats.mannwhitneyu(now, before, alternative=side).pvalue))
 
 
@@ -40,7 +40,7 @@ def against_commit(ratios: Sequence[float]) -> Judgement:
     import numpy as np
     from scipy import stats
 
-    _refuse_few(ratios)
+    _require_enough(ratios)
     change = statistics.median(ratios)
     logs = np.log(np.asarray(ratios))
     if not logs.any():
@@ -57,7 +57,7 @@ def _judged(change: float, p: float) -> Judgement:
     return Judgement(SAME, change, p)
 
 
-def _refuse_few(*samples: Sequence[float]) -> None:
+def _require_enough(*samples: Sequence[float]) -> None:
     fewest = min(map(len, samples))
     if fewest < LEAST_PAIRS:
         raise ValueError(f"a comparison wants {LEAST_PAIRS} pairs or more, got {fewest}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 
 from gptq_fuzz.case.case import Case
@@ -21,19 +19,23 @@ def launch_config(spec: str, case: Case) -> str:
         return "-".join(name + value for name, value in case.extra)
     if spec != "triton":
         return NOT_OURS
-    kernels = vars(sys.modules["gptq_fuzz.kernels.triton_matmul"]).items()
-    tuners = {name: value for name, value in kernels if hasattr(value, "prune_configs")}
-    chosen = [f"{name} {config}" for name, tuner in tuners.items()
-              for config in _winners(tuner, case)]  # fmt: skip
+    from gptq_fuzz.kernels import triton_matmul
+    from gptq_fuzz.kernels.uniform_groups import plan
+
+    tuners = {
+        name: one for name, one in vars(triton_matmul).items() if hasattr(one, "prune_configs")
+    }
+    chosen = [
+        f"{name} {config}" for name, tuner in tuners.items() for config in _winners(tuner, case)
+    ]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return ", ".join(chosen) or plan_of(
-        case, sys.modules["gptq_fuzz.kernels.uniform_groups.plan"].processors(device)
-    )
+    return ", ".join(chosen) or plan_of(case, plan.processors(device))
 
 
 def plan_of(case: Case, processors: int) -> str:
     """Of the kernels for groups of one size: what no tuner chose a config for, went to them."""
-    plans = sys.modules["gptq_fuzz.kernels.uniform_groups.plan"]
+    from gptq_fuzz.kernels.uniform_groups import plan as plans
+
     if case.bits != plans.BITS:
         return NOT_OURS
     dtype = {"f16": torch.float16, "bf16": torch.bfloat16}[case.dtype]

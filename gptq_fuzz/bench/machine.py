@@ -37,9 +37,9 @@ def _driver() -> str:
     tool = shutil.which("nvidia-smi")
     if tool:
         words = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
-        said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
-        if said:
-            return said[0]
+        output = subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
+        if output:
+            return output[0]
     return "unknown"
 
 

@@ -63,7 +63,7 @@ def gemlite(weights: dict) -> Callable:
         warnings.simplefilter("ignore")  # of its imports
         from gemlite.core import DType, GemLiteLinearTriton
     codes, zeros, scales = _parts(weights)
-    made = GemLiteLinearTriton(
+    layer = GemLiteLinearTriton(
         weights["bits"],
         group_size=weights["group_size"],
         in_features=codes.shape[0],
@@ -72,8 +72,8 @@ def gemlite(weights: dict) -> Callable:
         output_dtype=DType.FP16,
     )
     per_row = (tensor.T.contiguous().half() for tensor in (scales, zeros))
-    made.pack(codes.T.contiguous().to(torch.uint8), *per_row)
-    return made
+    layer.pack(codes.T.contiguous().to(torch.uint8), *per_row)
+    return layer
 
 
 def _int4_in_order(case: Case, on_gpu: bool) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from .peers import CUBLAS
-from .table import stored_peers
+from gptq_fuzz.bench.peers import CUBLAS
+from gptq_fuzz.bench.table import stored_peers
 
 INCHES = (4.2, 3.6)  # of one panel
 DOTS = 110  # an inch

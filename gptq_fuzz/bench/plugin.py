@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from gptq_fuzz._checkout import ROOT
+from gptq_fuzz.bench import BENCHMARKS
+from gptq_fuzz.bench.gate import LEAST_PAIRS
+from gptq_fuzz.bench.points import SELECTIONS
 from gptq_fuzz.plugin.options import asked_of
 from gptq_fuzz.plugin.session import SESSION
 
-from .gate import LEAST_PAIRS
-from .points import SELECTIONS
-
 PAIRS = 25
 AUTOSAVED = "run"  # name in the storage of what nobody named
-BASELINES = ROOT / "benchmarks"  # of a checkout
 NOT_TIMED = ("torch",)  # the control: unless it is asked for
 RUN = pytest.StashKey()
 
@@ -33,9 +31,9 @@ def pytest_addoption(parser):
     )
     group.addoption(
         "--baseline",
-        default=str(BASELINES) if BASELINES.is_dir() else "none",
+        default=str(BENCHMARKS) if BENCHMARKS.is_dir() else "none",
         metavar="PATH",
-        help="a file that --benchmark-save wrote, a folder of them (benchmarks), or none",
+        help="what --benchmark-save wrote, a folder of that (a checkout: benchmarks), or none",
     )
     group.addoption(
         "--against",
@@ -76,11 +74,11 @@ def _wanted(config) -> bool:
 
 
 def run_of(config):
-    """The Run of this session, made at the first call. Raises pytest.UsageError."""
+    """The Run of this session, built at the first call. Raises pytest.UsageError."""
     if RUN not in config.stash:
-        from .against import NoSuchCommit
-        from .baseline import WrongBaseline
-        from .run import Run
+        from gptq_fuzz.bench.against import NoSuchCommit
+        from gptq_fuzz.bench.baseline import WrongBaseline
+        from gptq_fuzz.bench.run import Run
 
         try:
             config.stash[RUN] = Run(config.option)
@@ -91,7 +89,7 @@ def run_of(config):
 
 
 def points_of(config) -> list:
-    """Parameters (kernel, line): each kernel of the run on each problem that it promises to solve."""
+    """Parameters (kernel, case): each kernel on each problem that it promises to solve."""
     kernels = config.stash[SESSION].kernels
     chosen = {
         spec: kernel
@@ -99,7 +97,7 @@ def points_of(config) -> list:
         if spec not in NOT_TIMED or asked_of(config).kernel
     }
     return [
-        pytest.param(spec, str(case), id=f"{spec}-{case}")
+        pytest.param(spec, case, id=f"{spec}-{case}")
         for case in run_of(config).points()
         for spec, kernel in chosen.items()
         if not kernel.limits.violations(case)
@@ -130,7 +128,7 @@ def pytest_terminal_summary(terminalreporter, config):
     """The table and the gate; then data, table and pictures as files."""
     if RUN not in config.stash or not config.stash[RUN].facts:
         return
-    from . import report
+    from gptq_fuzz.bench import report
 
     run = config.stash[RUN]
     report.write(terminalreporter, run)

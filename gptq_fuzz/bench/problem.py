@@ -6,10 +6,9 @@ import functools
 
 import torch
 
+from gptq_fuzz.bench.bound import HALF, packed_bytes
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.reference.matmul import dequantize
-
-from .bound import HALF, packed_bytes
 
 WEIGHT_RANGE = 0.04  # weights of a layer lie within this, more or less
 INT32 = (-(2**31), 2**31)
@@ -44,7 +43,7 @@ def random_weights(case: Case, place: str, seed: int) -> dict:
 
 
 class Problem:
-    """x [M, K] and the weights that it is multiplied with in turn; made when first asked for."""
+    """x [M, K] and the weights that it is multiplied with in turn; drawn when first asked for."""
 
     def __init__(self, case: Case, device):
         self.case, self.device = case, device
@@ -61,8 +60,8 @@ class Problem:
     @functools.cached_property
     def weight(self) -> torch.Tensor:
         """The first of them as W [K, N] float32."""
-        known = ("qweight", "qzeros", "scales", "g_idx", "bits")
-        return dequantize(**{name: self.weights[0][name] for name in known}).float()
+        names = ("qweight", "qzeros", "scales", "g_idx", "bits")
+        return dequantize(**{name: self.weights[0][name] for name in names}).float()
 
     @functools.cached_property
     def dense(self) -> list[torch.Tensor]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass, field
 
+from gptq_fuzz.bench.bound import Ceilings, bound_us, operations, packed_bytes
+from gptq_fuzz.bench.peers import CUBLAS
+from gptq_fuzz.bench.points import layer, variant
 from gptq_fuzz.case.case import Case
-
-from .bound import Ceilings, bound_us, operations, packed_bytes
-from .peers import CUBLAS
-from .points import layer, variant
 
 DIGITS = 6  # of a stored ratio
 US = 1e6  # microseconds in a second

@@ -16,8 +16,9 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from gptq_fuzz._checkout import ROOT
+from gptq_fuzz._checkout import PACKAGE
 
+TREE = PACKAGE.parent  # ours: a checkout, or where the package is installed
 PATIENCE = 900.0  # seconds for an answer: the build of an extension and tuning are among them
 TAIL = 600  # characters of its output that an error shows
 BOOT = """
@@ -31,25 +32,25 @@ def load(name, folder):
     return module
 sys.path.insert(0, theirs)
 package = load("gptq_fuzz", theirs + "/gptq_fuzz")
-package.bench = load("gptq_fuzz.bench", ours + "/gptq_fuzz/bench")
+package.bench = load("gptq_fuzz.bench", ours + "/bench")
 from gptq_fuzz.bench.remote import main
 main(int(requests), int(answers), json.loads(options))
 """
 
 
 class RemoteFailed(Exception):
-    """The other process raised or ended; the message says what it said."""
+    """The other process raised or ended; the message holds its output."""
 
 
 class Remote:
-    """The parent's side. `tree` is a checkout, `options` what its stopwatch is made from."""
+    """The parent's side. `tree` is a checkout, `options` are those of its stopwatch."""
 
     def __init__(self, tree: Path, options: dict):
         self.tree = tree
         to_child, self._write = os.pipe()
         self._read, from_child = os.pipe()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        words = [str(ROOT), str(tree), str(to_child), str(from_child), json.dumps(options)]
+        words = [str(PACKAGE), str(tree), str(to_child), str(from_child), json.dumps(options)]
         self._process = subprocess.Popen(
             [sys.executable, "-c", BOOT, *words],
             pass_fds=(to_child, from_child),
@@ -84,9 +85,9 @@ class Remote:
 
     def _within(self, started_in: str) -> str:
         """The same folder in the other checkout, where it is one of ours."""
-        if not Path(started_in).is_relative_to(ROOT):
+        if not Path(started_in).is_relative_to(TREE):
             return started_in
-        return str(self.tree / Path(started_in).relative_to(ROOT))
+        return str(self.tree / Path(started_in).relative_to(TREE))
 
     def _ask(self, **request) -> dict:
         try:
@@ -129,9 +130,9 @@ class RemoteLap:
 
 def main(read_fd: int, write_fd: int, options: dict) -> None:
     """The child's side, over a real device."""
-    from .bound import Ceilings
-    from .device import open_device
-    from .stopwatch import Stopwatch
+    from gptq_fuzz.bench.bound import Ceilings
+    from gptq_fuzz.bench.device import open_device
+    from gptq_fuzz.bench.stopwatch import Stopwatch
 
     stopwatch = Stopwatch(open_device(options["device"]), Ceilings(*options["ceilings"]))
     with os.fdopen(read_fd) as requests, os.fdopen(write_fd, "w", buffering=1) as answers:

@@ -6,11 +6,11 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from . import gate
-from .pictures import draw
-from .record import points_of
-from .run import Run
-from .table import table
+from gptq_fuzz.bench import gate
+from gptq_fuzz.bench.pictures import draw
+from gptq_fuzz.bench.record import points_of
+from gptq_fuzz.bench.run import Run
+from gptq_fuzz.bench.table import table
 
 
 def files(data: dict, folder: Path) -> tuple[list[Path], str]:
@@ -62,6 +62,6 @@ def gate_lines(run: Run) -> list[str]:
         elif judgement.kind != gate.SAME:
             texts += text.splitlines()
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(by_kind.items()))
-    told = [f"gate: {counts}"] if counts else []
-    told += [f"gate: {count} points not gated: {reason}" for reason, count in reasons.items()]
-    return told + texts
+    lines = [f"gate: {counts}"] if counts else []
+    lines += [f"gate: {count} points not gated: {reason}" for reason, count in reasons.items()]
+    return lines + texts

@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from gptq_fuzz.bench import device as devices
+from gptq_fuzz.bench.against import Checkout
+from gptq_fuzz.bench.baseline import Baseline, find
+from gptq_fuzz.bench.device import interleaved
+from gptq_fuzz.bench.machine import describe, folder_name
+from gptq_fuzz.bench.peers import CUBLAS
+from gptq_fuzz.bench.points import layer, points, variant
+from gptq_fuzz.bench.record import Measured, facts
+from gptq_fuzz.bench.remote import TREE, Remote
+from gptq_fuzz.bench.stopwatch import Stopwatch
+from gptq_fuzz.bench.verdicts import Gated, by_baseline, by_commit
 from gptq_fuzz.case.case import Case
-
-from . import device as devices
-from .against import Checkout
-from .baseline import Baseline, find
-from .device import interleaved
-from .machine import describe, folder_name
-from .peers import CUBLAS
-from .points import layer, points, variant
-from .record import Measured, facts
-from .remote import ROOT, Remote
-from .stopwatch import Stopwatch
-from .verdicts import Gated, by_baseline, by_commit
 
 PAIRS_WITHOUT_GPU = 2  # the bodies are run; these times decide nothing
 NO_GPU = "times without a GPU are not compared"
@@ -34,7 +33,7 @@ class Run:
         self.gated: list[tuple[str, str, Gated]] = []  # kernel, line, what became of it
         self.left_out: dict[str, str] = {}  # peers that did not run, and why
         self._remotes: list[Remote] = []
-        self._checkout = Checkout(ROOT, option.against) if option.against else None
+        self._checkout = Checkout(TREE, option.against) if option.against else None
 
     @property
     def folder(self) -> str:
@@ -79,7 +78,7 @@ class Run:
     def _measure_both(self, spec: str, started_in: str, case: Case) -> Measured:
         if not self._remotes:
             options = {"device": self.device.place, "ceilings": self.stopwatch.ceilings}
-            self._remotes = [Remote(tree, options) for tree in (ROOT, self._checkout.tree)]
+            self._remotes = [Remote(tree, options) for tree in (TREE, self._checkout.tree)]
         ours, theirs = self._remotes
         now, before = (one.prepare(spec, started_in, str(case)) for one in (ours, theirs))
         names = {"now": ours, "before": theirs}

@@ -9,18 +9,15 @@ from typing import NamedTuple
 
 import torch
 
+from gptq_fuzz.bench.bound import Ceilings, bound_us
+from gptq_fuzz.bench.device import Lap, interleaved, lap
+from gptq_fuzz.bench.launched import launch_config
+from gptq_fuzz.bench.peers import CUBLAS, PEERS, dense_layer
+from gptq_fuzz.bench.problem import Problem
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.worker.loader import load
 
-from .bound import Ceilings, bound_us
-from .device import Lap, interleaved, lap
-from .launched import launch_config
-from .peers import CUBLAS, PEERS, dense_layer
-from .problem import Problem
-
-FUNCTION = (
-    0.05  # a peer's relative error from which on it computes something else: 1e-2 is bfloat16
-)
+FUNCTION = 0.05  # relative error of a peer that computes something else: 1e-2 is bfloat16
 PEER_SAMPLES = 9
 READ_BYTES = 2**32  # of the read that shows the ceiling of the memory
 SIDE = 8192  # of the product that shows the ceiling of the tensor cores
@@ -67,8 +64,8 @@ class Stopwatch:
         problem, backend = self.problem(case), self._backend(spec, started_in)
         layers = [serving(spec, backend, case, weights) for weights in problem.weights]
         error = problem.relative_error(layers[0](problem.x))
-        made = lap(self.device, spec, layers, problem.x, bound_us(case, self.ceilings))
-        return Prepared(made, launch_config(spec, case), error)
+        timed = lap(self.device, spec, layers, problem.x, bound_us(case, self.ceilings))
+        return Prepared(timed, launch_config(spec, case), error)
 
     @torch.no_grad()
     def host_call(self, spec: str, started_in: str, case: Case) -> Callable:
@@ -148,7 +145,7 @@ def _exllama_layer():
     return ExllamaQuantLinear
 
 
-# Their signature is the original's, so that another commit's layers are made in the same way.
+# Their signature is the original's, so that another commit's layers are built in the same way.
 LAYERS = {"triton": _triton_layer, "exllama": _exllama_layer}
 
 

@@ -6,11 +6,10 @@ import json
 import statistics
 from collections import defaultdict
 
-from gptq_fuzz._checkout import ROOT
+from gptq_fuzz.bench import BENCHMARKS
+from gptq_fuzz.bench.peers import CUBLAS
 
-from .peers import CUBLAS
-
-PEERS_FOLDER = ROOT / "benchmarks" / "peers"
+PEERS_FOLDER = BENCHMARKS / "peers"
 BEST = (("best CUDA peer", "cuda"), ("best Triton peer", "triton"))
 
 

@@ -1,18 +1,18 @@
-"""What a run says of a point that is slower or faster than before."""
+"""What a run reports of a point that is slower or faster than before."""
 
 from __future__ import annotations
 
 import statistics
 from typing import NamedTuple
 
-from . import gate
-from .baseline import Baseline
-from .gate import Judgement
-from .record import US, Measured
+from gptq_fuzz.bench import gate
+from gptq_fuzz.bench.baseline import Baseline
+from gptq_fuzz.bench.gate import Judgement
+from gptq_fuzz.bench.record import US, Measured
 
 
 class Gated(NamedTuple):
-    """A judgement on one point, and the text that tells it."""
+    """A judgement on one point, and the text of its report."""
 
     judgement: Judgement
     text: str
@@ -54,10 +54,10 @@ def _not_gated(reason: str) -> Gated:
 
 
 def _headline(kernel: str, line: str, judged: Judgement, other: str) -> str:
-    said = f"{line} with {kernel} takes {judged.change:.3f} times as long as with {other}"
+    text = f"{line} with {kernel} takes {judged.change:.3f} times as long as with {other}"
     suspicious = judged.kind == gate.FASTER
     hint = ": a change, or is less done than before?" if suspicious else ""
-    return f"{judged.kind}: {said} (p = {judged.p:.1g}){hint}"
+    return f"{judged.kind}: {text} (p = {judged.p:.1g}){hint}"
 
 
 def _us(seconds: list[float]) -> float:

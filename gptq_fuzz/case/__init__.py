@@ -1,1 +1,1 @@
-"""One problem as a line of text, what a kernel promises, and what can be said of it; no torch."""
+"""One problem as a line of text, what a kernel promises, and the verdict on it; no torch."""

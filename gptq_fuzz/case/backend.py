@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gptq_fuzz.case.case import BAD, FILLS, ZERO_KINDS, Case, Token
+from gptq_fuzz.case.axes import BAD, FILLS, ZERO_KINDS
+from gptq_fuzz.case.case import Case, Token
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,13 @@ class Limits:
     @classmethod
     def from_json(cls, data: dict) -> Limits:
         """Rebuilt from what `dataclasses.asdict` gave, after a trip through JSON."""
-        made = {
+        fields = {
             key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
         }
-        made["tokens"] = tuple(
+        fields["tokens"] = tuple(
             Token(t["name"], tuple(t["values"]), t["optional"]) for t in data["tokens"]
         )
-        return cls(**made)
+        return cls(**fields)
 
     def tiles(self, m: int, n: int, k: int) -> int:
         """Blocks of `tile` that cover one problem."""
@@ -85,7 +86,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Numerics:
-    """How a kernel rounds; the bound is made from this. Formats are "f16", "bf16", "f32", "x".
+    """How a kernel rounds; the bound follows from this. Formats are "f16", "bf16", "f32", "x".
 
     "x" is the dtype of x. `weights` lists the formats that (q - z) * s may be rounded to before it
     is multiplied ("exact": not at all); `folds_zero`: s * sum(x q) - s * z * sum(x) is allowed;
@@ -138,12 +139,17 @@ class Backend:
 
     def call(self, case: Case, left, weights: dict, out=None):
         """The kernel's own answer to one problem, as it comes."""
-        options = dict(case.extra) | ({} if out is None else {"out": out})
+        options = dict(case.extra)
         if case.backward:
             return self.gradient(grad=left, **weights, **options)
+        return self.multiply(left, weights, out, **options)
+
+    def multiply(self, x, weights: dict, out=None, **options):
+        """x [..., K] times the layer, written into `out` where there is one."""
+        options |= {} if out is None else {"out": out}
         if self.run is not None:
-            return self.run(self.prepare(**weights), x=left, **options)
-        return self.matmul(x=left, **weights, **options)
+            return self.run(self.prepare(**weights), x=x, **options)
+        return self.matmul(x=x, **weights, **options)
 
 
 PLAIN_LIMITS = Limits(bad=(), refuses_outside=False)

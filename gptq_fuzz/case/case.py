@@ -7,34 +7,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-BITS = (8, 4, 2)
-G_IDX_KINDS = ("seq", "act", "rev", "one", "skew", "mix", "gap", "none")
-ZERO_KINDS = ("zall", "zsym", "z0", "zmax")
-FORMATS = ("v1", "v2")
-DTYPES = ("f16", "bf16", "f32")
-SCALES_DTYPES = ("sf16", "sbf16", "sf32")
-LAYOUTS = ("", "pad", "xt", "off", "bcast")
-RANKS = (2, 1, 3, 4)
-STRIDED = ("wstr", "sstr", "zstr", "gstr")
-FILLS = ("exact", "sparse", "onehot", "lanes", "randn", "big", "tiny", "nonfinite")
-BAD = (
-    "gidx",
-    "neg",
-    "glen",
-    "gdtype",
-    "shape",
-    "zshape",
-    "sshape",
-    "dtype",
-    "wdtype",
-    "zdtype",
-    "sdtype",
-    "bits",
-    "rank",
-    "device",
+from gptq_fuzz.case.axes import (
+    BAD,
+    BITS,
+    DTYPES,
+    FILLS,
+    FORMATS,
+    G_IDX_KINDS,
+    SCALES_DTYPES,
+    STRIDED,
+    WHOLE_GROUP,
+    WORD_BITS,
+    ZERO_KINDS,
 )
-WHOLE_GROUP = -1  # "gall": one group over all of K, as group size -1 says in checkpoints
-WORD_BITS = 32
 
 
 @dataclass(frozen=True)

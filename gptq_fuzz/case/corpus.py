@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import Case
 
 OURS = Path(__file__).resolve().parents[1] / "corpus"
 
@@ -17,3 +21,14 @@ def our_corpus() -> list[str]:
     """Every line of gptq_fuzz/corpus/*.txt, in order, once."""
     files = sorted(OURS.glob("*.txt"))
     return list(dict.fromkeys(line for path in files for line in read_corpus(path)))
+
+
+def promised_cases(lines: Iterable[str], limits: Limits) -> Iterator[Case]:
+    """The lines that a kernel with these limits promises, tokens of its own included."""
+    for line in lines:
+        try:
+            case = Case.parse(line, limits.tokens)
+        except ValueError:  # another kernel's tokens; a test of the suite reads each line of ours
+            continue
+        if not limits.violations(case) and (not case.bad or case.bad in limits.bad):
+            yield case

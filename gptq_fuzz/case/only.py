@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gptq_fuzz.case import case as axes
+from gptq_fuzz.case import axes
 from gptq_fuzz.case.backend import Limits
 
 _LISTED = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
+
+from gptq_fuzz.case.case import Case
 
 LOST = "LOST"
 CRASHED = "CRASHED"
@@ -21,21 +22,8 @@ KNOWN = "KNOWN"
 SKIPPED = "SKIPPED"
 PASS = "PASS"
 KINDS = (
-    LOST,
-    CRASHED,
-    TIMED_OUT,
-    FAILED_TO_REJECT,
-    REJECTED,
-    RAISED,
-    WRONG_TYPE,
-    OUT_OF_BOUNDS,
-    INPUT_CHANGED,
-    WRONG,
-    NONDETERMINISTIC,
-    STATE_LEAKED,
-    KNOWN,
-    SKIPPED,
-    PASS,
+    *(LOST, CRASHED, TIMED_OUT, FAILED_TO_REJECT, REJECTED, RAISED, WRONG_TYPE, OUT_OF_BOUNDS),
+    *(INPUT_CHANGED, WRONG, NONDETERMINISTIC, STATE_LEAKED, KNOWN, SKIPPED, PASS),
 )
 # REJECTED is given for an input that had to be refused; a refusal of a legal one is RAISED.
 RIGHT = frozenset({PASS, KNOWN, SKIPPED, REJECTED})
@@ -44,10 +32,13 @@ FATAL = frozenset({LOST, CRASHED, TIMED_OUT})  # the worker does not outlive the
 
 @dataclass
 class Verdict:
-    """What became of one case. `message`, `where`, `explained` are what a report says of it."""
+    """What became of one case. `message`, `where`, `explained`, `pattern` are for its report.
+
+    `case` is None for tensors that no case describes.
+    """
 
     kind: str
-    line: str
+    case: Case | None
     message: str = ""
     where: str = ""
     explained: str = ""  # the one substitution that gives the wrong value, where one does
@@ -75,5 +66,23 @@ class Verdict:
             kind += f" ({self.wrong_runs} of {self.runs} calls)"
         return f"{kind}: {self.message}" if self.message else kind
 
+    def __str__(self) -> str:
+        """The headline, and what is known of the wrong elements, a line each."""
+        lines = [self.headline()]
+        lines += [f"where: {self.where}"] * bool(self.where)
+        lines += [f"explained by {self.explained}"] * bool(self.explained)
+        return "\n".join(lines + [f"pattern: {self.pattern}"] * bool(self.pattern))
+
+    @property
+    def line(self) -> str:
+        return "" if self.case is None else str(self.case)
+
     def to_json(self) -> dict:
-        return dataclasses.asdict(self)
+        """Plain values; the case as its line."""
+        plain = {name: value for name, value in vars(self).items() if name != "case"}
+        return {"line": self.line, **plain}
+
+    @classmethod
+    def from_json(cls, data: dict, case: Case | None) -> Verdict:
+        """What `to_json` gave, on the case that was asked about."""
+        return cls(case=case, **{name: value for name, value in data.items() if name != "line"})

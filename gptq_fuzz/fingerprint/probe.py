@@ -1,4 +1,4 @@
-"""Questions to a kernel whose answers tell how it computes, on weights made for the purpose.
+"""Questions to a kernel whose answers show how it computes, on weights built for the purpose.
 
 Rows of x are asked many at a time, as many to a call as the case says, so that the path for that
 many rows is what answers.
@@ -21,7 +21,7 @@ MASK = 1.5  # its neighbours are as far above as below, unlike those of a power 
 MOST_DIGITS = 61  # of a format that is looked for; float64 has 53
 
 
-class Puzzled(Exception):
+class Undetermined(Exception):
     """An answer that no way of computing this sum gives; the message says which."""
 
 
@@ -104,10 +104,10 @@ class Probe:
 
     def row(self, **at: float) -> torch.Tensor:
         """A row of x that holds these values: `row(k3=1.5)` is 1.5 at k = 3."""
-        made = torch.zeros(self.case.k, dtype=torch.float64)
+        row = torch.zeros(self.case.k, dtype=torch.float64)
         for name, value in at.items():
-            made[int(name[1:])] = value
-        return made
+            row[int(name[1:])] = value
+        return row
 
     def digits(self, i: int, j: int, end: int) -> int | None:
         """Digits that hold mask + small: the mask at i, a small one at j, minus the mask at `end`.
@@ -119,7 +119,7 @@ class Probe:
         return None if any(kept[first:]) or not first else self.scale.ratios[0] + first
 
     def narrowest(self, triples: list[tuple[int, int, int]]) -> int | None:
-        """The same where it is not known which of three is added last: by the first loss of any."""
+        """The same where it is open which of three is added last: by the first loss of any."""
         every = [self._kept(*places) for places in triples]
         kept = [all(each) for each in zip(*every, strict=True)]
         first = kept.index(False) if False in kept else len(kept)
@@ -135,7 +135,7 @@ class Probe:
     def survivors(self, pairs: list[tuple[int, int]], leaves: list[int]) -> list[int]:
         """For each pair of places: how many of the other leaves are not lost between masks there.
 
-        Raises Puzzled for a result that is no number of leaves.
+        Raises Undetermined for a result that is no number of leaves.
         """
         rows, owners = [], []
         for number, (i, j) in enumerate(pairs):
@@ -147,7 +147,7 @@ class Probe:
         found = [0] * len(pairs)
         for (number, most), count in zip(owners, counts.tolist(), strict=True):
             if not (0 <= count <= most and count == int(count)):
-                raise Puzzled(f"{most} addends and two masks gave {count:g}")
+                raise Undetermined(f"{most} addends and two masks gave {count:g}")
             found[number] += int(count)
         return found
 
@@ -160,6 +160,6 @@ class Probe:
 
 
 def _filled(given, rows: int, columns: int) -> torch.Tensor:
-    made = torch.as_tensor(given)
-    made = made.unsqueeze(1) if made.dim() == 1 else made
-    return made.expand(rows, columns).clone()
+    values = torch.as_tensor(given)
+    values = values.unsqueeze(1) if values.dim() == 1 else values
+    return values.expand(rows, columns).clone()

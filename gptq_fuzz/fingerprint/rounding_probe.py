@@ -1,6 +1,6 @@
 """How a kernel rounds: its result, its weights, x; and whether it folds the zero-point in.
 
-Each way of rounding is a hypothesis that foretells results; one that foretells all of them, alone,
+Each way of rounding is a hypothesis that predicts results; one that predicts all of them, alone,
 is the answer. None or several: unknown.
 """
 
@@ -152,19 +152,19 @@ def _mantissas(raw: torch.Tensor, fmt: Format) -> torch.Tensor:
 
 
 def _agreeing(out, x, parts, finish) -> set[tuple[str, str]]:
-    """The hypotheses that foretell each result, give or take what float32 does on the way."""
+    """The hypotheses that predict each result, give or take what float32 does on the way."""
     q, z, s = parts
     slack = WORKING * (x * s * (q + z)).abs()
-    found, told = set(), set()
+    found, seen = set(), set()
     for (weights, make), (of_x, to) in product(WEIGHTS.items(), ROUNDINGS.items()):
         value = to(x) * make(q, z, s)
         low, high = finish(value - slack), finish(value + slack)
         if not ((out >= low) & (out <= high)).all():
             continue
-        foretold = tuple(finish(value).flatten().tolist())
-        if foretold not in told:  # two names of the same numbers: the plainer one
+        predicted = tuple(finish(value).flatten().tolist())
+        if predicted not in seen:  # two names of the same numbers: the plainer one
             found.add((weights, of_x))
-        told.add(foretold)
+        seen.add(predicted)
     return found
 
 

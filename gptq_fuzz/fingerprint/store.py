@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
-import os
-from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
+from gptq_fuzz.case.atomic import write_atomically
+from gptq_fuzz.case.axes import WHOLE_GROUP, WORD_BITS
 from gptq_fuzz.case.backend import Limits
-from gptq_fuzz.case.case import WHOLE_GROUP, Case
+from gptq_fuzz.case.case import Case
 
 DEFAULT_FILE = ".gptq-fuzz/fingerprints.json"
 OURS = Path(__file__).with_name("built_in.json")  # of the kernels that come with the package
@@ -24,7 +25,7 @@ UNSETTLED = "unknown"
 VERSIONS = "versions"
 
 
-def default_lines(limits: Limits, interpreted: bool) -> list[str]:
+def default_cases(limits: Limits, interpreted: bool) -> list[Case]:
     """The shapes at which a kernel is looked at: dtypes, row counts, then its launch configs."""
     shapes = [
         _shape(limits, m, dtype)
@@ -46,22 +47,23 @@ def default_lines(limits: Limits, interpreted: bool) -> list[str]:
         for token in limits.tokens
         for value in token.values
     ]
-    return list(dict.fromkeys(map(str, cases)))
+    return list(dict.fromkeys(cases))
 
 
-def quick_lines(kernel: str, about: dict, limits: Limits) -> list[str]:
-    """Stored lines of a built-in kernel that take seconds: one row takes longer, Triton's
+def quick_cases(kernel: str, about: dict, limits: Limits) -> list[Case]:
+    """Stored cases of a built-in kernel that take seconds: one row takes longer, Triton's
     interpreter a minute.
     """
     if about["triton"] and about["interpreted"]:
         return []
     stored = FingerprintFile(OURS).lines(kernel, machine_of(about))
-    return [line for line in stored if Case.parse(line, limits.tokens).m > 1]
+    cases = [Case.parse(line, limits.tokens) for line in stored]
+    return [case for case in cases if case.m > 1]
 
 
 def _shape(limits: Limits, m: int, dtype: str) -> Case:
     bits = BITS if BITS in limits.bits else limits.bits[0]
-    word = 32 // bits
+    word = WORD_BITS // bits
     k = _whole(LENGTH, math.lcm(word, limits.k_multiple))
     sizes = limits.group_sizes
     return Case(
@@ -103,7 +105,7 @@ class FingerprintFile:
         try:
             found = json.loads(self.path.read_text())
             is_ours = all(
-                isinstance(lines, dict) for made in found.values() for lines in made.values()
+                isinstance(lines, dict) for stored in found.values() for lines in stored.values()
             )
         except (ValueError, AttributeError) as problem:
             raise Unreadable(f"--fingerprint={self.path}: no file of fingerprints") from problem
@@ -113,20 +115,21 @@ class FingerprintFile:
 
     def lines(self, kernel: str, machine: str) -> dict[str, dict]:
         """Line -> what is stored for this machine; for a new CPU, what another has in common."""
-        made = self.read().get(kernel, {})
-        if machine in made or not machine.startswith("CPU"):
-            return made.get(machine, {})
+        stored = self.read().get(kernel, {})
+        if machine in stored or not machine.startswith("CPU"):
+            return stored.get(machine, {})
         way = machine.partition(",")[2]
-        others = [m for m in sorted(made) if m.startswith("CPU") and m.partition(",")[2] == way]
+        others = [m for m in sorted(stored) if m.startswith("CPU") and m.partition(",")[2] == way]
         return {
             line: {field: found[field] for field in ON_ANY_CPU}
             for other in others[:1]
-            for line, found in made[other].items()
+            for line, found in stored[other].items()
         }
 
     def settle(self, kernel: str, machine: str, line: str, found: dict) -> list[str]:
         """Store what is new; the differences from what was stored before, if any."""
-        with self._alone():
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             whole = self.read()
             lines = whole.setdefault(kernel, {}).setdefault(machine, {})
             stored = lines.setdefault(line, {})
@@ -134,23 +137,8 @@ class FingerprintFile:
             if not differences:
                 settled = {key: value for key, value in found.items() if value != UNSETTLED}
                 lines[line] = found | stored | settled
-                self._write(whole)
+                write_atomically(self.path, json.dumps(whole, indent=1, sort_keys=True) + "\n")
         return differences
-
-    @contextmanager
-    def _alone(self):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(folder)
-
-    def _write(self, whole: dict) -> None:
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        temporary.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
-        os.replace(temporary, self.path)
 
 
 def changes(stored: dict, found: dict) -> list[str]:
@@ -175,13 +163,14 @@ def versions_of(about: dict) -> str:
     return ", ".join(f"{name} {about[name]}" for name in ("torch", "triton") if about[name])
 
 
-def check(
-    file: FingerprintFile, kernel: str, about: dict, line: str, taken: dict, stores: bool = True
+def compare(
+    file: FingerprintFile, kernel: str, about: dict, case: Case, taken: dict, stores: bool = True
 ) -> list[str]:
     """What is wrong with a fingerprint that was taken: no answer, contradictions, changes.
 
     Where nothing is wrong it is stored, if `stores`.
     """
+    line = str(case)
     if "problem" in taken:
         return [f"no fingerprint of {kernel} at {line}: {taken['problem']}"]
     problems = [

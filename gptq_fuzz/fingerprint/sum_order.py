@@ -26,21 +26,21 @@ def meeting_sizes(count: int, measure: Callable[[list[Pair]], list[int]]) -> tor
 
     `measure(pairs)` gives the size for each pair of leaves. Raises NoTree.
     """
-    known: dict[Pair, int] = {}
+    measured: dict[Pair, int] = {}
     while True:
-        growth = _Growth(count, known)
+        growth = _Growth(count, measured)
         growth.grow(list(range(count)))
         if not growth.wanted:
             return growth.sizes
         wanted = list(growth.wanted)
-        known.update(zip(wanted, measure(wanted), strict=True))
+        measured.update(zip(wanted, measure(wanted), strict=True))
 
 
 class _Growth:
-    """The tree as far as the known sizes tell it; `wanted` are the pairs to ask for next."""
+    """The tree as far as the measured sizes show it; `wanted` are the pairs to ask for next."""
 
-    def __init__(self, count: int, known: dict[Pair, int]):
-        self.known = known
+    def __init__(self, count: int, measured: dict[Pair, int]):
+        self.measured = measured
         self.wanted: dict[Pair, None] = {}
         self.sizes = torch.ones(count, count, dtype=torch.int64)
 
@@ -71,9 +71,9 @@ class _Growth:
 
     def _look(self, first: int, others: list[int]) -> list[int]:
         """The sizes between `first` and each other, or none of them while some are unknown."""
-        missing = [(first, other) for other in others if (first, other) not in self.known]
+        missing = [(first, other) for other in others if (first, other) not in self.measured]
         self.wanted |= dict.fromkeys(missing)
-        return [] if missing else [self.known[first, other] for other in others]
+        return [] if missing else [self.measured[first, other] for other in others]
 
     def _join(self, parts: list[list[int]], size: int) -> list[int]:
         whole = [item for part in parts for item in part]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gptq_fuzz.fingerprint.probe import Probe, Puzzled
+from gptq_fuzz.fingerprint.probe import Probe, Undetermined
 from gptq_fuzz.fingerprint.sum_order import (
     VARIES,
     NoTree,
@@ -25,7 +25,7 @@ COARSE = 60  # addends that are spread over all of K
 UNITS = 30  # blocks whose first and last addend are looked at
 LANES = 8  # dealt blocks shorter than this belong to one vector or warp, not to split-K
 FEW = 8  # units among which three are chosen
-TRIES = 40  # sums of three whose order is not known: the small one is often added in between
+TRIES = 40  # sums of three whose order is open: the small one is often added in between
 DEALT_LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -75,22 +75,22 @@ class Summation:
         return next((level for level in self.levels if level.parts), None)
 
 
-def observe(probe: Probe, calls: int, known: list[Level] | None = None) -> Summation:
+def observe(probe: Probe, calls: int, levels: list[Level] | None = None) -> Summation:
     """Look at the sums of `probe`'s case; pairs are measured `calls` times.
 
-    `known` are levels seen at another shape: those are tried, and what is coarse enough to be seen
+    `levels` are those of another shape: they are tried, and what is coarse enough to be seen
     from addends all over K. Without it short blocks and widths are looked at too.
     """
     look = _Look(probe, calls)
     seen = Summation(probe.case.k, probe.case.rows_per_group)
     step = -(-seen.k // COARSE)
     leaves = [tuple(range(0, seen.k, step))]
-    if known is None:
+    if levels is None:
         leaves = [tuple(range(min(DENSE, seen.k))), *leaves]
     try:
         views = {some: look.sizes(some) for some in leaves}
     except NoTree:
-        seen.varies, seen.inner = look.varied, look.narrowest() if known is None else None
+        seen.varies, seen.inner = look.varied, look.narrowest() if levels is None else None
         return seen
     first = next(iter(views.values()))
     seen.is_wide = is_at_once(first) and int(first[0, 1]) == 2
@@ -98,9 +98,9 @@ def observe(probe: Probe, calls: int, known: list[Level] | None = None) -> Summa
         return seen
     plain = [is_sequential(sizes) or is_at_once(sizes) for sizes in views.values()]
     seen.is_plain, seen.is_plain_afar = all(plain), plain[-1]
-    seen.levels = look.levels(views, known or [])
+    seen.levels = look.levels(views, levels or [])
     seen.varies = look.varied and not seen.levels
-    if known is None:
+    if levels is None:
         chosen = between(first, list(range(FEW))) or between(first, list(range(0, DENSE, FEW)))
         seen.inner = probe.digits(*chosen) if chosen else None
         for level in seen.levels:
@@ -126,9 +126,9 @@ class _Look:
         lowest = [len(leaves) + 1]  # size of the smallest sum whose order is not settled
         return meeting_sizes(len(leaves), measure)
 
-    def levels(self, views: dict[tuple[int, ...], torch.Tensor], known: list[Level]) -> list[Level]:
-        """Those that hold, of the known ones and all that some view of the sums allows."""
-        candidates, dealt = [[level] for level in known], []
+    def levels(self, views: dict[tuple[int, ...], torch.Tensor], given: list[Level]) -> list[Level]:
+        """Those that hold, of the given ones and all that some view of the sums allows."""
+        candidates, dealt = [[level] for level in given], []
         for leaves, sizes in views.items():
             if is_at_once(sizes):
                 continue
@@ -156,12 +156,12 @@ class _Look:
         leaves = sorted({*starts, *ends})
         try:
             sizes = self.sizes(leaves)
-        except (NoTree, Puzzled):
+        except (NoTree, Undetermined):
             return False
         return is_partition(sizes, list(numbered(level.unit(leaf) for leaf in leaves)))
 
     def narrowest(self) -> int | None:
-        """Digits of the accumulator, from many sums in whatever order they are made."""
+        """Digits of the accumulator, from many sums in whatever order they are formed."""
         triples = [(place, place + 1, place + 2) for place in range(0, 3 * TRIES, 3)]
         return self.probe.narrowest([places for places in triples if places[2] < self.probe.case.k])
 

@@ -1,6 +1,11 @@
-"""The right parts from which exhibits are put together: pure torch, any device, no state."""
+"""The right parts from which exhibits are put together: pure torch, any device, no state.
+
+TORCH is the control, for faults on axes that a plain `f` is not asked about.
+"""
 
 import torch
+
+from gptq_fuzz.adapters.control import TORCH as TORCH
 
 
 def fields(words, bits):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.oracle.judge import Finding
+from gptq_fuzz.oracle.judge import Mismatch
 from gptq_fuzz.problem.fills import Values
 from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.problem.philox import random_words
@@ -23,8 +23,8 @@ ENOUGH = 4  # wrong weights that must agree; one may fit any of some thousand su
 MOSTLY = 0.75  # of them: where a neighbour would lie outside, a kernel reads anything
 MOST = 256  # wrong values that are looked at
 FARTHEST = 130  # rows, columns or groups away that a substitute is looked for
-LISTED = 4  # places whose substitute is the same that are told one by one
-NAMED = 3  # substitutions that are told where the data do not tell them apart
+LISTED = 4  # places whose substitute is the same that are listed one by one
+NAMED = 3  # substitutions that are named where the data do not tell them apart
 TILES = (16, 32, 64, 128)
 STACKED = ("codes", "zeros", "g_idx", "scales")
 
@@ -86,19 +86,19 @@ class Wrong:
         return cls(parts[-1].case, parts[-1].values, **chosen)
 
 
-def wrong_products(finding: Finding, operands: Operands, values: list[Values]) -> Wrong:
+def wrong_products(mismatch: Mismatch, operands: Operands, values: list[Values]) -> Wrong:
     """The wrong elements of a result whose rows of x have one non-zero; `values` end with its."""
     left, case = operands.values.left.cpu(), operands.case
-    row, column = finding.wrong.cpu().nonzero().T
+    row, column = mismatch.wrong.cpu().nonzero().T
     chosen = left.abs().argmax(1)
     place = chosen[row]
     k, n = (column, place) if case.backward else (place, column)
     problem = torch.full_like(row, len(values) - 1)
-    x, out = left[row, place], finding.out.cpu()[row, column]
+    x, out = left[row, place], mismatch.out.cpu()[row, column]
     return Wrong(case, values, problem, row, k, n, x, out, chosen.expand(len(row), -1))
 
 
-def explain(finding: Finding, operands: Operands) -> str:
+def explain(mismatch: Mismatch, operands: Operands) -> str:
     """What explains the wrong elements of one result; "" too where it is no single products."""
     case = operands.case
     if case.fill not in ("onehot", "lanes") or case.bias:
@@ -106,7 +106,7 @@ def explain(finding: Finding, operands: Operands) -> str:
     values = operands.values
     parts = {name: getattr(values, name).cpu() for name in (*STACKED, "left")}
     return explanation(
-        Wrong.joined([wrong_products(finding, operands, [Values(**parts, bias=None)])])
+        Wrong.joined([wrong_products(mismatch, operands, [Values(**parts, bias=None)])])
     )
 
 
@@ -121,7 +121,7 @@ def explanation(wrong: Wrong) -> str:
     for family in substitutions(wrong):
         for place in _giving(wrong, family.weights).nonzero().flatten().tolist():
             sources = tuple(family.sources[place].tolist())
-            # Of a group whose zero-points are the same, the scale alone is all that can be said.
+            # Of a group whose zero-points are the same, the scale alone is all that is certain.
             implied = family.is_whole and any(key[1] == sources for key in fitting)
             if (family.one, sources) not in fitting and not implied:
                 fitting[family.one, sources] = family.words(place)
@@ -134,8 +134,8 @@ def _giving(wrong: Wrong, weights: torch.Tensor) -> torch.Tensor:
     same = round_to(wrong.x * weights, fmt) == wrong.out
     same |= round_to(wrong.x * round_to(weights, fmt), fmt) == wrong.out
     beyond = torch.isnan(weights)
-    told = (~beyond).sum(1)
-    return (same | beyond).all(1) & (told >= max(ENOUGH, MOSTLY * len(wrong)))
+    inside = (~beyond).sum(1)
+    return (same | beyond).all(1) & (inside >= max(ENOUGH, MOSTLY * len(wrong)))
 
 
 @dataclass
@@ -143,7 +143,7 @@ class Family:
     """Substitutions of one kind: what was used in place of what, and the weights that they give."""
 
     one: str  # "the scale of "
-    thing: str  # "group "; "" where there is nothing to be told but the rule
+    noun: str  # "group "; "" where the rule is all there is
     rules: list[str]  # [S] "the group 1 before": what all entries have in common
     own: torch.Tensor  # [E]
     sources: torch.Tensor  # [S, E]
@@ -153,12 +153,12 @@ class Family:
     def words(self, place: int) -> str:
         """The numbers where there is one pair of them, else what the entries have in common."""
         taken, due = self.sources[place].unique().tolist(), self.own.unique().tolist()
-        if not self.thing or len(taken) > 1:
+        if not self.noun or len(taken) > 1:
             return self.one + self.rules[place]
-        known = ", ".join(f"{number:g}" for number in due) if len(due) <= LISTED else "others"
-        many = "s" if len(due) > 1 and self.thing != "k " else ""
-        thing = f"{self.thing.strip()}{many} " if self.one and known != "others" else ""
-        return f"{self.one}{self.thing}{taken[0]:g} for {thing}{known}"
+        listed = ", ".join(f"{number:g}" for number in due) if len(due) <= LISTED else "others"
+        many = "s" if len(due) > 1 and self.noun != "k " else ""
+        noun = f"{self.noun.strip()}{many} " if self.one and listed != "others" else ""
+        return f"{self.one}{self.noun}{taken[0]:g} for {noun}{listed}"
 
 
 def substitutions(wrong: Wrong) -> Iterator[Family]:
@@ -265,15 +265,15 @@ def _columns(wrong: Wrong) -> Iterator[Family]:
 def _results(wrong: Wrong) -> Family:
     q, z, s = wrong.own
     weight = (q - z) * s
-    made = {
+    uses = {
         "the product left out": 0 * weight,
         "the product counted twice": 2 * weight,
         "the product negated": -weight,
         "the code alone, without zero-point and scale": q.double(),
         "the code less its zero-point, without the scale": (q - z).double(),
     }
-    weights = torch.stack(list(made.values()))
-    return Family("", "", list(made), weight, weights, weights)
+    weights = torch.stack(list(uses.values()))
+    return Family("", "", list(uses), weight, weights, weights)
 
 
 def _in_words(own: torch.Tensor, case: Case, axis: str) -> dict[str, torch.Tensor]:

@@ -28,7 +28,7 @@ ALONE = "no weight is wrong where x asks for it alone"
 
 
 def diagnosed(examine: Callable[[Case], Examination], case: Case) -> dict[str, str]:
-    """`explained` and `pattern` of a wrong result, either "" where nothing certain can be said."""
+    """`explained` and `pattern` of a wrong result, either "" where nothing is certain."""
     try:
         return _diagnosis(examine(case))
     except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
@@ -85,9 +85,9 @@ class _Look:
 
     def _judge(self, values: Values) -> None:
         operands = Operands(self.case, self.exam.device, values=values, zones=self.exam.zones)
-        finding = self.exam.expectation(operands).check(self.exam.call(operands))
-        if finding.count:
-            self.found.append(wrong_products(finding, operands, self.problems))
+        mismatch = self.exam.expectation(operands).check(self.exam.call(operands))
+        if mismatch.count:
+            self.found.append(wrong_products(mismatch, operands, self.problems))
 
     def _places(self, is_crossed: bool) -> str:
         """Where the wrong weights lie along k and n, and along m where each row asked for all."""

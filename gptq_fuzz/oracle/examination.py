@@ -1,4 +1,4 @@
-"""One case on one Backend: operands made, kernel called, everything around the call watched."""
+"""One case on one Backend: operands built, kernel called, everything around the call watched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case, decoy_of
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.decode import explain
-from gptq_fuzz.oracle.judge import Expected, Finding, machine_capability
+from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
 from gptq_fuzz.oracle.locate import locate
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import (
@@ -26,9 +26,8 @@ from gptq_fuzz.oracle.surroundings import (
     synchronize,
 )
 from gptq_fuzz.problem.bad import invalidate
-from gptq_fuzz.problem.layouts import leading_shape
+from gptq_fuzz.problem.layouts import Guarded
 from gptq_fuzz.problem.operands import Operands
-from gptq_fuzz.problem.rounding import FORMATS
 from gptq_fuzz.reference.matmul import dequantize
 
 SETTLING_CALLS = 4  # a wrong result is asked for again: flaky kernels give themselves away
@@ -71,7 +70,7 @@ class Examination:
         return result
 
     def _result(self, kind: str, message: str = "", where: str = "", **more) -> Verdict:
-        return Verdict(kind, str(self.case), message, where, **more)
+        return Verdict(kind, self.case, message, where, **more)
 
     def _skipped(self) -> Verdict | None:
         code = self.backend.skip(self.case, self.device) if self.backend.skip else None
@@ -85,6 +84,10 @@ class Examination:
         if self.case.bad or self.backend.limits.violations(self.case):
             return self._must_refuse()
         self.expected = self.expectation(self.operands)
+        return self._examined()
+
+    def _examined(self) -> Verdict:
+        """The verdict on `operands`, whose answer lies within what is `expected`."""
         try:
             return self._value() or self._further() or self._result(kinds.PASS)
         except WrongType as problem:
@@ -98,22 +101,32 @@ class Examination:
         weights.pop("bias")
         weight = dequantize(**weights)
         numerics = self.backend.numerics
-        return Expected(operands, weight, numerics, machine_capability(self.device))
+        return Expected(operands.product, weight, numerics, machine_capability(self.device))
 
     def call(self, operands: Operands) -> torch.Tensor:
         """The kernel's answer [M, J], of the right type or WrongType; operands as they come."""
-        case = operands.case
-        given = operands.output() if self.backend.accepts_out and not case.backward else None
+        given = self._output_for(operands)
         with poisoned_allocations(self.zones), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            out = self.backend.call(
-                case, operands.left, operands.weights(), given.view if given else None
-            )
+            out = self._answer(operands, given.view if given else None)
             synchronize(self.device)
         self.warnings += [f"{w.category.__name__}: {w.message}" for w in caught]
         if given and not given.is_inside():
             raise OutOfBounds("out")
-        return _typed(out, case, self.device).reshape(case.m, case.columns)
+        return typed(out, operands).reshape(-1, operands.out_shape[-1])
+
+    def _output_for(self, operands: Operands) -> Guarded | None:
+        takes_out = self.backend.accepts_out and not operands.case.backward
+        return operands.output() if takes_out else None
+
+    def _answer(self, operands: Operands, out: torch.Tensor | None):
+        return self.backend.call(operands.case, operands.left, operands.weights(), out)
+
+    def _where(self, wrong: torch.Tensor) -> str:
+        return locate(wrong, self.operands.values, self.case)
+
+    def _explained(self, mismatch: Mismatch) -> str:
+        return explain(mismatch, self.operands)
 
     def _value(self) -> Verdict | None:
         state = global_state()
@@ -125,9 +138,9 @@ class Examination:
         if damage:
             verb = "wrote outside" if damage[0] == kinds.OUT_OF_BOUNDS else "changed"
             return self._result(damage[0], f"the kernel {verb} {damage[1]}")
-        finding = self.expected.check(out)
-        if finding.count:
-            return self._wrong(finding)
+        mismatch = self.expected.check(out)
+        if mismatch.count:
+            return self._wrong(mismatch)
         self.used = self.expected.used(out)
         changed = [name for name, value in global_state().items() if value != state[name]]
         restore_state(state)
@@ -135,29 +148,28 @@ class Examination:
             return self._result(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
         return None
 
-    def _wrong(self, finding: Finding) -> Verdict:
+    def _wrong(self, mismatch: Mismatch) -> Verdict:
         """WRONG if each of a few more calls is wrong too, else NONDETERMINISTIC with its k of n."""
         wrong = 1 + sum(self._again() for _ in range(SETTLING_CALLS))
         if wrong <= SETTLING_CALLS:
-            return self._flaky(finding, wrong, 1 + SETTLING_CALLS)
-        where = locate(finding.wrong, self.operands.values, self.case)
-        explained = explain(finding, self.operands)
-        told = {"explained": explained, "ratio": finding.worst_ratio()}
-        return self._result(kinds.WRONG, finding.describe(), where, **told)
+            return self._flaky(mismatch, wrong, 1 + SETTLING_CALLS)
+        where, explained = self._where(mismatch.wrong), self._explained(mismatch)
+        details = {"explained": explained, "ratio": mismatch.worst_ratio()}
+        return self._result(kinds.WRONG, mismatch.describe(), where, **details)
 
     def _again(self) -> int:
         return int(self.expected.check(self.call(self.operands)).count > 0)
 
-    def _flaky(self, finding: Finding, wrong: int, calls: int) -> Verdict:
+    def _flaky(self, mismatch: Mismatch, wrong: int, calls: int) -> Verdict:
         ends = time.monotonic() + self.request.seconds
         while wrong < ENOUGH_WRONG and calls < self.request.calls and time.monotonic() < ends:
             wrong, calls = wrong + self._again(), calls + 1
         return self._result(
             kinds.NONDETERMINISTIC,
-            finding.describe(),
-            locate(finding.wrong, self.operands.values, self.case),
+            mismatch.describe(),
+            self._where(mismatch.wrong),
             check="repeat",
-            ratio=finding.worst_ratio(),
+            ratio=mismatch.worst_ratio(),
             wrong_runs=wrong,
             runs=calls,
         )
@@ -187,13 +199,13 @@ class Examination:
         ends = time.monotonic() + self.request.seconds
         for calls in range(1, max(self.request.calls, 2) + 1):
             out = self.call(self.operands)
-            finding = self.expected.check(out)
-            if finding.count:
-                return self._flaky(finding, 1, calls)
+            mismatch = self.expected.check(out)
+            if mismatch.count:
+                return self._flaky(mismatch, 1, calls)
             first = out if first is None else first
             if self.backend.deterministic and not same_bits(first, out):
-                finding.wrong = (out != first).to(finding.wrong.device)
-                return self._flaky(finding, 1, calls)
+                mismatch.wrong = (out != first).to(mismatch.wrong.device)
+                return self._flaky(mismatch, 1, calls)
             if time.monotonic() > ends:
                 break
         return None
@@ -202,29 +214,29 @@ class Examination:
         """Other weights of the same shape in between: nothing of them may come back."""
         first = self.call(self.operands)  # held: a later call must not write into it
         other = Operands(decoy_of(self.case), self.device, zones=self.zones)
-        finding = self.expectation(other).check(self.call(other))
-        if not finding.count:
-            finding = self.expected.check(first)
-        if not finding.count:
-            finding = self.expected.check(self.call(self.operands))
-        if not finding.count:
+        mismatch = self.expectation(other).check(self.call(other))
+        if not mismatch.count:
+            mismatch = self.expected.check(first)
+        if not mismatch.count:
+            mismatch = self.expected.check(self.call(self.operands))
+        if not mismatch.count:
             return None
         after = " after a call with other weights of the same shape"
-        where = locate(finding.wrong, self.operands.values, self.case)
-        told = {"check": "decoy", "ratio": finding.worst_ratio()}
-        return self._result(kinds.STATE_LEAKED, finding.describe(after), where, **told)
+        where = self._where(mismatch.wrong)
+        details = {"check": "decoy", "ratio": mismatch.worst_ratio()}
+        return self._result(kinds.STATE_LEAKED, mismatch.describe(after), where, **details)
 
     def _relation(self, name: str, relation) -> Verdict | None:
         """The same numbers asked for in another way."""
-        finding = relation.run(self)
-        if not finding.count:
+        mismatch = relation.run(self)
+        if not mismatch.count:
             return None
-        wrong = finding.wrong.new_zeros(self.case.m, self.case.columns)
-        wrong[self.case.m - len(finding.wrong) :] = finding.wrong  # the last row may be all of it
-        where = locate(wrong, self.operands.values, self.case)
+        wrong = mismatch.wrong.new_zeros(self.case.m, self.case.columns)
+        wrong[self.case.m - len(mismatch.wrong) :] = mismatch.wrong  # the last row may be all of it
+        where = self._where(wrong)
         note = f", asked in another way ({name})"
-        told = {"check": name, "ratio": finding.worst_ratio()}
-        return self._result(relation.kind, finding.describe(note), where, **told)
+        details = {"check": name, "ratio": mismatch.worst_ratio()}
+        return self._result(relation.kind, mismatch.describe(note), where, **details)
 
     def _stable(self, check) -> Verdict | None:
         """The verdict of one further check; what does not come back at once is a flaky kernel's."""
@@ -269,9 +281,9 @@ class OutOfBounds(Exception):
     """A byte of a red zone changed; the argument names the buffer."""
 
 
-def _typed(out, case: Case, device: str) -> torch.Tensor:
-    dtype = FORMATS[case.dtype].torch_dtype
-    shape = (*leading_shape(case.m, case.rank), case.columns)
+def typed(out, operands) -> torch.Tensor:
+    """`out`, if it has the dtype, shape and kind of device that are due; else raises WrongType."""
+    dtype, shape, device = operands.out_dtype, operands.out_shape, operands.device
     wanted = f"{dtype} {shape} on {device}"
     if not isinstance(out, torch.Tensor):
         raise WrongType(f"wanted {wanted}, got {type(out).__name__}")

@@ -23,12 +23,12 @@ another format, the row counts once more with theirs.
 (2) s q of a float32 scale, x s q (or x s z), and the difference of both.
 (3) An operation on a, b gives (a op b)(1 + d) + t with |d| <= u, |t| <= h. The error is the sum of
     d_i times what is being rounded: R - 1 partial sums, none above A (1 + e / A); the products, the
-    scaled group sums, the two sums of a folded zero-point and the weights made in float32, each set
+    scaled group sums, the two sums of a folded zero-point and the weights in float32, each set
     at most A in all. Sum of squares: at most n A^2 (1 + e / A)^2. Worst case: n u A (Jeannerod and
     Rump, SIMAX 2013, without higher orders). For d_i of zero mean, whatever came before: Azuma's
     inequality gives g u (A + e) but for one in 2 exp(-32) = 2.5e-14; solved for e, the row above.
     Sources: Higham and Mary, SISC 2019; Ipsen and Zhou, SIMAX 2020. It holds for random fills: x
-    has symmetric signs there. Structured data would need n.
+    has symmetric signs there. Data of any other origin (no fill) get n, and |x| @ d in row 5.
 (4) Any order: blocks and trees have fewer, smaller partial sums. A partial sum of A + e >= 65520 in
     float16 may overflow: infinities and NaN are right there too.
 (5) TF32 keeps 11 digits, by truncation on some cores: d = 2^-10 w+ for the weight, as much again
@@ -43,12 +43,13 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from gptq_fuzz.case.backend import Numerics
 from gptq_fuzz.problem.fills import ACCUMULATOR_STEPS, EXACT_BUDGET, Values
-from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.problem.operands import Product
 from gptq_fuzz.problem.rounding import F16, F32, FORMATS, Format, round_to, truncation_error
 
 LAMBDA = 8.0  # 2 exp(-LAMBDA^2 / 2) = 2.5e-14: chance of a false alarm per element
@@ -60,83 +61,93 @@ TENSOR_CORE_BITS = {70: 23, 75: 23, 80: 24, 86: 24, 89: 24, 90: 25, 100: 25, 120
 TF32_DIGITS = 11
 
 
+class Element(NamedTuple):
+    """One element of an output, what the reference gives there, and |error| / bound."""
+
+    row: int
+    column: int
+    out: float
+    ref: float
+    ratio: float
+
+
 @dataclass
-class Finding:
+class Mismatch:
     """Elements outside their intervals: a mask [M, J], and the worst of them."""
 
     wrong: torch.Tensor
     out: torch.Tensor
-    measure: Callable[[], tuple[torch.Tensor, torch.Tensor]]  # (|error| / bound, ref), when asked
+    find_worst: Callable[[torch.Tensor], Element]  # of a mask's elements, when asked
 
     @functools.cached_property
-    def ratio(self) -> torch.Tensor:
-        return self.measure()[0]
-
-    @functools.cached_property
-    def ref(self) -> torch.Tensor:
-        return self.measure()[1]
+    def worst_element(self) -> Element:
+        return self.find_worst(self.wrong)
 
     @property
     def count(self) -> int:
         return int(self.wrong.sum())
 
     def worst(self) -> tuple[int, int]:
-        place = int(torch.where(self.wrong, self.ratio, -1.0).argmax())
-        return divmod(place, self.wrong.shape[1])
+        return self.worst_element[:2]
 
     def worst_ratio(self) -> float:
         """Largest |error| / bound, within what JSON can say of an infinite one."""
-        return min(float(self.ratio[self.worst()]), LARGEST_RATIO)
+        return min(self.worst_element.ratio, LARGEST_RATIO)
 
     def describe(self, extra: str = "") -> str:
-        row, column = self.worst()
-        out, ref = self.out[row, column].item(), self.ref[row, column].item()
+        row, column, out, ref, ratio = self.worst_element
         return (
             f"{self.count} of {self.wrong.numel()} elements{extra}; worst out[{row}, {column}] = "
-            f"{out:.6g}, ref = {ref:.6g}, |error| / bound = {self.ratio[row, column].item():.3g}"
+            f"{out:.6g}, ref = {ref:.6g}, |error| / bound = {ratio:.3g}"
         )
 
 
 class Expected:
-    """The intervals of one problem: made once, asked for every output that must agree."""
+    """The intervals of one problem: computed once, asked for every output that must agree."""
 
-    def __init__(
-        self, operands: Operands, weight: torch.Tensor, numerics: Numerics, capability: int
-    ):
+    def __init__(self, product: Product, weight: torch.Tensor, numerics: Numerics, capability: int):
         """`weight` [K, N] float64 is the reference's; `capability` 90 for sm_90, 0 for a CPU."""
-        self.case = operands.case
+        self.product = product
         self.numerics = numerics
         self.capability = capability
-        self.fmt = FORMATS[self.case.dtype]
-        values = operands.values
+        self.fmt = FORMATS[product.dtype]
+        values = product.values
         self._left = values.left
-        self._bias = None if self.case.backward else values.bias
-        right = weight.T if self.case.backward else weight
+        self._bias = None if product.backward else values.bias
+        right = weight.T if product.backward else weight
         self._nonfinite = self._special_masks(values, right) if self._is_special() else None
-        self.references = [self._left @ made for made in self._admitted(right)]
+        self.references = [self._left @ admitted for admitted in self._admitted(right)]
         magnitude = self._magnitude(values, right)
         self.error = self._error(magnitude)
         self._may_overflow = self._overflows(magnitude)
         self.bounds = [self._interval(ref) for ref in self.references]
 
+    @property
+    def _is_random(self) -> bool:
+        """Whether the data were drawn by a fill, whose signs do not depend on each other."""
+        return self.product.fill is not None
+
     def _is_special(self) -> bool:
-        return self.case.fill == "nonfinite"
+        if self._is_random:
+            return self.product.fill == "nonfinite"
+        given = (self._left, self.product.values.scales, self._bias)
+        return not all(torch.isfinite(part).all() for part in given if part is not None)
 
     def _special_masks(self, values: Values, right: torch.Tensor):
         nan_weights = torch.isnan(values.scales)[values.g_idx]
-        nan_right = nan_weights.T if self.case.backward else nan_weights
-        return _nonfinite_masks(values.left, right, nan_right)
+        nan_right = nan_weights.T if self.product.backward else nan_weights
+        return _nonfinite_masks(values.left, right, nan_right, self._bias)
 
     def _admitted(self, right: torch.Tensor):
         """The weights that the declared roundings allow; float32 scales round in float32 first."""
-        made = round_to(right, F32)
+        computed = round_to(right, F32)
         for name in self.numerics.weights:
             if name == "exact":
-                yield made
+                yield computed
                 continue
-            fmt = FORMATS[self.case.dtype if name == "x" else name]
-            yield round_to(made, fmt)
-            if self.case.scales_dtype == "sf32":  # made in more than float32, then rounded once
+            fmt = self._format(name)
+            yield round_to(computed, fmt)
+            if self.product.scales_dtype == "f32":  # in more than float32, then rounded once
                 yield round_to(right, fmt)
 
     def _magnitude(self, values, right: torch.Tensor) -> torch.Tensor:
@@ -144,54 +155,77 @@ class Expected:
         larger = right.abs()
         if self.numerics.folds_zero or self.numerics.scaled_zero:
             folded = (values.codes + values.zeros[values.g_idx]) * values.scales.abs()[values.g_idx]
-            larger = folded.T if self.case.backward else folded
+            larger = folded.T if self.product.backward else folded
         self._larger = larger
         return self._left.abs() @ larger
 
     def _error(self, magnitude: torch.Tensor) -> torch.Tensor:
         """e: the rows of the table above that apply to this case."""
-        case, sums = self.case, self._sum_formats()
+        product, sums = self.product, self._sum_formats()
         if all(2**fmt.digits > self._steps() for fmt in sums):
             return torch.zeros_like(magnitude)
-        if case.fill in ("onehot", "lanes"):
-            roundings = 3 if case.scales_dtype == "sf32" else 2
+        if product.fill in ("onehot", "lanes"):
+            roundings = 3 if product.scales_dtype == "f32" else 2
             error = sum(_standard_error(roundings, fmt, magnitude) for fmt in sums)
             return error + self._declared_roundings()
-        terms = case.reduction + EXTRA_ROUNDINGS
-        error = sum(_standard_error(_growth(terms, fmt), fmt, magnitude) for fmt in sums)
+        reduction = self._left.shape[1]
+        error = sum(_standard_error(self._growth(reduction, fmt), fmt, magnitude) for fmt in sums)
         if self.capability:
             kept = TENSOR_CORE_BITS.get(self.capability, min(TENSOR_CORE_BITS.values()))
-            error = error + -(-case.reduction // 16) * 2.0**-kept * magnitude
+            error = error + -(-reduction // 16) * 2.0**-kept * magnitude
         return error + self._declared_roundings()
+
+    def _growth(self, reduction: int, fmt: Format) -> float:
+        """How many roundings of an accumulator add up to the worst error of a sum: see (3)."""
+        terms = reduction + EXTRA_ROUNDINGS
+        random = LAMBDA * math.sqrt(terms)
+        left_over = 1 - random * fmt.unit_roundoff
+        if not self._is_random or left_over <= 0:
+            return terms
+        return min(terms, random / left_over)
 
     def _sum_formats(self) -> list[Format]:
         """The formats that sums are held in, each once."""
         names = dict.fromkeys((self.numerics.accumulator, self.numerics.partial))
-        return [FORMATS[self.case.dtype if name == "x" else name] for name in names]
+        return [self._format(name) for name in names]
+
+    def _format(self, name: str) -> Format:
+        return self.fmt if name == "x" else FORMATS[name]
 
     def _steps(self) -> float:
         """The steps that no partial sum exceeds; infinite for real numbers."""
-        counted = {"exact": EXACT_BUDGET, "sparse": ACCUMULATOR_STEPS[self.case.dtype] - 1}
-        return counted.get(self.case.fill, math.inf)
+        counted = {"exact": EXACT_BUDGET, "sparse": ACCUMULATOR_STEPS[self.product.dtype] - 1}
+        return counted.get(self.product.fill, math.inf)
 
     def _declared_roundings(self):
         """Roundings of operands that are declared beyond one of the weight: see (5) above."""
         worst = torch.zeros_like(self._larger)
         if self.numerics.scaled_zero:
-            worst = worst + 2 * truncation_error(self._larger, FORMATS[self.case.dtype])
+            worst = worst + 2 * truncation_error(self._larger, self.fmt)
         if self.numerics.tf32:
-            operands = 2 if self.case.dtype == "f32" else 1  # 11 digits of others are kept
+            operands = 2 if self.product.dtype == "f32" else 1  # 11 digits of others are kept
             worst = worst + operands * 2.0 ** (1 - TF32_DIGITS) * self._larger
         if not worst.any():
             return 0.0
-        random = LAMBDA * torch.sqrt((self._left**2) @ (worst**2))
-        return torch.minimum(random, self._left.abs() @ worst)
+        most = self._left.abs() @ worst
+        if not self._is_random:
+            return most
+        return torch.minimum(LAMBDA * torch.sqrt((self._left**2) @ (worst**2)), most)
 
     def _overflows(self, magnitude: torch.Tensor) -> torch.Tensor | None:
         """Where a partial sum declared in float16 may leave its range, see (4) above."""
-        if F16 not in self._sum_formats() or self.case.fill in ("exact", "sparse"):
+        if not self._is_random:
+            return self._may_leave_range(magnitude)
+        if F16 not in self._sum_formats() or self.product.fill in ("exact", "sparse"):
             return None
         return magnitude + self.error >= OVERFLOW_OF_FLOAT16
+
+    def _may_leave_range(self, magnitude: torch.Tensor) -> torch.Tensor:
+        """The same for data of any size: in each format of a partial sum or a rounded weight."""
+        weights = [self._format(name) for name in self.numerics.weights if name != "exact"]
+        most = min(fmt.largest for fmt in [F32, *weights])
+        beyond = (self._larger.abs() > most).any(0)
+        return beyond | (magnitude + self.error > min(fmt.largest for fmt in self._sum_formats()))
 
     def _interval(self, ref: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self._finish(ref - self.error), self._finish(ref + self.error)
@@ -204,7 +238,7 @@ class Expected:
             value = round_to(value, self.fmt)
         return round_to(value + self._bias, self.fmt)
 
-    def check(self, out: torch.Tensor, rows=slice(None), columns=slice(None)) -> Finding:
+    def check(self, out: torch.Tensor, rows=slice(None), columns=slice(None)) -> Mismatch:
         """Judge `out` [M', J'], which must equal the chosen rows and columns of the answer."""
         out = out.to(self.error.device).double()
         right = torch.zeros(out.shape, dtype=torch.bool, device=out.device)
@@ -214,11 +248,13 @@ class Expected:
             right |= self._may_overflow[rows][:, columns] & ~torch.isfinite(out)
         if self._nonfinite is not None:
             right = self._judge_special(out, right, rows, columns)
-        return Finding(~right, out, lambda: self._measure(out, rows, columns))
+        return Mismatch(~right, out, lambda wrong: self._worst(wrong, out, rows, columns))
 
-    def _measure(self, out, rows, columns):
+    def _worst(self, wrong: torch.Tensor, out: torch.Tensor, rows, columns) -> Element:
         ref = self._finish(self.references[0])[rows][:, columns]
-        return self._ratio(out, rows, columns), ref
+        ratio = self._ratio(out, rows, columns)
+        at = divmod(int(torch.where(wrong, ratio, -1.0).argmax()), wrong.shape[1])
+        return Element(*at, *(values[at].item() for values in (out, ref, ratio)))
 
     def _judge_special(self, out, right, rows, columns):
         must_nan, any_special, settled = (mask[rows][:, columns] for mask in self._nonfinite)
@@ -242,7 +278,7 @@ class Expected:
 
     def used(self, out: torch.Tensor) -> float:
         """Largest share of e that the error took, the last rounding left out; 0 where e is 0."""
-        if self._is_special() or not self.error.any() or not out.numel():
+        if self._nonfinite is not None or not self.error.any() or not out.numel():
             return 0.0
         shares = torch.full_like(self.error, torch.inf)
         out = out.to(self.error.device)
@@ -262,18 +298,13 @@ class Expected:
         return ((out - ref).abs() - truncation_error(inward, self.fmt)).clamp(min=0)
 
 
-def _growth(terms: int, fmt: Format) -> float:
-    """How many roundings of an accumulator add up to the worst error of `terms` of them."""
-    random = LAMBDA * math.sqrt(terms)
-    left_over = 1 - random * fmt.unit_roundoff
-    return min(terms, random / left_over) if left_over > 0 else terms
-
-
 def _standard_error(roundings: float, fmt: Format, magnitude: torch.Tensor) -> torch.Tensor:
     return roundings * (fmt.unit_roundoff * magnitude + fmt.smallest / 2)
 
 
-def _nonfinite_masks(left: torch.Tensor, right: torch.Tensor, nan_right: torch.Tensor):
+def _nonfinite_masks(
+    left: torch.Tensor, right: torch.Tensor, nan_right: torch.Tensor, bias: torch.Tensor | None
+):
     """[M, J] each: NaN is due; some NaN or infinity is due; its sign is settled in any order."""
 
     def spread(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
@@ -283,6 +314,9 @@ def _nonfinite_masks(left: torch.Tensor, right: torch.Tensor, nan_right: torch.T
     any_special = spread(~torch.isfinite(left), special_right)
     must_nan = spread(torch.isnan(left), nan_right)
     settled = any_special & ~special_right.any(0, keepdim=True)
+    if bias is not None:
+        must_nan, any_special = must_nan | torch.isnan(bias), any_special | ~torch.isfinite(bias)
+        settled = settled & torch.isfinite(bias)
     return must_nan, any_special, settled
 
 

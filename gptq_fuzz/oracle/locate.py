@@ -14,15 +14,16 @@ SHOWN = 4  # places listed before "and n more"
 
 def locate(wrong: torch.Tensor, values: Values, case: Case) -> str:
     """[M, J] mask -> `row 16 only (tail of m % 16); all columns; groups 0, 2`."""
-    rows = wrong.any(1).nonzero().flatten().tolist()
-    columns = wrong.any(0).nonzero().flatten().tolist()
-    noun = "k" if case.backward else "column"
-    parts = [
-        places("row", rows, case.m),
-        places(noun, columns, case.columns, case.pack_factor),
-    ]
+    found = rows_and_columns(wrong, case.pack_factor, "k" if case.backward else "column")
     groups = _groups(wrong, values, case)
-    return "; ".join(parts + ([places("group", groups, case.groups)] if groups else []))
+    return f"{found}; {places('group', groups, case.groups)}" if groups else found
+
+
+def rows_and_columns(wrong: torch.Tensor, word: int, noun: str = "column") -> str:
+    """[M, J] mask -> `row 16 only (tail of m % 16); all columns`; `word`: codes in a word."""
+    rows, columns = (wrong.any(dim).nonzero().flatten().tolist() for dim in (1, 0))
+    m, n = wrong.shape
+    return f"{places('row', rows, m)}; {places(noun, columns, n, word)}"
 
 
 def places(noun: str, found: list[int], size: int, word: int = 0, group: int = 0) -> str:
@@ -49,15 +50,15 @@ def _tail(noun: str, found: list[int], size: int, group: int) -> str:
         return ""
     many = noun if noun == "k" else f"{noun}s"
     name = f"{noun} {first}" if len(found) == 1 else f"{many} {first} to {size - 1}"
-    said = []
+    notes = []
     if group and first and first % group == 0:
         is_last = size - first <= group
-        said.append("the last group" if is_last else f"from group {first // group} on")
+        notes.append("the last group" if is_last else f"from group {first // group} on")
     tails = [side for side in PERIODS if size - first == size % side]
-    said += [f"tail of {size} % {tails[-1]}"] if tails else []
+    notes += [f"tail of {size} % {tails[-1]}"] if tails else []
     blocks = [side for side in TILES if (first % side, size - first) == (0, side)]
-    said = said or [f"the last block of {side}" for side in blocks[-1:]]
-    return f"{name} only" + (f" ({'; '.join(said)})" if said else "")
+    notes = notes or [f"the last block of {side}" for side in blocks[-1:]]
+    return f"{name} only" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _fields(noun: str, found: list[int], size: int, word: int) -> str:

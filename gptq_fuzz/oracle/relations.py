@@ -1,6 +1,6 @@
 """Metamorphic relations: other ways to ask for the same numbers.
 
-Each returns a Finding against the intervals of the problem itself, which is at least as strict as
+Each returns a Mismatch against the intervals of the problem itself, which is at least as strict as
 comparing two outputs within the sum of their bounds, and bit for bit on `exact` and `sparse`.
 """
 
@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 import torch
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.case import WHOLE_GROUP, decoy_of
+from gptq_fuzz.case.axes import WHOLE_GROUP
+from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.problem.operands import Operands
 
 
 @dataclass(frozen=True)
 class Relation:
-    """`applies(examination)` says whether it can be asked; `run(examination)` gives a Finding."""
+    """`applies(examination)` says whether it can be asked; `run(examination)` gives a Mismatch."""
 
     applies: Callable
     run: Callable
@@ -37,7 +38,7 @@ def _variant(exam, values=None, **changes) -> Operands:
 
 def _same_layer(exam, values=None, without=(), **changes) -> Operands:
     """Another question to the same layer: its very tensors, so that what a kernel remembers of
-    them, and should not, shows. Those named, and those stored another way, are made anew."""
+    them, and should not, shows. Those named, and those stored another way, are built anew."""
     case = exam.case.replace(**changes)
     moved = set(exam.case.strided) ^ set(case.strided)
     kept = exam.operands.guarded.items()
@@ -120,7 +121,7 @@ def _other_format(exam):
 
 
 def _group_named(exam):
-    """One group over all rows, said as -1 and as K."""
+    """One group over all rows, given as -1 and as K."""
     size = exam.case.k if exam.case.group_size == WHOLE_GROUP else WHOLE_GROUP
     return exam.expected.check(exam.call(_same_layer(exam, group_size=size)))
 

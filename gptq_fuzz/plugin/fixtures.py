@@ -1,10 +1,11 @@
-"""What tests of kernels share; a conftest.py imports it, so that it holds in that folder alone."""
+"""What tests of kernels share; their modules import it, so that it holds in these alone."""
 
 from __future__ import annotations
 
 import pytest
 
 from gptq_fuzz.plugin.session import SESSION
+from gptq_fuzz.search.findings import has_enough
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def backend(request):
     """The kernel under test; a test of one that has failed enough is not run."""
     session = request.config.stash[SESSION]
     under_test = session.kernels[request.param]
-    if under_test.has_enough_findings:
+    if has_enough(under_test):
         pytest.skip("enough_findings")
     return under_test
 

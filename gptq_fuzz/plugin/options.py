@@ -14,7 +14,7 @@ from gptq_fuzz.worker.supervisor import DEFAULT_TIMEOUT
 PREFIX = "gptq-fuzz-"  # of the options inside another project's run
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 TITLE = "kernels under test"
-# Name -> what argparse is told of it. In `config.option` each is `gptq_fuzz_<name>`.
+# Name -> its arguments in argparse. In `config.option` each is `gptq_fuzz_<name>`.
 OPTIONS: dict[str, dict] = {
     "kernel": {
         "action": "append",
@@ -89,13 +89,13 @@ def destination(name: str) -> str:
 def add_options(parser, prefix: str = "") -> None:
     """Add every option to pytest's parser, as `--kernel` or, with PREFIX, `--gptq-fuzz-kernel`."""
     group = parser.getgroup("gptq-fuzz", TITLE)
-    for name, told in OPTIONS.items():
+    for name, arguments in OPTIONS.items():
         # A name that another plug-in has is left to it.
         with contextlib.suppress(ValueError):
-            group.addoption(f"--{prefix}{name}", dest=destination(name), **told)
+            group.addoption(f"--{prefix}{name}", dest=destination(name), **arguments)
 
 
 def asked_of(config) -> SimpleNamespace:
-    """What a run was asked for: `.kernel`, `.case`, `.in_process`, ... whichever names were used."""
+    """The options of a run: `.kernel`, `.case`, `.in_process`, ... by whichever names they came."""
     values = {name: getattr(config.option, destination(name)) for name in OPTIONS}
     return SimpleNamespace(**{name.replace("-", "_"): value for name, value in values.items()})

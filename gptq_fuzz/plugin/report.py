@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-import os
 import re
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.atomic import write_atomically
 from gptq_fuzz.plugin.options import asked_of
 from gptq_fuzz.plugin.session import Session
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -80,12 +80,12 @@ def _kernel_json(kernel: KernelUnderTest) -> dict:
         "values_possible": sum(map(len, axes.values())),
         "pairs_missing": coverage.missing_pairs(pairs),
         "pairs_possible": len(pairs),
-        "aimed": {str(at): lines for at, lines in kernel.aimed.items()},
+        "aimed": {str(at): list(map(str, cases)) for at, cases in kernel.aimed.items()},
         "specialisations": sorted(kernel.worker.compiled),
         "used": coverage.used,
-        "used_by": coverage.used_by,
+        "used_by": str(coverage.used_by or ""),
         "seconds": coverage.seconds,
-        "fingerprints": kernel.fingerprints,
+        "fingerprints": {str(case): found for case, found in kernel.fingerprints.items()},
         "first_verdict": kernel.first_failing,
         "restarts": max(kernel.worker.restarts, 0),
     }
@@ -128,8 +128,8 @@ def _add(mine: dict, seen: dict) -> None:
     mine["restarts"] += seen["restarts"]
     mine["first_verdict"] = min(mine, seen, key=_seconds_to_failure)["first_verdict"]
     for name, choose in (("first_failure", min), ("first_finding", min), ("ended", max)):
-        known = [each[name] for each in (mine, seen) if each[name] is not None]
-        mine[name] = choose(known, default=None)
+        times = [each[name] for each in (mine, seen) if each[name] is not None]
+        mine[name] = choose(times, default=None)
     for name in ("missing", "pairs_missing"):
         mine[name] = sorted(set(mine[name]) & set(seen[name]))
     mine["specialisations"] = sorted({*mine["specialisations"], *seen["specialisations"]})
@@ -142,11 +142,7 @@ def _seconds_to_failure(seen: dict) -> float:
 
 
 def write_json(path: Path, data: dict) -> None:
-    """Write through a temporary file, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(data, indent=1))
-    os.replace(temporary, path)
+    write_atomically(path, json.dumps(data, indent=1))
 
 
 def write_summary(reporter, data: dict, session: Session) -> None:
@@ -221,9 +217,9 @@ def _write_notes(reporter, spec: str, seen: dict) -> None:
         reporter.write_line(f"{spec}: SKIPPED({code}) {count}")
     if seen["first_failure"] is not None:
         shrunk = seen["first_finding"]
-        told = f", found and shrunk after {shrunk:.1f} s" if shrunk is not None else ""
+        found = f", found and shrunk after {shrunk:.1f} s" if shrunk is not None else ""
         reporter.write_line(
-            f"{spec}: first failing verdict after {seen['first_failure']:.1f} s{told}"
+            f"{spec}: first failing verdict after {seen['first_failure']:.1f} s{found}"
         )
     if seen["specialisations"]:
         reporter.write_line(f"{spec}: compiled {compiled_in_words(seen['specialisations'])}")

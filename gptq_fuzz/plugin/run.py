@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import tempfile
 import time
@@ -12,11 +13,11 @@ import pytest
 from gptq_fuzz._checkout import IS_CHECKOUT, PACKAGE, ROOT
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.known import read_known
-from gptq_fuzz.command import command_words, python_word
 from gptq_fuzz.fingerprint.store import DEFAULT_FILE, OURS, Changed, FingerprintFile
 from gptq_fuzz.plugin import report
 from gptq_fuzz.plugin.options import asked_of
 from gptq_fuzz.plugin.session import SESSION, Session
+from gptq_fuzz.search.called_as import command_words, python_word
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.search import Failure
 from gptq_fuzz.worker.loader import BUILT_IN
@@ -109,6 +110,37 @@ def _in_flight(config, spec: str) -> Path:
     return folder / f"in-flight-{worker}-{name}.txt"
 
 
+class SuiteModule(pytest.Module):
+    """A test file of the package: imported by its name, whatever pytest's import mode.
+
+    Pytest would put the folder above the package on `sys.path`, before another project's own; and a
+    project's `python_functions` does not hold for tests that are not its own.
+    """
+
+    def _getobj(self):
+        return importlib.import_module(
+            ".".join(self.path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        )
+
+    def funcnamefilter(self, name: str) -> bool:
+        return name.startswith("test_")
+
+
+def pytest_collect_directory(path, parent):
+    """Folders of the package are plain ones: pytest imports a Package as it imports a test file."""
+    if path == PACKAGE or PACKAGE in path.parents:
+        return pytest.Dir.from_parent(parent, path=path)
+    return None
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Test files of the package are modules of it."""
+    if PACKAGE not in module_path.parents:
+        return None
+    name = module_path.relative_to(PACKAGE.parent).as_posix()
+    return SuiteModule.from_parent(parent, path=module_path, nodeid=name)
+
+
 def pytest_report_header(config):
     """Device, driver, versions; compiled or interpreted; kernels skipped and why."""
     session = config.stash[SESSION]
@@ -119,7 +151,7 @@ def pytest_report_header(config):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """A finding is told by its reproduce line, not by a traceback through the suite."""
+    """A finding is shown by its reproduce line, not by a traceback through the suite."""
     try:
         return (yield)
     except (Failure, Changed) as failure:

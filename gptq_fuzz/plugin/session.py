@@ -9,7 +9,8 @@ import pytest
 
 from gptq_fuzz.case.known import Waiver
 from gptq_fuzz.fingerprint.store import FingerprintFile
-from gptq_fuzz.search.kernel import Finding, KernelUnderTest
+from gptq_fuzz.search.findings import Finding
+from gptq_fuzz.search.kernel import KernelUnderTest
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """From a Case to its numbers: codes, zero-points, scales, x, bias and g_idx.
 
-Each fill is made for one oracle (see judge.py). All arithmetic is exact, or rounds once by
+Each fill serves one oracle (see judge.py). All arithmetic is exact, or rounds once by
 `round_to`, so a line gives the same bytes everywhere. Every value comes from (seed, tensor, row,
 column): a smaller problem keeps most of what remains, which lets shrinking converge.
 """
@@ -90,12 +90,12 @@ def _g_idx(case: Case, device) -> torch.Tensor:
     if case.g_idx == "mix":  # the unequal groups of skew, shuffled
         key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
         return (row * row * case.groups // (case.k * case.k))[torch.argsort(key)]
-    made = {
+    simple = {
         "rev": sequential.flip(0),
         "one": torch.zeros_like(sequential),
         "gap": sequential // 2 * 2,
     }
-    return made.get(case.g_idx, sequential)
+    return simple.get(case.g_idx, sequential)
 
 
 def _bias(case: Case, device) -> torch.Tensor:

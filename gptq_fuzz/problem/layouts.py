@@ -22,7 +22,7 @@ class Placement:
 
 
 class Guarded:
-    """A tensor inside a poisoned buffer on a device, and the bytes it was made from.
+    """A tensor inside a poisoned buffer on a device, and the bytes it was copied from.
 
     `view` is what a kernel gets, `original` the same cells of the bytes kept to compare with,
     which stay where `values` are.
@@ -33,27 +33,33 @@ class Guarded:
     ):
         """`values` [rows, columns] stored by `placement`; `leading` replaces rows in the shape."""
         rows, columns = values.shape
-        stored = min(rows, 1) if placement.row_stride == 0 else rows
+        shape, outer = _with_leading(rows if leading is None else leading, placement.row_stride)
+        strides = (*outer, placement.column_stride)
+        self._store(values.reshape(*shape, columns), strides, placement.offset, device, zones)
+
+    @classmethod
+    def like(cls, tensor: torch.Tensor, device, zones=True) -> Guarded:
+        """A copy of `tensor` that lies as it does: its strides and its offset."""
+        guarded = cls.__new__(cls)
+        guarded._store(tensor, tensor.stride(), tensor.storage_offset(), device, zones)
+        return guarded
+
+    def _store(self, values: torch.Tensor, strides, offset: int, device, zones: bool) -> None:
         item = values.element_size()
-        zone = max(4 * ZONE_UNIT, _round_up(columns * item, ZONE_UNIT)) if zones else 0
-        span = _span(stored, columns, placement) + placement.offset
-        self._before = torch.full(
-            (2 * zone + span * item,), POISON, dtype=torch.uint8, device=values.device
-        )
-        first = zone // item + placement.offset
-        strides = (placement.row_stride, placement.column_stride)
+        zone = max(4 * ZONE_UNIT, _round_up(values.shape[-1] * item, ZONE_UNIT)) if zones else 0
+        cells = stored_cells(values, strides)
+        size = 2 * zone + (span(cells.shape, strides) + offset) * item
+        self._before = torch.full((size,), POISON, dtype=torch.uint8, device=values.device)
+        first = zone // item + offset
 
         def cells_of(storage: torch.Tensor) -> torch.Tensor:
-            return storage.view(values.dtype).as_strided((stored, columns), strides, first)
+            return storage.view(values.dtype).as_strided(cells.shape, strides, first)
 
         self._cells_of = cells_of
-        cells_of(self._before).copy_(values[:stored])
+        cells_of(self._before).copy_(cells)
         self.storage = self._before.to(device, copy=True)
-        shape, outer = _with_leading(rows if leading is None else leading, placement.row_stride)
         self.view, self.original = (
-            storage.view(values.dtype).as_strided(
-                (*shape, columns), (*outer, placement.column_stride), first
-            )
+            storage.view(values.dtype).as_strided(values.shape, strides, first)
             for storage in (self.storage, self._before)
         )
 
@@ -75,10 +81,16 @@ def _round_up(size: int, unit: int) -> int:
     return -(-size // unit) * unit
 
 
-def _span(rows: int, columns: int, placement: Placement) -> int:
-    if not rows or not columns:
+def stored_cells(values: torch.Tensor, strides) -> torch.Tensor:
+    """`values` with one place for all along each dimension whose stride is 0."""
+    return values[tuple(slice(None if stride else 1) for stride in strides)]
+
+
+def span(shape, strides) -> int:
+    """Elements from the first of a tensor to its last."""
+    if 0 in shape:
         return 0
-    return 1 + (rows - 1) * placement.row_stride + (columns - 1) * placement.column_stride
+    return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
 def _with_leading(leading, row_stride: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 import torch
 
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.problem.fills import Values, make_values
-from gptq_fuzz.problem.layouts import Guarded, Placement, leading_shape, place_left, place_right
+from gptq_fuzz.problem.layouts import Guarded, leading_shape, place_left, place_right
 from gptq_fuzz.problem.rounding import FORMATS
 from gptq_fuzz.reference.packing import pack_rows, pack_zeros
 
@@ -17,7 +18,7 @@ SMALL = 2**16  # elements of x, the weights and the result, below which a GPU wo
 
 
 def judged_on(case: Case, device: str) -> str:
-    """Where a case's values, reference and bounds are made: small ones on the host, in any case.
+    """Where values, reference and bounds of a case are computed: small ones on the host, always.
 
     Some 500 operations surround a launch; on few elements each costs a GPU more than a CPU. Under
     a sanitizer, which slows each of them down and would watch torch's kernels too, all stay there.
@@ -26,13 +27,62 @@ def judged_on(case: Case, device: str) -> str:
     return "cpu" if elements <= SMALL or os.environ.get(UNTIMED) else device
 
 
-class Operands:
-    """The guarded tensors of one Case on one device, and the values behind them.
+@dataclass(frozen=True)
+class Product:
+    """What is multiplied, and how it is stored: all that the judge is given of a problem.
 
-    `left` is x [..., K], or the gradient [..., N] in a `bwd` case; `weights()` are the operands
-    that make up the layer, `originals()` the same as they were made, where the case is judged.
-    `shared` are guarded operands of another problem that serve here too, the same tensors.
-    Raises ValueError for values that cannot be packed.
+    `dtype` is that of left, result and bias: "f16", "bf16" or "f32". `fill` says how the numbers
+    were drawn; None where nothing is known of them, so that only bounds of the worst case hold.
+    """
+
+    values: Values
+    dtype: str
+    scales_dtype: str
+    backward: bool = False
+    fill: str | None = None
+
+
+class GuardedOperands:
+    """The guarded tensors of one problem on one device, and the plain values that describe them.
+
+    `left` is x [..., K], or the gradient [..., N]; `weights()` are the operands that make up the
+    layer, `originals()` the same as they were built, where the problem is judged.
+    """
+
+    guarded: dict[str, Guarded]
+    options: dict  # bits, group_size, checkpoint_format
+    out_shape: tuple[int, ...]
+    out_dtype: torch.dtype
+
+    @property
+    def left(self) -> torch.Tensor:
+        return self.guarded["left"].view
+
+    def weights(self) -> dict:
+        """The layer, by keyword: tensors, and the plain values that describe them."""
+        return self._layer(lambda guarded: guarded.view)
+
+    def originals(self) -> dict:
+        """The layer as it was built: what the reference reads, out of every kernel's reach."""
+        return self._layer(lambda guarded: guarded.original)
+
+    def _layer(self, tensor_of) -> dict:
+        views = {name: tensor_of(kept) for name, kept in self.guarded.items() if name != "left"}
+        return {"g_idx": None, "bias": None} | views | self.options
+
+    def damage(self) -> tuple[str, str] | None:
+        """(verdict, operand) for the first buffer whose bytes have changed."""
+        for name, guarded in self.guarded.items():
+            if not guarded.is_untouched():
+                return ("INPUT_CHANGED" if guarded.is_inside() else "OUT_OF_BOUNDS"), name
+        return None
+
+
+class Operands(GuardedOperands):
+    """The guarded tensors of one Case, and the values behind them.
+
+    `left` is the gradient in a `bwd` case. `shared` are guarded operands of another problem that
+    serve here too, the same tensors. Raises ValueError for values that cannot be packed.
     """
 
     def __init__(
@@ -47,12 +97,24 @@ class Operands:
         self.case = case
         self.device = device
         self.values = make_values(case, judged_on(case, device)) if values is None else values
+        self.options = {
+            "bits": case.bits,
+            "group_size": case.group_size,
+            "checkpoint_format": case.checkpoint_format,
+        }
+        self.out_shape = (*leading_shape(case.m, case.rank), case.columns)
+        self.out_dtype = FORMATS[case.dtype].torch_dtype
         self._zones = zones
         shared = shared or {}
         self.guarded = {
             name: shared[name] if name in shared else make()
             for name, make in self._makers().items()
         }
+
+    @property
+    def product(self) -> Product:
+        case = self.case
+        return Product(self.values, case.dtype, case.scales_dtype[1:], case.backward, case.fill)
 
     def _makers(self):
         """Operand -> what makes it, in the order in which they are compared afterwards."""
@@ -86,44 +148,8 @@ class Operands:
         leading = () if is_vector else None
         return Guarded(rows, placement, self.device, leading, self._zones)
 
-    @property
-    def left(self) -> torch.Tensor:
-        return self.guarded["left"].view
-
-    def weights(self) -> dict:
-        """The layer, by keyword: tensors, and the plain values that describe them."""
-        return self._layer(lambda guarded: guarded.view)
-
-    def originals(self) -> dict:
-        """The layer as it was made: what the reference reads, out of every kernel's reach."""
-        return self._layer(lambda guarded: guarded.original)
-
-    def _layer(self, tensor_of) -> dict:
-        views = {name: tensor_of(kept) for name, kept in self.guarded.items() if name != "left"}
-        absent = {"g_idx": None, "bias": None}
-        return (
-            absent
-            | views
-            | {
-                "bits": self.case.bits,
-                "group_size": self.case.group_size,
-                "checkpoint_format": self.case.checkpoint_format,
-            }
-        )
-
     def output(self) -> Guarded:
         """A poisoned buffer for the result, red zones around it."""
-        case = self.case
-        dtype = FORMATS[case.dtype].torch_dtype
-        poison = torch.full(
-            (case.m, case.columns), torch.nan, dtype=dtype, device=self.values.codes.device
-        )
-        leading = leading_shape(case.m, case.rank)
-        return Guarded(poison, Placement(case.columns), self.device, leading, self._zones)
-
-    def damage(self) -> tuple[str, str] | None:
-        """(verdict, operand) for the first buffer whose bytes have changed."""
-        for name, guarded in self.guarded.items():
-            if not guarded.is_untouched():
-                return ("INPUT_CHANGED" if guarded.is_inside() else "OUT_OF_BOUNDS"), name
-        return None
+        place = self.values.codes.device
+        poison = torch.full(self.out_shape, torch.nan, dtype=self.out_dtype, device=place)
+        return Guarded.like(poison, self.device, self._zones)

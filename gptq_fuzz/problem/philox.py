@@ -38,9 +38,9 @@ def random_words(
     """Two independent [rows, columns] int64 tensors of 32 random bits each."""
     low, high = philox2x32(seed & MASK32, (seed >> 32) & MASK32, TENSORS[tensor])
     key = low ^ high
-    # Small tensors are made on the CPU, the bits are the same: 60 launches would cost a GPU more.
-    made_on = "cpu" if rows * columns <= SMALL else device
-    row = torch.arange(rows, dtype=torch.int64, device=made_on).unsqueeze(1)
-    column = torch.arange(columns, dtype=torch.int64, device=made_on).unsqueeze(0)
+    # Small tensors are drawn on the CPU, the bits are the same: 60 launches would cost a GPU more.
+    place = "cpu" if rows * columns <= SMALL else device
+    row = torch.arange(rows, dtype=torch.int64, device=place).unsqueeze(1)
+    column = torch.arange(columns, dtype=torch.int64, device=place).unsqueeze(0)
     first, second = philox2x32(column + 0 * row, row + 0 * column, key)
     return first.to(device), second.to(device)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.axes import STRIDED, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
-from gptq_fuzz.case.case import STRIDED, WHOLE_GROUP, Case
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 
 JUDGED = frozenset(kinds.KINDS) - {kinds.SKIPPED}
@@ -99,21 +100,25 @@ class Coverage:
     values: Counter = field(default_factory=Counter)
     pairs: set = field(default_factory=set)
     used: float = 0.0
-    used_by: str = ""
+    used_by: Case | None = None
     seconds: float = 0.0
 
     def add(self, case: Case, verdict: Verdict) -> None:
-        """Count one verdict."""
-        self.verdicts[verdict.kind] += 1
-        self.seconds += verdict.seconds
+        """Count one verdict, and the values of its case."""
+        self.count(verdict)
         if verdict.kind == kinds.SKIPPED:
             self.skips[verdict.message] += 1
             return
         if verdict.used > self.used:
-            self.used, self.used_by = verdict.used, verdict.line
+            self.used, self.used_by = verdict.used, case
         if not case.bad:
             self.values.update(classes(case).items())
             self.pairs |= pairs_of(case)
+
+    def count(self, verdict: Verdict) -> None:
+        """Count a verdict alone: on tensors that no case describes."""
+        self.verdicts[verdict.kind] += 1
+        self.seconds += verdict.seconds
 
     @property
     def judged(self) -> int:

@@ -1,8 +1,8 @@
 """`--budget`: cases drawn round after round and judged by several workers until the time is up.
 
-A round is what Hypothesis draws from one seed, and a few cases made for pairs of axis values that
+A round is what Hypothesis draws from one seed, and a few cases built for pairs of axis values that
 no case of this run has had yet. Those are kept by their seed (`aimed`), since they depend on what
-was judged by then: a round can be made again from its seed and those lines.
+was judged by then: a round can be drawn again from its seed and those cases.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.coverage import pairs_of
+from gptq_fuzz.search.findings import shrink_and_report
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.pairwise import all_pairs, cases_for
-from gptq_fuzz.search.search import Failure
+from gptq_fuzz.search.search import Failure, Search
 from gptq_fuzz.search.strategies import cases
 from gptq_fuzz.worker.supervisor import Worker
 
-AIMED = 15  # cases a round that are made for cold pairs
-ATTEMPTS = 2  # cases made for the same pair, in case the first was skipped
+AIMED = 15  # cases a round that are built for cold pairs
+ATTEMPTS = 2  # cases built for the same pair, in case the first was skipped
 ROUND = 50  # cases drawn from one seed; what Hypothesis draws again to shrink a failure
 JOBS_PER_GPU = 8  # busy workers that share a GPU
 Show = Callable[[list[KernelUnderTest], int, float], None]
@@ -44,14 +45,13 @@ class Lane:
     drawn: deque = field(default_factory=deque)
     pending: dict[Future, tuple[int, Case]] = field(default_factory=dict)
     judged: dict[int, dict[Case, Verdict]] = field(default_factory=dict)  # by seed of the round
-    aimed_at: Counter = field(default_factory=Counter)  # how often cases were made for a pair
+    aimed_at: Counter = field(default_factory=Counter)  # how often cases were built for a pair
     failed: tuple[int, Case] | None = None  # the seed of its round, and the case
 
     def __post_init__(self) -> None:
         self.idle: queue.SimpleQueue = queue.SimpleQueue()
-        self.workers = [self.kernel.worker]
-        if not self.kernel.in_process:
-            self.workers += [Worker(self.kernel.launch) for _ in range(self.jobs - 1)]
+        more = [Worker(self.kernel.launch) for _ in range(self.jobs - 1)]
+        self.workers = [self.kernel.worker, *more]
         for worker in self.workers:
             self.idle.put(worker)
         self.pool = ThreadPoolExecutor(len(self.workers))
@@ -82,7 +82,7 @@ class Lane:
         for case in aimed:
             self.aimed_at.update(pairs_of(case) & set(cold))
         if aimed:
-            self.kernel.aimed[at] = [str(case) for case in aimed]
+            self.kernel.aimed[at] = aimed
         self.drawn.extend((at, case) for case in aimed + drawn)
 
     @property
@@ -119,17 +119,16 @@ class Lane:
     def shrink(self) -> None:
         """Draw the failing round again and let Hypothesis shrink it. Raises Failure.
 
-        A case that was made for cold pairs is not among what is drawn: single steps shrink it.
+        A case that was built for cold pairs is not among what is drawn: single steps shrink it.
         """
         at, case = self.failed
-        search, judged = self.kernel.search(), self.judged[at]
-        for known, verdict in judged.items():
-            search.know(known, verdict)
+        search = Search(self.kernel)
+        for judged, verdict in self.judged[at].items():
+            search.remember(judged, verdict)
         found = None
-        if str(case) not in self.kernel.aimed.get(at, ()):
+        if case not in self.kernel.aimed.get(at, ()):
             found = search.run(cases(self.kernel.limits), _round_settings(), at=at)
-        smallest = search.polish(found or search.judge(case), self.kernel.limits)
-        self.kernel.report(smallest, search.first_case)
+        shrink_and_report(self.kernel, search, found or search.judge(case))
 
 
 def _round_settings() -> settings:
@@ -195,6 +194,11 @@ def _found(lane: Lane) -> str:
 
 
 def _jobs(kernel: KernelUnderTest) -> int:
-    """Workers that may be busy at a time; judging keeps a core of the host busy, on a GPU too."""
+    """Workers that may be busy at a time; judging keeps a core of the host busy, on a GPU too.
+
+    In this process, one: drawing sets Python's random state, which a kernel must leave alone.
+    """
+    if kernel.in_process:
+        return 1
     cores = os.cpu_count() or 1
     return min(cores, JOBS_PER_GPU) if kernel.worker.description["place"] != "cpu" else cores

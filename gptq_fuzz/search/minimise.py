@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gptq_fuzz.case.axes import FILLS, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
-from gptq_fuzz.case.case import FILLS, WHOLE_GROUP, Case
+from gptq_fuzz.case.case import Case
 
 FEW = (1, 2, 3, 4)  # sizes, in units, that are tried at once
 GROUP_SIZES = (WHOLE_GROUP, 1, 2, 3)

@@ -1,6 +1,6 @@
-"""Few cases that hold every pair of axis values: made greedily, the same ones each time.
+"""Few cases that hold every pair of axis values: built greedily, the same ones each time.
 
-A case is made for chosen values of the axes of `coverage.classes`; sizes and groups depend on each
+A case is built for chosen values of the axes of `coverage.classes`; sizes and groups depend on each
 other, so the combinations that some Case has are listed first.
 """
 
@@ -11,8 +11,9 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 from itertools import combinations, product
 
+from gptq_fuzz.case.axes import STRIDED, WHOLE_GROUP, WORD_BITS
 from gptq_fuzz.case.backend import Limits
-from gptq_fuzz.case.case import STRIDED, WHOLE_GROUP, WORD_BITS, Case
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.coverage import axis_values, classes
 
 Value = tuple[str, str]  # an axis and its value
@@ -27,10 +28,10 @@ ROWS = {
 COLUMNS = (5, 16, 17, 24, 32, 33, 40, 48, 60, 64, 68, 72, 96, 128, 132, 160, 200)
 REDUCTIONS = (*COLUMNS, 256, 264, 520, 1040)
 GROUPS = (WHOLE_GROUP, 1, 2, 3, 4, 5, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 1024)
-LONGEST = 1024  # of the reductions that whole groups are made of
+LONGEST = 1024  # of the reductions that whole groups make up
 AMOUNTS = (1, 3, 8, 5, 16, 13, 2)
 ABSENT = ""  # of an optional token: the kernel chooses
-TRIES = 4  # rows that are made for the next pair; the best is kept
+TRIES = 4  # rows that are built for the next pair; the best is kept
 SIZE_AXES = ("m", "n", "k", "bits", "group", "last group")
 
 
@@ -68,18 +69,18 @@ def _covering(
 ) -> Iterator[Case]:
     grid = grid_of(limits)
     left = grid.partners(pairs if most is not None else [*pairs, *grid.absent_pairs()])
-    made = 0
-    while any(left) and made != most:
-        first = grid.most_wanted(left, made)
-        rows = [grid.row(first, left, made + shift) for shift in range(TRIES)]
+    count = 0
+    while any(left) and count != most:
+        first = grid.most_wanted(left, count)
+        rows = [grid.row(first, left, count + shift) for shift in range(TRIES)]
         rows = [row for row in rows if row is not None]
         if not rows:
             grid.forget(first, left)
             continue
         best = max(rows, key=lambda row: grid.gain(row, left))
         grid.cover(best, left)
-        yield case_of(grid.named(best), limits, seed + made)
-        made += 1
+        yield case_of(grid.named(best), limits, seed + count)
+        count += 1
 
 
 @functools.lru_cache(maxsize=64)

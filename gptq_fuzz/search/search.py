@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case, decoy_of
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.minimise import simpler
@@ -30,30 +28,20 @@ class Failure(AssertionError):
 
 
 class Search:
-    """One search: `ask(case, checks, calls)` judges, `run` finds the smallest failing case.
+    """One search on a KernelUnderTest: `run` finds the smallest failing case.
 
-    `restarts()` counts the worker's restarts so far; `checks` are run on every case;
-    `ask_alone(case)` judges values alone in a new process.
+    `checks` are run on every case until one fails.
     """
 
-    def __init__(
-        self,
-        ask: Callable[..., Verdict],
-        restarts: Callable[[], int],
-        checks=None,
-        ask_alone: Callable[[Case], Verdict] | None = None,
-    ):
-        self._ask = ask
-        self._ask_alone = ask_alone or (lambda case: ask(case, (), 1))
-        self._restarts = restarts
-        self._checks = checks
+    def __init__(self, kernel, checks=None):
+        self._kernel, self._checks = kernel, checks
         self._memo: dict[Case, Verdict] = {}
         self._first: Verdict | None = None
         self.first_case: Case | None = None  # that failed, before anything was made smaller
         self._ends = float("inf")
 
-    def know(self, case: Case, verdict: Verdict) -> None:
-        """A verdict that is known before the search begins."""
+    def remember(self, case: Case, verdict: Verdict) -> None:
+        """Keep a verdict that was given before the search begins."""
         self._memo[case] = verdict
 
     def run(
@@ -81,19 +69,15 @@ class Search:
             return failure.verdict
         return None
 
-    def polish(self, found: Verdict, limits: Limits) -> Verdict:
+    def polish(self, found: Verdict) -> Verdict:
         """The verdict on the simplest case that single steps from `found` still let fail."""
-        case = self._case_of(found, limits)
+        limits = self._kernel.limits
         while True:
-            tried = (self.judge(candidate) for candidate in simpler(case, limits))
+            tried = (self.judge(candidate) for candidate in simpler(found.case, limits))
             better = next((verdict for verdict in tried if not verdict.ok), None)
-            if better is None or better.line == found.line:
+            if better is None or better.case == found.case:
                 return found
-            found, case = better, self._case_of(better, limits)
-
-    @staticmethod
-    def _case_of(verdict: Verdict, limits: Limits) -> Case:
-        return Case.parse(verdict.line, limits.tokens)
+            found = better
 
     def judge(self, case: Case) -> Verdict:
         """The memoised verdict; once a case has failed, within the shrinking budget only."""
@@ -103,33 +87,33 @@ class Search:
             self._first = self._memo[case] = self._blamed(case, self._memo[case])
             self.first_case = case
             self._ends = time.monotonic() + SHRINK_SECONDS
-            self._restarts_at_first = self._restarts()
+            self._restarts_at_first = self._kernel.worker.restarts
         return self._memo[case]
 
     def _blamed(self, case: Case, verdict: Verdict) -> Verdict:
         """A wrong answer to the weights in between is a leak only if alone it is right."""
         if verdict.check != "decoy":
             return verdict
-        alone = self._ask_alone(decoy_of(case))
+        alone = self._kernel.judge_alone(decoy_of(case))
         return verdict if alone.ok else alone
 
     def _fresh(self, case: Case) -> Verdict:
         if self._first is None:
-            return self._ask(case, self._checks, 1)
+            return self._kernel.judge(case, self._checks)
         if time.monotonic() > self._ends or self._worn_out():
-            return Verdict(kinds.PASS, str(case), "not judged: the shrinking budget is spent")
+            return Verdict(kinds.PASS, case, "not judged: the shrinking budget is spent")
         return self._smaller(case)
 
     def _worn_out(self) -> bool:
-        return self._restarts() - self._restarts_at_first >= SHRINK_RESTARTS
+        return self._kernel.worker.restarts - self._restarts_at_first >= SHRINK_RESTARTS
 
     def _smaller(self, case: Case) -> Verdict:
         """A candidate for a smaller failure: the check that failed first, a few seeds, patience."""
         checks = () if self._first.check == "value" else (self._first.check,)
         calls = FLAKY_CALLS if self._first.check == "repeat" else 1
-        verdict = self._ask(case, checks, calls)
+        verdict = self._kernel.judge(case, checks, calls)
         for other in OTHER_SEEDS:
             if not verdict.ok or verdict.seconds > QUICK:
                 break
-            verdict = self._ask(case.replace(seed=other), checks, calls)
+            verdict = self._kernel.judge(case.replace(seed=other), checks, calls)
         return verdict

@@ -10,8 +10,9 @@ import math
 
 from hypothesis import strategies as st
 
+from gptq_fuzz.case.axes import DTYPES, RANKS, SCALES_DTYPES, STRIDED, WHOLE_GROUP, WORD_BITS
 from gptq_fuzz.case.backend import Limits
-from gptq_fuzz.case.case import DTYPES, RANKS, SCALES_DTYPES, STRIDED, WHOLE_GROUP, WORD_BITS, Case
+from gptq_fuzz.case.case import Case
 
 TILES = (16, 32, 64, 128)
 THRESHOLDS = (8, 50)  # rows at which engines switch kernels
@@ -131,7 +132,7 @@ def refusals(draw, limits: Limits) -> Case:
     options = [{"bad": name} for name in limits.bad]
     options += outside(limits) if limits.refuses_outside else []
     change = draw(st.sampled_from(options))
-    if case.backward:  # the door is the layer's; gradients come after it
+    if case.backward:  # the layer checks its arguments; gradients come after it
         change = {"backward": False, **change}
     return case.replace(**change)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gptq_fuzz.case.backend import Limits
+from pathlib import Path
+
+from gptq_fuzz.case.backend import Backend, Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.worker.served import Served
@@ -10,12 +12,13 @@ from gptq_fuzz.worker.supervisor import REPEAT_SECONDS, CannotRun, Launch
 
 
 class InProcess:
-    """The same kernel judged in this process: for debuggers. A crash ends the run."""
+    """A Worker without its process: a crash ends the run."""
 
     restarts = 0
 
-    def __init__(self, launch: Launch):
-        self.launch = launch
+    def __init__(self, launch: Launch, backend: Backend | None = None):
+        """Judge what `launch` names, or a Backend that is at hand."""
+        self.launch, self._backend = launch, backend
         self.compiled: set[str] = set()
 
     def begin(self) -> None:
@@ -25,7 +28,7 @@ class InProcess:
         """Load the kernel. Raises CannotRun."""
         options = {"spec": self.launch.spec, "started_in": self.launch.started_in, "zones": True}
         try:
-            self._served = Served(options | {"device": self.launch.device})
+            self._served = Served(options | {"device": self.launch.device}, self._backend)
         except Exception as problem:
             raise CannotRun(str(problem)) from problem
         self.description = self._served.description()
@@ -41,12 +44,15 @@ class InProcess:
 
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case."""
-        request = {"line": str(case), "checks": checks, "calls": calls, "seconds": REPEAT_SECONDS}
-        return self._served.judge(request)
+        return self._served.verdict_on(case, checks, calls, REPEAT_SECONDS)
+
+    def ask_file(self, path: Path, calls: int = 1, patience: float = 0.0) -> Verdict:
+        """The verdict on the problem that a file holds."""
+        return self._served.verdict_on_file(str(path), calls, REPEAT_SECONDS)
 
     def look(self, task: str, case: Case) -> dict:
-        """A closer look at a case's shape, see `worker.Served.look`."""
-        return self._served.look({"line": str(case), "task": task})
+        """A closer look at a case's shape, see `Served.look`."""
+        return self._served.look(task, case)
 
     def stop(self) -> None:
         """Nothing to end."""

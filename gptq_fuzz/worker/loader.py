@@ -1,4 +1,4 @@
-"""From what `--kernel` says to a Backend."""
+"""From the word after `--kernel` to a Backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUILT_IN = {
 
 
 class LoadError(Exception):
-    """The kernel cannot be put under test; the message says what was wanted and what came."""
+    """The kernel cannot be put under test; its message names what was wanted and what came."""
 
 
 def load(spec: str, started_in: str) -> Backend:
@@ -40,8 +40,8 @@ def load(spec: str, started_in: str) -> Backend:
     found = module
     for name in attribute.split("."):
         if not hasattr(found, name):
-            known = ", ".join(key for key in vars(module) if not key.startswith("_"))
-            raise LoadError(f"--kernel {spec}: {place} has no {attribute!r}; it has {known}")
+            names = ", ".join(key for key in vars(module) if not key.startswith("_"))
+            raise LoadError(f"--kernel {spec}: {place} has no {attribute!r}; it has {names}")
         found = getattr(found, name)
     return _as_backend(found, spec)
 
@@ -54,10 +54,10 @@ def _import(place: str, started_in: str, spec: str) -> types.ModuleType:
     if not path.is_file():
         raise LoadError(f"--kernel {spec}: there is no file {path}")
     sys.path.insert(0, str(path.parent))
-    made = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(made)
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(found)
     sys.modules[path.stem] = module
-    return _guarded(lambda: made.loader.exec_module(module), spec) or module
+    return _guarded(lambda: found.loader.exec_module(module), spec) or module
 
 
 def _guarded(action, spec: str):

@@ -1,7 +1,7 @@
 """The process that a kernel runs in: lines of JSON in, verdicts out, on pipes of their own.
 
-It imports torch, the reference and the suite's WORKER_MODULES alone, so that it also starts under
-an engine's own interpreter (`--python`). Standard output and error belong to the kernel.
+It imports torch, the reference and the lower folders of the package alone, so that it also starts
+under an engine's own interpreter (`--python`). Standard output and error belong to the kernel.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ import json
 import os
 import sys
 
+is_worker = False  # of this process
+
 
 def main(read_fd: int, write_fd: int, options: dict) -> None:
     """Serve requests until the pipe closes. `options`: spec, started_in, device, zones."""
+    global is_worker
+    is_worker = True
     replies = os.fdopen(write_fd, "w", buffering=1)
 
     def send(message: dict) -> None:
@@ -31,16 +35,16 @@ def main(read_fd: int, write_fd: int, options: dict) -> None:
             request = json.loads(text)
             task = request.get("task")
             if task:
-                send({"event": task, **served.look(request)})
-                continue
-            verdict = served.judge(request)
-            send({"event": "verdict", "verdict": verdict.to_json()})
+                send({"event": task, **served.look(task, served.case_of(request["line"]))})
+            else:
+                send({"event": "verdict", "verdict": served.judge(request).to_json()})
 
 
 class Served:
-    """A loaded kernel on one device, judging line by line; also what `--in-process` uses."""
+    """A loaded kernel on one device, judging case by case; also what `--in-process` uses."""
 
-    def __init__(self, options: dict):
+    def __init__(self, options: dict, backend=None):
+        """Load what `options` say, or take the Backend that is at hand."""
         # Both must be set before CUDA or Triton start.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         import torch
@@ -56,7 +60,7 @@ class Served:
 
         self.zones = options["zones"]
         self.note = ""
-        self.backend = load(options["spec"], options["started_in"])
+        self.backend = backend or load(options["spec"], options["started_in"])
         if self.device.split(":")[0] not in self.backend.devices:
             wanted = " or ".join(self.backend.devices)
             raise LoadError(f"{self.backend.name} runs on {wanted}, not on {self.device}")
@@ -73,32 +77,48 @@ class Served:
             self.device, self.note = "cpu", str(problem).splitlines()[0]
             self.backend.start(self.device)
 
+    def case_of(self, line: str):
+        from gptq_fuzz.case.case import Case
+
+        return Case.parse(line, self.backend.limits.tokens)
+
     def judge(self, request: dict):
-        from gptq_fuzz.case.case import Case
-        from gptq_fuzz.oracle.examination import Examination, Request
-
-        case = Case.parse(request["line"], self.backend.limits.tokens)
+        """The verdict that a request in JSON asks for: line or problem, checks, calls, seconds."""
+        if "problem" in request:
+            return self.verdict_on_file(request["problem"], request["calls"], request["seconds"])
         checks = request["checks"]
-        wanted = Request(
-            checks=tuple(checks) if isinstance(checks, list) else checks,
-            calls=request["calls"],
-            seconds=request["seconds"],
-        )
-        return Examination(self.backend, case, self.device, wanted, self.zones).verdict()
+        checks = tuple(checks) if isinstance(checks, list) else checks
+        case = self.case_of(request["line"])
+        return self.verdict_on(case, checks, request["calls"], request["seconds"])
 
-    def look(self, request: dict) -> dict:
-        """A closer look at the shape of a line: its task is "fingerprint" or "diagnosis"."""
-        from gptq_fuzz.case.case import Case
-        from gptq_fuzz.fingerprint.fingerprint import taken
+    def verdict_on(self, case, checks, calls: int, seconds: float):
+        from gptq_fuzz.oracle.examination import Request
+
+        return self._examination(case, Request(checks, calls, seconds)).verdict()
+
+    def verdict_on_file(self, path: str, calls: int, seconds: float):
+        """The verdict on the problem that a file holds, called so often within so many seconds."""
+        from gptq_fuzz.oracle.examination import Request
+        from gptq_fuzz.oracle.given import GivenExamination
+        from gptq_fuzz.problem.file import load_problem
+
+        request = Request(calls=calls, seconds=seconds)
+        problem = load_problem(path)
+        return GivenExamination(self.backend, problem, self.device, request, self.zones).verdict()
+
+    def look(self, task: str, case) -> dict:
+        """A closer look at the shape of a case: the task is "fingerprint" or "diagnosis"."""
+        from gptq_fuzz.fingerprint.measure import take_fingerprint
         from gptq_fuzz.oracle.diagnosis import diagnosed
-        from gptq_fuzz.oracle.examination import Examination, Request
+        from gptq_fuzz.oracle.examination import Request
 
-        def examine(case: Case) -> Examination:
-            return Examination(self.backend, case, self.device, Request(), self.zones)
+        tasks = {"fingerprint": take_fingerprint, "diagnosis": diagnosed}
+        return tasks[task](lambda other: self._examination(other, Request()), case)
 
-        tasks = {"fingerprint": taken, "diagnosis": diagnosed}
-        case = Case.parse(request["line"], self.backend.limits.tokens)
-        return tasks[request["task"]](examine, case)
+    def _examination(self, case, request):
+        from gptq_fuzz.oracle.examination import Examination
+
+        return Examination(self.backend, case, self.device, request, self.zones)
 
     def description(self) -> dict:
         import torch
@@ -119,7 +139,7 @@ class Served:
         }
 
     def report_compilations(self, send) -> None:
-        """Tell when Triton compiles: that time is not the kernel's."""
+        """Report when Triton compiles: that time is not the kernel's."""
         knobs = getattr(sys.modules.get("triton"), "knobs", None)
         if knobs is None or self.device == "cpu":
             return
@@ -134,10 +154,10 @@ class Served:
         knobs.runtime.jit_post_compile_hook = ends
 
 
-def specialisation(told: dict) -> str:
-    """One binary as Triton's hook tells it: `matmul[num_warps=4, ...](x_ptr: ...) BLOCK=64`."""
-    constants = told.get("compile", {}).get("constants") or {}
-    function = getattr(told.get("fn"), "jit_function", None)
+def specialisation(reported: dict) -> str:
+    """One binary as Triton's hook reports it: `matmul[num_warps=4, ...](x_ptr: ...) BLOCK=64`."""
+    constants = reported.get("compile", {}).get("constants") or {}
+    function = getattr(reported.get("fn"), "jit_function", None)
     names = [parameter.name for parameter in getattr(function, "params", [])]
 
     def named(place) -> str:
@@ -145,7 +165,7 @@ def specialisation(told: dict) -> str:
         return names[index] if isinstance(index, int) and index < len(names) else str(index)
 
     chosen = sorted(f"{named(place)}={value}" for place, value in constants.items())
-    return " ".join([str(told.get("repr", "")), *chosen])
+    return " ".join([str(reported.get("repr", "")), *chosen])
 
 
 def _device(wanted: str | None, torch) -> str:
@@ -170,7 +190,7 @@ def _capability(device: str, torch) -> str:
 
 
 def _driver(torch) -> str:
-    """The driver's version where the system tells it, else the CUDA version torch was built for."""
+    """The driver's version where the system has it, else the CUDA version torch was built for."""
     try:
         with open("/sys/module/nvidia/version") as text:
             return text.read().strip()

@@ -24,7 +24,7 @@ from gptq_fuzz.case.verdict import Verdict
 
 DEFAULT_TIMEOUT = 60.0  # seconds for one case
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
-QUIET_START = 4.0  # seconds after which it is told what a worker that is not ready has said
+QUIET_START = 4.0  # seconds after which the output of a worker that is not ready is shown
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
 LOOKS = {"fingerprint": 30, "diagnosis": 3}  # the time-outs of so many cases may pass meanwhile
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
@@ -67,7 +67,7 @@ class Worker:
         self.launch = launch
         self.restarts = -1
         self.description: dict = {}
-        self.compiled: set[str] = set()  # Triton's specialisations, see `worker.specialisation`
+        self.compiled: set[str] = set()  # Triton's specialisations, see `served.specialisation`
         self._process: subprocess.Popen | None = None
         self._buffer = b""
 
@@ -115,7 +115,7 @@ class Worker:
                 sys.stderr.write(f"gptq-fuzz: {self.launch.spec} is not ready yet{tail}\n")
             message = self._receive(START_LIMIT)
         if message.get("event") != "ready":
-            reason = message.get("reason") or self._epitaph(message) + self._tail()
+            reason = message.get("reason") or self._kind_of_death(message) + self._tail()
             self.stop()
             raise CannotRun(reason)
         self.description = message
@@ -126,48 +126,59 @@ class Worker:
         tool = shutil.which("compute-sanitizer")
         if tool is None:
             raise CannotRun("--sanitizer wants compute-sanitizer (of the CUDA toolkit) on the PATH")
-        self._findings = tempfile.NamedTemporaryFile(prefix="gptq-fuzz-san-")  # noqa: SIM115
-        self._findings_read = 0
-        options = ["--tool", self.launch.sanitizer, "--log-file", self._findings.name]
+        self._reports = tempfile.NamedTemporaryFile(prefix="gptq-fuzz-san-")  # noqa: SIM115
+        self._reports_read = 0
+        options = ["--tool", self.launch.sanitizer, "--log-file", self._reports.name]
         return [tool, *options, *_SANITIZER_OPTIONS.get(self.launch.sanitizer, ()), *command]
 
     def _environment(self) -> dict[str, str]:
         extra = {}
-        if self.launch.sanitizer:  # exact allocations, and errors at the launch that made them
+        if self.launch.sanitizer:  # exact allocations, and errors at the launch that caused them
             extra = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "CUDA_LAUNCH_BLOCKING": "1"}
             extra[UNTIMED] = "1"
         return os.environ | extra
 
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case; CRASHED, TIMED_OUT or LOST when the process gave none."""
+        request = {"line": str(case), "checks": checks, "calls": calls}
+        return self._verdict(request, case, str(case), self.launch.timeout)
+
+    def ask_file(self, path: Path, calls: int = 1, patience: float = 0.0) -> Verdict:
+        """The verdict on the problem that a file holds, which takes `patience` seconds to judge."""
+        request = {"problem": str(Path(path).resolve()), "calls": calls}
+        return self._verdict(request, None, str(path), self.launch.timeout + patience)
+
+    def _verdict(self, request: dict, case: Case | None, name: str, limit: float) -> Verdict:
         if self._process is None:
             self.start()
-        line = str(case)
         if self.launch.in_flight:
-            Path(self.launch.in_flight).write_text(f"{self.launch.spec} {line}\n")
-        seconds = min(REPEAT_SECONDS, self.launch.timeout / 4)
-        request = {"line": line, "checks": checks, "calls": calls, "seconds": seconds}
-        message = self._exchange(request, self.launch.timeout)
+            Path(self.launch.in_flight).write_text(f"{self.launch.spec} {name}\n")
+        request["seconds"] = min(REPEAT_SECONDS, self.launch.timeout / 4)
+        message = self._exchange(request, limit)
         died = "verdict" not in message
-        verdict = self._obituary(message, line) if died else Verdict(**message["verdict"])
-        self._add_sanitizer_findings(verdict)  # what it found may be what killed the process
+        if died:
+            verdict = self._death_verdict(message, case)
+        else:
+            verdict = Verdict.from_json(message["verdict"], case)
+        self._add_sanitizer_reports(verdict)  # what it reports may be what killed the process
         if died or verdict.kind in kinds.FATAL:
             self.stop()
         return verdict
 
     def look(self, task: str, case: Case) -> dict:
-        """A closer look at a case's shape, see `worker.Served.look`; "problem" if it died."""
+        """A closer look at a case's shape, see `Served.look`; "problem" if it died."""
         if self._process is None:
             self.start()
         request = {"line": str(case), "task": task}
         message = self._exchange(request, LOOKS[task] * self.launch.timeout)
         if message.get("event") != task:
-            problem = self._obituary(message, str(case)).headline()
+            problem = self._death_verdict(message, case).headline()
             self.stop()
             return {"problem": problem}
         return message
 
     def _exchange(self, request: dict, limit: float) -> dict:
+        self._limit = limit
         try:
             os.write(self._write, (json.dumps(request) + "\n").encode())
         except OSError:
@@ -209,11 +220,10 @@ class Worker:
             return {"event": "garbage", "text": line[:80].decode(errors="replace")}
         return message if isinstance(message, dict) else {"event": "garbage", "text": str(message)}
 
-    def _obituary(self, message: dict, line: str) -> Verdict:
-        kind = self._epitaph(message)
-        return Verdict(kind, line, self._cause_of_death(message) + self._tail())
+    def _death_verdict(self, message: dict, case: Case | None) -> Verdict:
+        return Verdict(self._kind_of_death(message), case, self._cause(message) + self._tail())
 
-    def _epitaph(self, message: dict) -> str:
+    def _kind_of_death(self, message: dict) -> str:
         if message.get("event") == "timed out":
             return kinds.TIMED_OUT
         if message.get("event") == "closed" and self._ended_by_signal():
@@ -227,9 +237,9 @@ class Worker:
         # A sanitizer or a shell reports a child's signal as 128 + its number.
         return code is not None and (code < 0 or code > 128)
 
-    def _cause_of_death(self, message: dict) -> str:
+    def _cause(self, message: dict) -> str:
         if message["event"] == "timed out":
-            return f"no answer within {self.launch.timeout:g} s (--timeout)"
+            return f"no answer within {self._limit:g} s (--timeout)"
         if message["event"] == "garbage":
             return f"the worker's pipe carried {message['text']!r}"
         code = self._process.returncode
@@ -242,17 +252,17 @@ class Worker:
             text = log.read().strip()
         return f"; its output ended: {text[-TAIL:]!r}" if text else ""
 
-    def _add_sanitizer_findings(self, verdict: Verdict) -> None:
-        """Any growth of the sanitizer's log since the last case is a finding about this one."""
+    def _add_sanitizer_reports(self, verdict: Verdict) -> None:
+        """Any growth of the sanitizer's log since the last case is about this one."""
         if not self.launch.sanitizer:
             return
-        text = Path(self._findings.name).read_text(errors="replace")
+        text = Path(self._reports.name).read_text(errors="replace")
         lines = [line for line in text.splitlines() if not line.startswith("========= COMPUTE-SAN")]
-        fresh, self._findings_read = lines[self._findings_read :], len(lines)
-        said = [line.removeprefix("=========").strip() for line in fresh if _NOT_OURS not in line]
-        if not any(said):
+        fresh, self._reports_read = lines[self._reports_read :], len(lines)
+        output = [line.removeprefix("=========").strip() for line in fresh if _NOT_OURS not in line]
+        if not any(output):
             return
-        report = f"compute-sanitizer {self.launch.sanitizer}: {'; '.join(said[:4])}"
+        report = f"compute-sanitizer {self.launch.sanitizer}: {'; '.join(output[:4])}"
         if verdict.kind in (kinds.PASS, *kinds.FATAL, kinds.RAISED, kinds.REJECTED):
             verdict.kind, verdict.message = _SANITIZER_VERDICT[self.launch.sanitizer], report
         else:

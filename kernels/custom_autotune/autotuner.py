@@ -10,10 +10,11 @@ import triton
 from triton.errors import TritonError
 from triton.runtime.errors import OutOfResources
 
+from .. import checks
 from .key import TuningKey, innermost
 from .launch_path import LaunchPaths
 from .store import Store, fields_of, identity_of
-from .timing import Progress, capturing, compiling_ahead, measure
+from .timing import Progress, compiling_ahead, measure
 
 _LOCK = threading.RLock()  # of all tuners: two benchmarks at a time would disturb each other
 
@@ -25,13 +26,23 @@ class Winner(NamedTuple):
     among: list
 
 
+class Call(NamedTuple):
+    """A call of the kernel. It refers to tensors, so nothing keeps it."""
+
+    args: tuple
+    kwargs: dict  # the grid and other launch options among them
+    named: dict  # the kernel's own arguments by name
+    bucket: tuple = ()  # what the tuning key rounds them to
+    exact: tuple = ()  # values of the key arguments
+
+
 class Autotuner(triton.KernelInterface):
     """Launches `fn` with the best of `configs` for the arguments named in `key`.
 
     The key of a winner is a `TuningKey`'s bucket. A winner serves another shape of its bucket only
     if pruning leaves the same configs for both, so that the order of calls does not matter. What
     was timed is kept on disk too (`store`), for other processes. Where `timed` is False the first
-    config that pruning keeps is taken: in Triton's interpreter, and wherever a caller says that
+    config that pruning keeps is taken: in Triton's interpreter, and wherever a caller sets it since
     timings mean nothing.
     """
 
@@ -89,24 +100,22 @@ class Autotuner(triton.KernelInterface):
 
     def _first_launch(self, signature, args, kwargs, grid):
         """Launch with the winner; keep the way to it for calls with the same arguments."""
-        nargs = self._keys.named(args, kwargs)
-        key, exact = self._keys.of(nargs)
-        options = {**kwargs, "grid": grid}
-        config = self._choose(key, exact, args, options, nargs)
+        call = self._keyed(args, {**kwargs, "grid": grid})
+        config = self._choose(call)
         try:
-            kernel = self._launch(config, args, options, nargs)
+            kernel = self._launch(config, call)
         except OutOfResources:
             # Strides are not in the key and can change what a config needs.
-            if len(self.configs) == 1 or capturing():
+            if len(self.configs) == 1 or checks.is_capturing():
                 raise
-            config = self._choose_again(key, exact, args, options, nargs)
-            kernel = self._launch(config, args, options, nargs)
-        self._paths.remember(signature, kernel, config, _meta(config, kwargs, nargs))
+            config = self._choose_again(call)
+            kernel = self._launch(config, call)
+        self._paths.remember(signature, kernel, config, _meta(config, call))
         return kernel
 
     def launch(self, config, *args, **kwargs):
         """Launch with this config: nothing is pruned, timed or remembered."""
-        return self._launch(config, args, kwargs, self._keys.named(args, kwargs))
+        return self._launch(config, self._call(args, kwargs))
 
     def warmup(self, *args, **kwargs):
         """Compile every config that pruning keeps, without timing; later runs find a config.
@@ -114,26 +123,24 @@ class Autotuner(triton.KernelInterface):
         Arguments may be tensors or, as for a plain kernel, dtypes. Where nothing was tuned before,
         here or by a process that kept its winner, the first config that compiles is taken.
         """
-        kwargs.setdefault("grid", (1,))
-        nargs = self._keys.named(args, kwargs)
-        key, exact = self._keys.of(nargs)
+        call = self._keyed(args, {"grid": (1,), **kwargs})
         with self._lock:
             compiled, usable, failures = [], [], []
-            configs = self.prune_configs(nargs)
+            configs = self.prune_configs(call.named)
             for config in configs:
                 try:
-                    compiled.append(self._compile(config, args, kwargs, nargs))
+                    compiled.append(self._compile(config, call))
                     usable.append(config)
                 except TritonError as error:
                     failures.append(f"{config}: {error!r}")
             if not usable:
                 raise RuntimeError(f"no config compiles: {failures}")
-            winners = self._winners.setdefault(key, {})
-            if exact not in winners:
-                kept = self._kept(configs, self._identity(configs, key))
+            winners = self._winners.setdefault(call.bucket, {})
+            if call.exact not in winners:
+                kept = self._kept(configs, self._identity(configs, call))
                 runs = kept is not None and kept in usable
                 chosen = kept if runs else usable[0]
-                winners[exact] = Winner(chosen, list(map(fields_of, configs)))
+                winners[call.exact] = Winner(chosen, list(map(fields_of, configs)))
         return compiled
 
     def prune_configs(self, nargs):
@@ -152,82 +159,90 @@ class Autotuner(triton.KernelInterface):
     def _bench(self, *args, config, **meta):
         """Median, 20 % and 80 % quantile in ms; infinity for a config that cannot run."""
         meta.pop("warmup", None)
-        nargs = self._keys.named(args, meta)
-        return measure(lambda: self._launch(config, args, meta, nargs))[0]
+        call = self._call(args, meta)
+        return measure(lambda: self._launch(config, call))[0]
 
-    def _choose(self, key, exact, args, kwargs, nargs):
-        winner = self._winners.get(key, {}).get(exact)
+    def _call(self, args, kwargs):
+        return Call(args, kwargs, self._keys.named(args, kwargs))
+
+    def _keyed(self, args, kwargs):
+        """With what the winners are found by."""
+        call = self._call(args, kwargs)
+        bucket, exact = self._keys.of(call.named)
+        return call._replace(bucket=bucket, exact=exact)
+
+    def _choose(self, call):
+        winner = self._winners.get(call.bucket, {}).get(call.exact)
         if winner is not None:
             return winner.config
         with self._lock:
-            winners = self._winners.get(key, {})
-            if exact in winners:
-                return winners[exact].config
-            configs = self.prune_configs(nargs)
+            winners = self._winners.get(call.bucket, {})
+            if call.exact in winners:
+                return winners[call.exact].config
+            configs = self.prune_configs(call.named)
             among = list(map(fields_of, configs))
             winner = next((won for won in winners.values() if won.among == among), None)
             if winner is None:
-                winner = Winner(self._best(configs, key, args, kwargs, nargs), among)
-            self._winners.setdefault(key, {})[exact] = winner
+                winner = Winner(self._best(configs, call), among)
+            self._winners.setdefault(call.bucket, {})[call.exact] = winner
             return winner.config
 
-    def _choose_again(self, key, exact, args, kwargs, nargs):
+    def _choose_again(self, call):
         """The winner turned out not to run with these arguments: time all of them anew."""
         with self._lock:
-            self._winners.pop(key, None)
-            configs = self.prune_configs(nargs)
-            config = self._best(configs, key, args, kwargs, nargs, kept=False)
-            self._winners[key] = {exact: Winner(config, list(map(fields_of, configs)))}
+            self._winners.pop(call.bucket, None)
+            configs = self.prune_configs(call.named)
+            config = self._best(configs, call, kept=False)
+            self._winners[call.bucket] = {call.exact: Winner(config, list(map(fields_of, configs)))}
             return config
 
-    def _best(self, configs, key, args, kwargs, nargs, kept=True):
+    def _best(self, configs, call, kept=True):
         """The config to take: the only one, the one kept on disk, or the fastest."""
         if len(configs) == 1 or not self.timed:
             return configs[0]
-        identity = self._identity(configs, key)
+        identity = self._identity(configs, call)
         winner = self._kept(configs, identity) if kept else None
         if winner is not None:
             return winner
-        milliseconds = self._tune(configs, args, kwargs, nargs)
+        milliseconds = self._tune(configs, call)
         position = min(range(len(configs)), key=lambda i: milliseconds[i])
         if identity:
             self.store.save(identity, position, milliseconds)
         return configs[position]
 
-    def _identity(self, configs, key):
+    def _identity(self, configs, call):
         """What a file about these configs holds for; None where there is nothing to time."""
         if len(configs) == 1 or not self.timed or not hasattr(self.base_fn, "cache_key"):
             return None
-        return identity_of(self.base_fn, key, configs)
+        return identity_of(self.base_fn, call.bucket, configs)
 
     def _kept(self, configs, identity):
         """The one of these configs that an earlier process found to be the fastest, or None."""
         position = self.store.load(identity) if identity else None
         return None if position is None else configs[position]
 
-    def _tune(self, configs, args, kwargs, nargs):
+    def _tune(self, configs, call):
         """Median milliseconds of each config, infinite where it cannot run; RuntimeError if all."""
-        if capturing():
-            raise RuntimeError(
-                "a CUDA graph is being captured and no config is known for these arguments: "
-                "timing needs synchronisation, so call the kernel once before the capture"
-            )
+        checks.require_no_capture(
+            "no config is known for these arguments: timing needs synchronisation, so call the "
+            "kernel once"
+        )
         progress = Progress(getattr(self.base_fn, "__name__", "kernel"), configs)
         medians, reasons = [], []
-        with compiling_ahead(lambda c: self._compile(c, args, kwargs, nargs), configs):
+        with compiling_ahead(lambda c: self._compile(c, call), configs):
             for position, config in enumerate(configs):
                 progress.timing(position, config)
-                timings, why = measure(lambda c=config: self._launch(c, args, kwargs, nargs))
+                timings, why = measure(lambda c=config: self._launch(c, call))
                 medians.append(timings[0])
                 reasons.append(f"{config}: {why}")
         if all(map(math.isinf, medians)):
             raise RuntimeError(f"no config runs: {reasons}")
         return medians
 
-    def _launch(self, config, args, kwargs, nargs):
-        meta = _meta(config, kwargs, nargs)
-        self._prepare(config, meta, {**self._keys.defaults, **nargs})
-        return self.fn.run(*args, warmup=False, **kwargs, **meta)
+    def _launch(self, config, call):
+        meta = _meta(config, call)
+        self._prepare(config, meta, {**self._keys.defaults, **call.named})
+        return self.fn.run(*call.args, warmup=False, **call.kwargs, **meta)
 
     def _prepare(self, config, meta, arguments):
         """What comes before every launch, timed or not: tensors reset, the config's hook."""
@@ -237,11 +252,11 @@ class Autotuner(triton.KernelInterface):
         if config.pre_hook is not None:
             config.pre_hook({**arguments, **meta})
 
-    def _compile(self, config, args, kwargs, nargs):
-        meta = _meta(config, kwargs, nargs)
+    def _compile(self, config, call):
+        meta = _meta(config, call)
         if hasattr(self.fn, "warmup"):
-            return self.fn.warmup(*args, **kwargs, **meta)
-        return self.fn.run(*args, warmup=True, **kwargs, **meta)
+            return self.fn.warmup(*call.args, **call.kwargs, **meta)
+        return self.fn.run(*call.args, warmup=True, **call.kwargs, **meta)
 
     def _known_names(self, what, names):
         unknown = [name for name in names if name not in self.arg_names]
@@ -279,10 +294,10 @@ def autotune(configs, key, prune_configs_by=None, reset_to_zero=None, nearest_po
     return decorator
 
 
-def _meta(config, kwargs, nargs):
+def _meta(config, call):
     """The launch options of a config, none of which may be an argument of the call too."""
     meta = config.all_kwargs()
-    twice = meta.keys() & (nargs.keys() | kwargs.keys())
+    twice = meta.keys() & (call.named.keys() | call.kwargs.keys())
     if twice:
         raise ValueError(f"{sorted(twice)} come from the config and cannot be arguments too")
     return meta

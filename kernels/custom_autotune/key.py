@@ -12,7 +12,7 @@ ALIGNMENT = 16  # bytes of a pointer, or the divisor of an integer, that Triton 
 
 
 class TuningKey:
-    """Tells the arguments of a call apart, by name, as far as they matter to a tuner.
+    """Sorts calls into buckets by their arguments, as far as these matter to a tuner.
 
     Calls belong to one bucket if the values named in `key` agree (rounded up to powers of two
     where `rounds`), and so do the dtype and alignment of every tensor, the class of every integer

@@ -2,8 +2,8 @@
 
 To find the kernel of a launch takes a tuner and Triton longer on the host than the launch itself:
 they look at the types and alignments of all arguments. Here a dictionary does, keyed by the values:
-every integer, float and string as it is, every tensor by dtype, alignment and device. This tells
-apart at least what they tell apart.
+every integer, float and string as it is, every tensor by dtype, alignment and device. So at least
+what they take for two calls is two calls here.
 """
 
 from typing import NamedTuple

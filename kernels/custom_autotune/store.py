@@ -3,12 +3,13 @@
 import hashlib
 import json
 import os
-import uuid
 import warnings
 from pathlib import Path
 
 import torch
 import triton
+
+from ..atomic_write import replacing
 
 FOLDER = "GPTQ_AUTOTUNE_CACHE_DIR"  # environment variable: where winners are kept; 0: nowhere
 OFF = ("", "0")
@@ -18,13 +19,13 @@ FORMAT = 1  # of the files; others are ignored
 class Store:
     """One JSON file per kernel, device model, versions, key and list of configs.
 
-    A file is written beside its place and moved there, so processes that share a folder see a
-    whole one or none, and whoever comes last wins. What cannot be read, or speaks of something
-    else, is ignored with a RuntimeWarning; so is a folder that cannot be written.
+    Processes that share a folder see a whole file or none, and whoever comes last wins. What cannot
+    be read, or describes another tuning, is ignored with a RuntimeWarning; so is a folder that
+    cannot be written.
     """
 
     def __init__(self, folder=None):
-        """`folder` None: what the environment says, asked at each use."""
+        """`folder` None: that of the environment, read at each use."""
         self._folder = folder
 
     @property
@@ -59,7 +60,8 @@ class Store:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, json.dumps(document, indent=1))
+            with replacing(path) as beside:
+                beside.write_text(json.dumps(document, indent=1), encoding="utf-8")
         except OSError as problem:
             _warn(f"could not keep the tuning result {path}: {problem!r}")
 
@@ -118,18 +120,6 @@ def _machine(device):
 
 def _plain(identity):
     return json.loads(json.dumps(identity))
-
-
-def _replace(path, text):
-    """Write all of `text` to `path` or leave it as it was."""
-    # Not by `tempfile`, whose files no other user of a shared folder may read.
-    beside = path.with_name(f".{path.stem}-{uuid.uuid4().hex}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _warn(text):

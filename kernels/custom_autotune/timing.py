@@ -7,7 +7,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import torch
 import triton
 import triton.testing
 from triton.errors import TritonError
@@ -16,7 +15,7 @@ from triton.runtime._async_compile import active_mode
 WARMUP_MS = 5  # the clock of a busy GPU is up by then: 25, as triton has it, changes no median
 REPETITION_MS = 40  # triton's default of 100 only makes tuning longer, not better
 QUANTILES = (0.5, 0.2, 0.8)
-SILENT_SECONDS = 2.0  # tunings that take longer say how far they are
+SILENT_SECONDS = 2.0  # tunings that take longer report how far they are
 
 
 def measure(call):
@@ -38,7 +37,7 @@ def compiling_ahead(compile_one, configs):
     """Inside, `compile_one(config)` of all configs runs in threads of its own.
 
     A launch waits for its own compilation only, so the first configs are timed meanwhile. What
-    does not compile says so when it is launched. Where a caller compiles that way already, nothing
+    does not compile raises when it is launched. Where a caller compiles that way already, nothing
     is compiled ahead.
     """
     if active_mode.get() is not None:
@@ -65,8 +64,3 @@ class Progress:
         if elapsed >= SILENT_SECONDS:
             text = f"{self._name}: tuning, config {position + 1} of {self._count} ({config})"
             sys.stderr.write(f"{text}, {elapsed:.0f} s so far\n")
-
-
-def capturing():
-    """Whether the current stream is being captured into a CUDA graph."""
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

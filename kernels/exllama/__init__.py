@@ -1,7 +1,7 @@
 """The five functions of the ExLlama extension, named and ordered as in the original.
 
 Tensors on a GPU go to the CUDA build, tensors on the CPU to a build of the same kernel sources for
-the CPU; each is built when it is first needed (see exllama_build). Both may be in use at once.
+the CPU; each is built when it is first needed (see build.py). Both may be in use at once.
 """
 
 import atexit
@@ -28,7 +28,7 @@ _generation = 0  # of handles: cleanup begins another one
 
 
 def set_tuning_params(matmul_recons_thd, matmul_fused_remap, matmul_no_half2):
-    """How q4_matmul goes about it; the results differ by the order of float32 sums at most.
+    """Which way q4_matmul takes; the results differ by the order of float32 sums at most.
 
     From matmul_recons_thd rows on, weights may be written to temp_dq for cuBLAS; 0: never; -n: from
     n rows on they are, whether it pays or not. With matmul_fused_remap the kernel itself follows
@@ -83,7 +83,7 @@ def buffers(device):
 
 
 def generation():
-    """A number that changes with each cleanup: handles made under another one are no more."""
+    """A number that changes with each cleanup: handles from under another one are dead."""
     return _generation
 
 

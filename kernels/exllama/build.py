@@ -15,7 +15,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import torch
 from torch.utils import cpp_extension
 
+from ..atomic_write import replacing
 from .toolchain import CannotBuild, cuda_recipe, host_recipe
 
 SOURCES = Path(__file__).resolve().parent / "ext"
@@ -32,7 +32,7 @@ _loading = threading.Lock()
 
 
 class BuildFailed(CannotBuild):
-    """A compiler did not do its work; the message holds the end of what it said."""
+    """A compiler failed; the message holds the end of its output."""
 
 
 @functools.cache
@@ -52,18 +52,18 @@ def extension(kind):
 
 
 def build(recipe, sources):
-    """Path of the shared library, from the cache where it is whole; processes take turns."""
+    """Path of the shared library, from the cache where it is intact; processes take turns."""
     units = _units(recipe, sources)
-    wanted = _place(recipe, units)
-    if _is_whole(wanted):
-        return wanted
-    with _turn(wanted, recipe):
-        if not _is_whole(wanted):
-            _make(recipe, units, wanted)
-    return wanted
+    library = _library_of(recipe, units)
+    if _is_intact(library):
+        return library
+    with _build_lock(library, recipe):
+        if not _is_intact(library):
+            _build(recipe, units, library)
+    return library
 
 
-def _place(recipe, units):
+def _library_of(recipe, units):
     """Where the library of these sources, commands and versions lies, or will."""
     digest = _digest(recipe.link, recipe.versions, *units.values())
     return _cache(recipe) / f"{digest}.so"
@@ -96,35 +96,31 @@ def _closure(source):
     return found
 
 
-def _make(recipe, units, wanted):
+def _build(recipe, units, library):
     started = time.monotonic()
-    _say(f"building {recipe.what}, once for these sources and this torch ...")
-    with tempfile.TemporaryDirectory(dir=wanted.parent) as scratch:
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            made = pool.map(lambda unit: _object(recipe, *unit, wanted.parent), units.items())
-            objects = [str(path) for path in made]
-        library = Path(scratch, wanted.name)
+    _report(f"building {recipe.what}, once for these sources and this torch ...")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        compiled = pool.map(lambda unit: _object_of(recipe, *unit, library.parent), units.items())
+        objects = [str(path) for path in compiled]
+    with replacing(library) as beside:
         try:
-            _run(recipe, [recipe.link[0], "-o", str(library), *objects, *recipe.link[1:]])
+            _run(recipe, [recipe.link[0], "-o", str(beside), *objects, *recipe.link[1:]])
         except BuildFailed:
             for path in objects:  # one of them may be damaged
                 os.unlink(path)
             raise
-        _seal_of(wanted).write_text(_digest(library.read_bytes()))
-        os.replace(library, wanted)
-    _say(f"built in {time.monotonic() - started:.0f} s: {wanted}")
+        _checksum_of(library).write_text(_digest(beside.read_bytes()))
+    _report(f"built in {time.monotonic() - started:.0f} s: {library}")
 
 
-def _object(recipe, source, digest, folder):
+def _object_of(recipe, source, digest, folder):
     """The object file of one source; kept, so that another kernel file does not cost the rest."""
-    made = folder / f"{source.stem}-{digest}.o"
-    if not made.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            fresh = Path(scratch, made.name)
+    path = folder / f"{source.stem}-{digest}.o"
+    if not path.exists():
+        with replacing(path) as beside:
             command = recipe.compile[source.suffix]
-            _run(recipe, [*command, "-c", str(source), "-o", str(fresh)])
-            os.replace(fresh, made)
-    return made
+            _run(recipe, [*command, "-c", str(source), "-o", str(beside)])
+    return path
 
 
 def _run(recipe, command):
@@ -132,39 +128,43 @@ def _run(recipe, command):
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     if ended.returncode:
-        said = ended.stdout.decode(errors="replace").strip().splitlines()
+        output = ended.stdout.decode(errors="replace").strip().splitlines()
         raise BuildFailed(
             f"{recipe.what} could not be built: {command[0]} ended with exit status "
             f"{ended.returncode}\n{shlex.join(command)}\n"
-            + ("\n".join(said[-TAIL:]) or "(it said nothing)")
+            + ("\n".join(output[-TAIL:]) or "(no output)")
         )
 
 
 @contextlib.contextmanager
-def _turn(library, recipe):
-    """Hold the lock of a library. The system drops it when its holder ends, in whatever way."""
+def _build_lock(library, recipe):
+    """Hold the lock of a library. The system drops it when its holder ends, in whatever way.
+
+    Not by `filelock`: on file systems without locks, its versions wait for ever, raise, or leave a
+    file that holds others up when its owner is killed.
+    """
     import fcntl
 
     with open(library.with_suffix(".lock"), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say(f"waiting for another process that builds {recipe.what} ...")
+            _report(f"waiting for another process that builds {recipe.what} ...")
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
             pass  # a file system without locks: files are put in place whole, so twice is harmless
         yield
 
 
-def _is_whole(library):
+def _is_intact(library):
     """Whether the library is there with the bytes that were built: a cut one kills the process."""
     try:
-        return _digest(library.read_bytes()) == _seal_of(library).read_text()
+        return _digest(library.read_bytes()) == _checksum_of(library).read_text()
     except OSError:
         return False
 
 
-def _seal_of(library):
+def _checksum_of(library):
     return library.with_suffix(".sha256")
 
 
@@ -176,19 +176,19 @@ def _cache(recipe):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise CannotBuild(
-            f"the ExLlama extension needs a folder to be built in, {folder} cannot be made "
+            f"the ExLlama extension needs a folder to be built in, {folder} cannot be created "
             f"({problem.strerror}): set TORCH_EXTENSIONS_DIR to one that can be written"
         ) from problem
     return folder
 
 
 def _digest(*parts):
-    read = hashlib.sha256()
+    hashed = hashlib.sha256()
     for part in parts:
-        read.update(part if isinstance(part, bytes) else repr(part).encode())
-    return read.hexdigest()[:32]
+        hashed.update(part if isinstance(part, bytes) else repr(part).encode())
+    return hashed.hexdigest()[:32]
 
 
-def _say(text):
+def _report(text):
     sys.stderr.write(f"gptq-fuzz: {text}\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The compilers that the ExLlama extension is built with, and the commands that they are given."""
+"""The compilers that the ExLlama extension is built with, and their commands."""
 
 import functools
 import os
@@ -25,7 +25,7 @@ LEAST = 80  # compute capability times ten, for the kernels' tensor-core instruc
 
 
 class CannotBuild(RuntimeError):
-    """A tool that the build needs is not there; the message says which, and what to install."""
+    """A tool that the build needs is not there; the message names it, and what to install."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _cxx_library_of_this_process():
     """The C++ library that torch has loaded, by its path.
 
     A compiler in a folder of its own may link another one, statically even; with two in a process
-    the first text that one makes and the other reads is a crash.
+    the first text that one writes and the other reads is a crash.
     """
     try:
         maps = Path("/proc/self/maps").read_text()
@@ -151,12 +151,12 @@ def _architectures():
 
 @functools.cache
 def _takes(compiler, flag):
-    asked = [*compiler, flag, "-x", "c++", "-fsyntax-only", os.devnull]
-    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+    command = [*compiler, flag, "-x", "c++", "-fsyntax-only", os.devnull]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @functools.cache
 def _version(command):
-    """What a compiler says of itself; "" where it says nothing."""
-    asked = [*command, "--version"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    """The output of a compiler's --version."""
+    command = [*command, "--version"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout

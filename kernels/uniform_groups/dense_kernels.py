@@ -44,7 +44,7 @@ def write_weights_kernel(qweight_ptr, scales_ptr, qzeros_ptr, order_ptr, w_ptr, 
 def dense_kernel(x_ptr, w_ptr, out_ptr, M, N, K, stride_xm, stride_wk, stride_om,
                  WHOLE: tl.constexpr, BLOCK_SIZE_K: tl.constexpr,
                  BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr):  # fmt: skip
-    """x [M, K] times W [K, N]. K is whole blocks; WHOLE says that N is."""
+    """x [M, K] times W [K, N]. K is whole blocks; with WHOLE so is N."""
     N, K = whole_vectors(N), whole_vectors(K)
     stride_xm, stride_wk = whole_vectors(stride_xm), whole_vectors(stride_wk)
     stride_om = whole_vectors(stride_om)

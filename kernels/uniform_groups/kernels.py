@@ -71,8 +71,8 @@ def codes_interleaved(words, dtype: tl.constexpr,
 def interleaved_row(position):
     """The row of K at a position of `codes_interleaved`.
 
-    Of the five bits of a position within 32 rows, 2 and 1 say which of four words, 0 which half of
-    a word, 4 and 3 which field of the half.
+    Of the five bits of a position within 32 rows, 2 and 1 choose one of four words, 0 the half of
+    a word, 4 and 3 the field of the half.
     """
     within = position % INTERLEAVED
     word, half, field = within // 2 % 4, within % 2, within // 8
@@ -141,7 +141,7 @@ def load_block(block, first_n, N, qweight_ptr, scales_ptr, qzeros_ptr, rows_per_
                BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr):  # fmt: skip
     """Words [N, K // 8], zero-points [N] int32 and scales [N] of one block of K.
 
-    WHOLE says that no block of columns reaches past N. Of BLOCKS_IN_GROUP, 0 stands for many.
+    With WHOLE no block of columns reaches past N. Of BLOCKS_IN_GROUP, 0 stands for many.
     """
     WORDS: tl.constexpr = BLOCK_SIZE_K // 8
     n = tl.arange(0, BLOCK_SIZE_N)

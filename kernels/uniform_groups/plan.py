@@ -68,8 +68,8 @@ class Plan(NamedTuple):
 def plan(M, N, K, rows_per_group, dtype, processors, ordered=False, tile=None):
     """The Plan of a product [M, K] times [K, N] on a GPU of so many SMs.
 
-    `ordered` says that the rows of the weights are sorted by group, so that x is too; `tile`
-    forces a block.
+    `ordered`: the rows of the weights are sorted by group, so x has to be too. `tile` forces a
+    block.
     """
     served = tile is not None and (dtype == torch.float16 or tile.kind != FEW)
     tiles = (tile,) if served else _tiles(M, dtype)

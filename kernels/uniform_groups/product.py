@@ -1,7 +1,7 @@
-"""Products with 4-bit weights whose groups have one size: which form of them, launched.
+"""Which weights the kernels for groups of one size take, and how a product is launched.
 
-Blocks and shares are those of grouped_plan.py, measured on an H200; GPUs of other generations take
-the general kernel until they have been.
+Blocks and shares are those of plan.py, measured on an H200; GPUs of other generations take the
+general kernel until they have been.
 """
 
 import functools
@@ -58,7 +58,7 @@ _write_weights = _launcher(
 _add_parts = {block: _launcher(add_parts_kernel, {"BLOCK": block}) for block in ADDED}
 
 
-class Grouped(NamedTuple):
+class UniformWeights(NamedTuple):
     """Weights [K, N] in a form that these kernels take; `order` as in RowOrder."""
 
     qweight: torch.Tensor
@@ -68,8 +68,8 @@ class Grouped(NamedTuple):
     order: torch.Tensor | None
 
 
-def grouped(x, qweight, scales, qzeros, g_idx, bits):
-    """The weights as Grouped; None where they, x or the GPU want the general kernel."""
+def uniform_weights(x, qweight, scales, qzeros, g_idx, bits):
+    """The weights as UniformWeights; None where they, x or the GPU want the general kernel."""
     if bits != BITS or not (_measured(x.device) and _fit(qweight, scales, qzeros)):
         return None
     found = row_order(g_idx, scales.shape[0])
@@ -79,7 +79,7 @@ def grouped(x, qweight, scales, qzeros, g_idx, bits):
         qweight = sorted_words(qweight, g_idx, found.order)
         if qweight is None:
             return None
-    return Grouped(qweight, scales, qzeros, *found)
+    return UniformWeights(qweight, scales, qzeros, *found)
 
 
 def matmul(x, weights, out, chosen):
@@ -89,7 +89,7 @@ def matmul(x, weights, out, chosen):
 
 
 def _fused_product(x, weights, out, chosen):
-    """Weights are made where they are multiplied; shares of K are added up after."""
+    """Weights are dequantised where they are multiplied; shares of K are added up after."""
     tile, block_k, shares = chosen
     few = tile.kind == FEW
     (M, K), N = x.shape, out.shape[1]
@@ -123,31 +123,31 @@ def _dense_product(x, weights, out, chosen):
     written = torch.empty((K, width), dtype=x.dtype, device=x.device)
     for first in range(0, N, width):
         columns = slice(first, first + width)
-        made = written[:, : N - first]
-        _write(weights, columns, made)
-        _multiply(x, made, out[:, columns], chosen)
+        w = written[:, : N - first]
+        _write(weights, columns, w)
+        _multiply(x, w, out[:, columns], chosen)
 
 
-def _write(weights, columns, made):
-    """These columns of the weights [K, N] to made [K, columns]."""
-    (K, N), order = made.shape, weights.order
+def _write(weights, columns, w):
+    """These columns of the weights [K, N] to w [K, columns]."""
+    (K, N), order = w.shape, weights.order
     fields = checks.WORD_BITS // BITS
     qweight, scales = weights.qweight[:, columns], weights.scales[:, columns]
     qzeros = weights.qzeros[:, columns.start // fields :]
-    strides = (tensor.stride(0) for tensor in (qweight, scales, qzeros, made))
+    strides = (tensor.stride(0) for tensor in (qweight, scales, qzeros, w))
     _write_weights.run(
-        qweight, scales, qzeros, qweight if order is None else order, made,
+        qweight, scales, qzeros, qweight if order is None else order, w,
         N, weights.rows_per_group, *strides,
         order is not None, _blocks_in_group(weights, SMALLEST_BLOCK), N % WRITTEN == 0,
         grid=(triton.cdiv(N, WRITTEN), K // SMALLEST_BLOCK),
     )  # fmt: skip
 
 
-def _multiply(x, made, out, chosen):
-    """x [M, K] times made [K, N], into out [M, N], whose rows may be apart."""
+def _multiply(x, w, out, chosen):
+    """x [M, K] times w [K, N], into out [M, N], whose rows may be apart."""
     tile, (M, K), N = chosen.tile, x.shape, out.shape[1]
     _product[tile].run(
-        x, made, out, M, N, K, *(tensor.stride(0) for tensor in (x, made, out)),
+        x, w, out, M, N, K, *(tensor.stride(0) for tensor in (x, w, out)),
         N % tile.columns == 0, chosen.block_k,
         grid=(triton.cdiv(M, tile.rows) * triton.cdiv(N, tile.columns),),
     )  # fmt: skip
@@ -160,20 +160,21 @@ def _blocks_in_group(weights, block_k):
 
 
 def _arranged(x, order, interleave, block_k):
+    """x [M, K] as the kernels read it; with `interleave` the sums of its blocks of K too."""
     M, K = x.shape
-    made = torch.empty((M, K), dtype=x.dtype, device=x.device)
-    sums = made
+    arranged = torch.empty((M, K), dtype=x.dtype, device=x.device)
+    sums = arranged  # not written
     if interleave:
         sums = torch.empty((K // block_k, M), dtype=torch.float32, device=x.device)
     if order is not None and not interleave and K <= LONGEST_SORTED:
         row = triton.next_power_of_2(K)
-        _sort_columns.run(x, made, order, K, *x.stride(), row, grid=(M,))
-        return made, sums
+        _sort_columns.run(x, arranged, order, K, *x.stride(), row, grid=(M,))
+        return arranged, sums
     _arrange.run(
-        x, made, sums, made if order is None else order, K, *x.stride(),
+        x, arranged, sums, arranged if order is None else order, K, *x.stride(),
         order is not None, interleave, block_k, grid=(M, triton.cdiv(K, ARRANGED)),
     )  # fmt: skip
-    return made, sums
+    return arranged, sums
 
 
 @functools.cache

@@ -1,7 +1,7 @@
-"""What g_idx says of the order of rows, and weights whose rows are sorted by it.
+"""The order of rows that g_idx asks for, and weights whose rows are sorted by it.
 
-Both are kept for as long as the tensor that they were made from lives and is not written to, as
-torch counts writes. (Writes through `tensor.data` are not counted: assign the tensor anew instead.)
+Both are kept for as long as the tensor that they come from lives and is not written to, as torch
+counts writes. (Writes through `tensor.data` are not counted: assign the tensor anew instead.)
 """
 
 from typing import NamedTuple
@@ -29,14 +29,14 @@ def row_order(g_idx, G):
 
     The first call for a g_idx waits for the device; the values must have been checked.
     """
-    state = state_of(g_idx)
-    if state is None or not checks.has_data(g_idx):
+    if g_idx.is_inference() or not checks.has_data(g_idx):  # writes to these are not counted
         return None
+    state = checks.state_of(g_idx), G
     known = _orders.get(g_idx)
-    if known is None or known[0] != (state, G):
-        if capturing(g_idx):
+    if known is None or known[0] != state:
+        if checks.is_capturing(g_idx.device):
             return None
-        known = _orders[g_idx] = ((state, G), _read(g_idx, G))
+        known = _orders[g_idx] = (state, _read(g_idx, G))
     return known[1]
 
 
@@ -45,30 +45,18 @@ def sorted_words(qweight, g_idx, order):
 
     Words written anew are sorted into the same memory, which CUDA graphs may have recorded.
     """
-    state = state_of(qweight), state_of(g_idx)
-    if None in state:
+    if qweight.is_inference() or g_idx.is_inference():
         return None
+    state = checks.state_of(qweight), checks.state_of(g_idx)
     known = _sorted.get(qweight)
     if known is None or known[0] != state:
-        if capturing(qweight):
+        if checks.is_capturing(qweight.device):
             return None
         words = _gather(qweight, order)
         if known is not None and known[1].shape == words.shape:
             words = known[1].copy_(words)
         known = _sorted[qweight] = (state, _finished(words))
     return known[1]
-
-
-def state_of(tensor):
-    """Equal as long as the tensor is the same memory with the same contents; None: not known."""
-    if tensor.is_inference():  # writes to these are not counted
-        return None
-    return tensor.data_ptr(), tensor._version, tuple(tensor.shape), tensor.stride()
-
-
-def capturing(tensor):
-    """Whether a CUDA graph records what happens, so that no value can be read."""
-    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def _read(g_idx, G):
@@ -87,7 +75,7 @@ def _read(g_idx, G):
 
 
 def _finished(tensor):
-    """The tensor, once the device has made it: the next call may be on another stream."""
+    """The tensor, once the device has written it: the next call may be on another stream."""
     if tensor.is_cuda:
         torch.cuda.current_stream(tensor.device).synchronize()
     return tensor

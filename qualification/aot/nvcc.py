@@ -7,19 +7,17 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kernels.exllama.toolchain import LEAST
 
-from .architectures import ARCHITECTURES
+from .compare import Binary
 from .resources import CUOBJDUMP, Built, Resources, res_usage
-from .table import Table, line_of
 
 SOURCES = Path(__file__).resolve().parents[2] / "kernels" / "exllama" / "ext"
 FLAGS = ("-std=c++17", "-O3", "-cubin")
-PREFIX = "exllama_"  # of a table's name
 ANY_THREADS = 1024  # a launch may have as many where a kernel does not say `__launch_bounds__`
 LOCAL_NAMES = re.compile(r"\(anonymous namespace\)::|exllama::|^void ")
 
@@ -37,48 +35,38 @@ def compiler() -> str | None:
     """`nvcc 13.0.88`; None where there is no nvcc."""
     if shutil.which("nvcc") is None:
         return None
-    said = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True).stdout
-    return f"nvcc {re.search(r', V([0-9.]+)', said)[1]}"
+    about = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True)
+    return f"nvcc {re.search(r', V([0-9.]+)', about.stdout)[1]}"
 
 
-def tables(chosen: Iterable[str], advance: Callable[[], object]) -> list[Table]:
-    """A table per architecture; `advance` is called once for each file compiled.
-
-    Raises CannotCompile.
-    """
-    made = {arch: Table(f"{PREFIX}{arch}", compiler()) for arch in targets(chosen)}
-
-    def work(job: tuple[str, Path]) -> dict[str, str]:
-        lines = compiled(*job)
-        advance()
-        return lines
-
-    jobs = [(arch, source) for arch in made for source in sources()]
+def build(chosen: Iterable[str]) -> list[Binary]:
+    """Of each architecture that nvcc compiles for. Raises CannotCompile."""
+    jobs = [(arch, source) for arch in targets(chosen) for source in sources()]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for (arch, _), lines in zip(jobs, pool.map(work, jobs), strict=True):
-            made[arch].lines.update(lines)
-    return list(made.values())
+        built = pool.map(lambda job: compiled(*job), jobs)
+        return [binary for binaries in built for binary in binaries]
 
 
 def sources() -> list[Path]:
     return sorted(SOURCES.glob("*.cu"))
 
 
-def compiled(arch: str, source: Path) -> dict[str, str]:
-    """Name of a kernel -> its line. Raises CannotCompile."""
+def compiled(arch: str, source: Path) -> list[Binary]:
+    """A binary for each kernel of the source. Raises CannotCompile."""
     with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder, "made.cubin")
+        cubin = Path(folder, "kernels.cubin")
         command = ["nvcc", *FLAGS, f"-arch={arch}", str(source), "-o", str(cubin)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:
             raise CannotCompile(f"{source.name} for {arch}: {ended.stderr.strip()[-2000:]}")
         usage = res_usage(_cuobjdump("-res-usage", cubin))
         threads = most_threads(_cuobjdump("-elf", cubin))
-    lines = {}
-    for function in usage:
-        needs = resources(usage[function], threads.get(function, ANY_THREADS))
-        lines[plain(function)] = line_of(Built(needs), ARCHITECTURES[arch])
-    return dict(sorted(lines.items()))
+    binaries = []
+    for function, counts in sorted(usage.items()):
+        name = plain(function)
+        built = Built(resources(counts, threads.get(function, ANY_THREADS)))
+        binaries.append(Binary.of(arch, name.partition("<")[0], name, built))
+    return binaries
 
 
 def resources(counts: dict[str, int], threads: int) -> Resources:
@@ -101,8 +89,8 @@ def plain(mangled: str) -> str:
     """`multiply_kernel<4, false, true>`: without namespaces and parameters."""
     if shutil.which("c++filt") is None:
         return mangled
-    said = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout
-    return LOCAL_NAMES.sub("", said.strip()).partition("(")[0]
+    filtered = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True)
+    return LOCAL_NAMES.sub("", filtered.stdout.strip()).partition("(")[0]
 
 
 def _cuobjdump(option: str, cubin: Path) -> str:

@@ -26,18 +26,9 @@ class Resources(NamedTuple):
     spilled_scalars: int = 0  # registers of a wave, to lanes of vector registers
 
     @property
-    def spills(self) -> bool:
-        return any((self.stack, self.spilled_vectors, self.spilled_scalars))
-
-    def __str__(self) -> str:
-        """`threads 128, registers 168, shared 57600`: those that are not zero."""
-        return ", ".join(f"{name} {count}" for name, count in self._asdict().items() if count)
-
-    @classmethod
-    def parse(cls, text: str) -> Resources:
-        """The inverse of str()."""
-        counts = dict(item.split(" ") for item in text.split(", "))
-        return cls(**{"registers": 0, "shared": 0} | {name: int(n) for name, n in counts.items()})
+    def spilled(self) -> tuple[int, int, int]:
+        """All that is not kept in the registers that it belongs in."""
+        return self.stack, self.spilled_vectors, self.spilled_scalars
 
 
 class Built(NamedTuple):

@@ -1,14 +1,13 @@
 """Which binaries there are: kernels, the tuner's configs, bits, dtypes and alignment.
 
 Kernels come from `kernels.triton_matmul`: whatever an Autotuner wraps there is compiled. Those of
-`kernels.grouped`, for 4 bits and Hopper alone, have one config each and constants of the call.
+`kernels.uniform_groups`, for 4 bits and Hopper alone, have one config each and constants of a call.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import triton
@@ -32,13 +31,13 @@ SHORT = {
     "num_warps": "w",
     "num_stages": "st",
 }
-DEFAULTS = {"num_ctas": 1}  # not told
+DEFAULTS = {"num_ctas": 1}  # left out of names
 MEASURED = f"sm_{grouped.MEASURED}0"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One binary. Prints as the name that it has in the table of its architecture."""
+    """One binary. Prints as its name, which the architecture is no part of."""
 
     arch: str
     kernel: str  # its name in kernels.triton_matmul
@@ -52,16 +51,6 @@ class Variant:
         alignment = "aligned" if self.aligned else "unaligned"
         parts = (self.kernel, name_of(self.config), f"b{self.bits}", self.dtype, self.scales_dtype)
         return " ".join((*parts, alignment))
-
-
-class Sample(NamedTuple):
-    """Every `of`-th binary, from number `start`."""
-
-    start: int
-    of: int
-
-
-WHOLE = Sample(0, 1)
 
 
 def kernels() -> dict[str, Autotuner]:
@@ -96,10 +85,10 @@ def fixed() -> dict[str, tuple[Autotuner, dict[str, int]]]:
     return found
 
 
-def variants(architectures=ARCHITECTURES, sample: Sample = WHOLE) -> list[Variant]:
-    """In the order of the tables, one architecture after the other."""
-    every = [variant for arch in architectures for variant in _variants_of(arch)]
-    return every[sample.start :: sample.of]
+def variants(architectures=ARCHITECTURES, only: str = "") -> list[Variant]:
+    """One architecture after the other; those whose name holds `only`."""
+    every = (variant for arch in architectures for variant in _variants_of(arch))
+    return [variant for variant in every if only in str(variant)]
 
 
 def _variants_of(arch: str):
@@ -124,7 +113,8 @@ def options_of(config: triton.Config) -> tuple[tuple[str, int], ...]:
 
 def name_of(config: tuple[tuple[str, int], ...]) -> str:
     """`BM64.BN64.BK64.GM8.w4.st4`"""
-    told = [(name, value) for name, value in config if DEFAULTS.get(name) != value]
     return ".".join(
-        f"{SHORT[name]}{value}" if name in SHORT else f"{name}={value}" for name, value in told
+        f"{SHORT[name]}{value}" if name in SHORT else f"{name}={value}"
+        for name, value in config
+        if DEFAULTS.get(name) != value
     )

@@ -1,120 +1,67 @@
-"""Sites of a Python or Triton file: every rule asked at every node of its syntax tree."""
+"""Faults of Python sources: cosmic-ray's operators, at places that compute something."""
 
 from __future__ import annotations
 
 import ast
-import functools
-import itertools
+import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cache, partial
+
+from .site import Site
+
+# Of its eleven replacements of one binary operator and six of a comparison, the likeliest mistake.
+OPERATORS = re.compile(
+    r"core/(?!ReplaceBinary|ReplaceComparison|ReplaceUnary|Variable)\w+"
+    r"|core/ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Add|Div_Mul|FloorDiv_Mul|Mod_FloorDiv"
+    r"|Pow_Mul|LShift_RShift|RShift_LShift|BitAnd_BitOr|BitOr_BitAnd|BitXor_BitOr)"
+    r"|core/ReplaceComparisonOperator_(Eq_NotEq|NotEq_Eq|Lt_LtE|LtE_Lt|Gt_GtE|GtE_Gt|Is_IsNot"
+    r"|IsNot_Is)"
+    r"|core/ReplaceUnaryOperator_(Delete_Not|Delete_USub|Delete_Invert)"
+)
+JIT = "triton.jit"  # functions under it have operators of their own
+CACHES = ("functools.cache", "functools.lru_cache")  # without one only time is lost
+Place = tuple[int, int]  # line from 1, column from 0
 
 
-@dataclass(frozen=True)
-class Edit:
-    """Bytes [start, end) of the source become `text`."""
+@cache
+def _operators() -> dict:
+    from cosmic_ray.plugins import get_operator, operator_names
 
-    start: int
-    end: int
-    text: str
+    return {name: get_operator(name)() for name in operator_names() if OPERATORS.fullmatch(name)}
 
 
-@dataclass(frozen=True)
-class Site:
-    """One fault: which operator, which variant of it, in which function, by which edits."""
+def sites(path: str, text: str) -> Iterator[Site]:
+    """Every fault that cosmic-ray knows for this file, but those nobody could notice."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.mutating import mutate_code
 
-    operator: str
-    variant: str
-    scope: str
-    line: int
-    edits: tuple[Edit, ...]
-
-
-class Source:
-    """A parsed file: nodes, their text and what is around them."""
-
-    def __init__(self, text: str):
-        self.data = text.encode()
-        self.tree = ast.parse(text)
-        ends = itertools.accumulate(map(len, self.data.splitlines(keepends=True)))
-        self._starts = [0, *ends]
-        self._parents = {
-            child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)
-        }
-
-    def span(self, node: ast.AST) -> tuple[int, int]:
-        """First byte and one past the last, without parentheses around an expression."""
-        start = self._starts[node.lineno - 1] + node.col_offset
-        return start, self._starts[node.end_lineno - 1] + node.end_col_offset
-
-    def text(self, node: ast.AST) -> str:
-        start, end = self.span(node)
-        return self.data[start:end].decode()
-
-    def replace(self, node: ast.AST, text: str) -> tuple[Edit, ...]:
-        return (Edit(*self.span(node), text),)
-
-    def between(self, left: ast.AST, right: ast.AST, old: str, new: str) -> tuple[Edit, ...]:
-        """The operator that stands between two operands becomes another."""
-        start, end = self.span(left)[1], self.span(right)[0]
-        place = self.data.index(old.encode(), start, end)
-        return (Edit(place, place + len(old), new),)
-
-    def parent(self, node: ast.AST) -> ast.AST | None:
-        return self._parents.get(node)
-
-    def around(self, node: ast.AST) -> Iterator[ast.AST]:
-        """The node's parent, its parent, up to the module."""
-        while (node := self._parents.get(node)) is not None:
-            yield node
-
-    def function(self, node: ast.AST) -> ast.FunctionDef | None:
-        """The innermost function around `node`."""
-        return next((up for up in self.around(node) if isinstance(up, ast.FunctionDef)), None)
-
-    def scope(self, node: ast.AST) -> str:
-        """`Class.method` around `node`; `module` outside of all."""
-        kinds = (ast.FunctionDef, ast.ClassDef)
-        names = [up.name for up in (node, *self.around(node)) if isinstance(up, kinds)]
-        return ".".join(reversed(names)) or "module"
-
-    @functools.cached_property
-    def nodes(self) -> list[ast.AST]:
-        """What may be mutated, in the order of the text."""
-        silent = set()
-        for node in ast.walk(self.tree):
-            for top in _left_out(node):
-                silent |= set(ast.walk(top))
-        nodes = [n for n in ast.walk(self.tree) if hasattr(n, "lineno") and n not in silent]
-        return sorted(nodes, key=self.span)
+    silent, counts = list(_silent(ast.parse(text))), Counter()
+    for node in ast_nodes(get_ast(text)):
+        for name, operator in _operators().items():
+            for start, _ in operator.mutation_positions(node):
+                faulty = partial(mutate_code, text, operator, counts[name])
+                counts[name] += 1
+                if not any(first <= start < end for first, end in silent):
+                    yield Site("python", path, start[0], name.removeprefix("core/"), faulty)
 
 
-def _left_out(node: ast.AST) -> list[ast.AST]:
-    """Children of `node` that say nothing to a machine: messages, annotations, docstrings."""
-    if isinstance(node, ast.Raise):
-        return [part for part in (node.exc, node.cause) if part]
-    if isinstance(node, ast.JoinedStr | ast.Import | ast.ImportFrom):
-        return [node]
-    if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
-        return [node.annotation]
-    if isinstance(node, ast.FunctionDef) and node.returns:
-        return [node.returns, *_docstring(node)]
-    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
-        return _docstring(node)
-    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-        return [node]
-    return []
+def is_jit(node: ast.AST) -> bool:
+    """A function that Triton compiles."""
+    decorators = getattr(node, "decorator_list", ())
+    return any(ast.unparse(decorator).startswith(JIT) for decorator in decorators)
 
 
-def _docstring(node) -> list[ast.AST]:
-    return node.body[:1] if ast.get_docstring(node, clean=False) is not None else []
-
-
-def sites(text: str) -> Iterator[Site]:
-    """Every fault that the rules know for this file."""
-    from .rules import RULES  # they are made of Source and Edit
-
-    source = Source(text)
-    for node in source.nodes:
-        for rule in RULES.get(type(node), ()):
-            for variant, edits in rule.find(node, source):
-                yield Site(rule.operator, variant, source.scope(node), node.lineno, edits)
+def _silent(tree: ast.AST) -> Iterator[tuple[Place, Place]]:
+    """Spans that say nothing to a machine: messages, annotations; and what Triton compiles."""
+    for node in ast.walk(tree):
+        if is_jit(node):
+            yield (node.decorator_list[0].lineno, 0), (node.end_lineno + 1, 0)
+        parts = [getattr(node, name, None) for name in ("annotation", "returns")]
+        if isinstance(node, ast.Raise | ast.JoinedStr):
+            parts.append(node)
+        for decorator in getattr(node, "decorator_list", ()):
+            if ast.unparse(decorator).startswith(CACHES):
+                yield (decorator.lineno, 0), (decorator.lineno + 1, 0)
+        for part in filter(None, parts):
+            yield (part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)

@@ -1,14 +1,16 @@
 """What the autotuner costs: the host time of a warm launch, and a key that it has not seen."""
 
 import shutil
+import types
 
 import pytest
 import torch
 import triton
 
+from kernels import operators
 from kernels.custom_autotune import Autotuner
 from kernels.custom_autotune.store import Store
-from kernels.triton_matmul import matmul_248_kernel
+from kernels.quant_linear import QuantLinear, matmul_248_kernel
 
 M, N, K, GROUP_SIZE, BITS = 256, 4096, 4096, 128, 4
 KEY = ["M", "N", "K"]
@@ -44,20 +46,12 @@ def fake(kind):
 
 def problem(m=M, n=N, k=K):
     """Arguments of matmul_248_kernel and its grid; values do not matter here."""
-    pack, groups = 32 // BITS, k // GROUP_SIZE
+    layer = QuantLinear.new(BITS, GROUP_SIZE, k, n, False).cuda()
     x, out = (torch.ones(m, size, dtype=torch.float16, device="cuda") for size in (k, n))
-    qweight = torch.zeros(k // pack, n, dtype=torch.int32, device="cuda")
-    qzeros = torch.zeros(groups, n // pack, dtype=torch.int32, device="cuda")
-    scales = torch.ones(groups, n, dtype=torch.float16, device="cuda")
-    g_idx = torch.arange(k, dtype=torch.int32, device="cuda") // GROUP_SIZE
-    tensors = (x, qweight, out, scales, qzeros, g_idx)
-    strides = [stride for tensor in (x, qweight, out, scales, qzeros) for stride in tensor.stride()]
-    arguments = (*tensors, m, n, k, groups, *strides, 1, BITS, 2**BITS - 1, True)
-
-    def grid(meta):
-        return (triton.cdiv(m, meta["BLOCK_SIZE_M"]) * triton.cdiv(n, meta["BLOCK_SIZE_N"]),)
-
-    return arguments, grid
+    weights, launches = (layer.qweight, layer.scales, layer.qzeros, layer.g_idx), []
+    kernel = types.SimpleNamespace(run=lambda *arguments, grid: launches.append((arguments, grid)))
+    operators._multiply_any(kernel, x, weights, out, BITS, None)
+    return launches[0]
 
 
 def real(kind):
@@ -94,13 +88,13 @@ def tuner(tmp_path):
     arguments, grid = problem()
     options = matmul_248_kernel.configs[0].all_kwargs()
     matmul_248_kernel.fn.run(*arguments, grid=grid, warmup=False, **options)  # wakes Triton
-    made = Autotuner(
+    tuner = Autotuner(
         matmul_248_kernel.fn, matmul_248_kernel.arg_names, matmul_248_kernel.configs, KEY, None
     )
-    made.store = Store(tmp_path / "winners")
+    tuner.store = Store(tmp_path / "winners")
     with triton.knobs.cache.scope():
         triton.knobs.cache.dir = str(tmp_path / "compiled")
-        yield made
+        yield tuner
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""What the autotuner must do, call after call, on the fake machine of `autotune_world`.
+"""What the autotuner must do, call after call, on the fake machine of world.py.
 
 Written from the documentation and from nothing of `kernels`: configs and keys are plain tuples.
 """
@@ -75,7 +75,7 @@ class Call:
         return (self.m, self.n, self.k, DEFAULT_BITS if self.bits is None else self.bits)
 
     @property
-    def as_made(self):
+    def as_given(self):
         """Equal for calls that pass the same arguments in the same way."""
         given = len(ARGUMENTS) - (self.bits is None)
         return replace(self, by_position=min(self.by_position, given))
@@ -145,7 +145,7 @@ class Raised(Exception):
 
 
 class Model:
-    """State of all processes and of the folder; `call` and `warmup` say what is due."""
+    """State of all processes and of the folder; `call` and `warmup` return what is due."""
 
     def __init__(self, kind: str, direct: bool):
         self.kind, self.direct = kind, direct
@@ -173,7 +173,7 @@ class Model:
 
     def _call(self, call, expected):
         memory = self.processes[call.process]
-        known = memory.paths.get(call.as_made)
+        known = memory.paths.get(call.as_given)
         if known is not None and (self.direct or self._launch(known, expected)):
             expected.launches += [known] * self.direct  # loaded long ago: nothing can fail
             return
@@ -184,7 +184,7 @@ class Model:
             options = self._choose_again(call, expected)
             if not self._launch(options, expected):
                 raise Raised(ERRORS["oor"])
-        memory.paths[call.as_made] = options
+        memory.paths[call.as_given] = options
 
     def _launch(self, options, expected):
         """False where it is out of resources, which is worth another try."""

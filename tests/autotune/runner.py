@@ -1,4 +1,4 @@
-"""Makes calls on real tuners over the fake machine, and tells how they differ from what is due."""
+"""Runs calls on real tuners over the fake machine, and reports how they differ from what is due."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import warnings
 import weakref
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from tests.autotune.model import CONFIGS, HOOKS, Call, Expected, Model
 from tests.autotune.world import (
     BLOCKS,
     DTYPES,
+    FILL,
     NAMES,
     FakeKernel,
     FakeTensor,
@@ -40,10 +42,11 @@ class Mismatch(AssertionError):
 
 
 class Seen(NamedTuple):
-    """What a call did: its error, what was logged meanwhile, `out` afterwards."""
+    """What a call did: its error, what was logged meanwhile, its tensors afterwards."""
 
     error: str
     log: list
+    x: float
     out: float
     arguments: tuple
     is_alive: bool  # a tensor of the call, after it
@@ -53,7 +56,7 @@ class Seen(NamedTuple):
 
 
 class Runner:
-    """Tuners of two processes that share a folder, and the model that says what is due."""
+    """Tuners of two processes that share a folder, and the model that knows what is due."""
 
     def __init__(self):
         self.world = World()
@@ -64,7 +67,7 @@ class Runner:
         self.tuners = []
 
     def run(self, call: Call, warmup=False) -> Seen:
-        """Make a call; what is known of it when all its tensors are gone."""
+        """One call, and what is known of it when all its tensors are gone."""
         tuner, me = self.tuners[call.process], threading.get_ident()
         dtype = DTYPES[call.dtype]
         x = FakeTensor.make(dtype, call.device, first=int(call.misaligned))
@@ -81,32 +84,29 @@ class Runner:
             launch(*args, grid=_grid, **kwargs)
         except ERRORS as problem:
             error = type(problem).__name__
-        held = float(out[0])
+        x_holds, out_holds = float(x[0]), float(out[0])
         del x, out, given, args, kwargs
         if any(ref() is not None for ref in alive):
             gc.collect()
         is_alive = any(ref() is not None for ref in alive)
-        return Seen(error, self.world.logs[me], held, arguments, is_alive)
+        return Seen(error, self.world.logs[me], x_holds, out_holds, arguments, is_alive)
 
     def run_together(self, calls) -> list[Seen]:
-        """Make the calls at the same time, each in a thread of its own."""
-        seen, start = [None] * len(calls), threading.Barrier(len(calls))
+        """The calls at the same time, each in a thread of its own."""
+        start = threading.Barrier(len(calls))
 
-        def body(position):
+        def run(call):
             start.wait()
-            seen[position] = self.run(calls[position])
+            return self.run(call)
 
         self.world.crowd = threading.Event()
-        threads = [threading.Thread(target=body, args=(i,)) for i in range(len(calls))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(len(calls)) as pool:
+            seen = list(pool.map(run, calls))
         self.world.crowd = None
         return seen
 
     def compare(self, calls, expected, act) -> None:
-        """Mismatch unless `act()`, which makes the calls, does what is expected of them."""
+        """Mismatch unless `act()`, which runs the calls, does what is expected of them."""
         self.world.overlaps, before = 0, files_in(self.folder)
         release = self.model.processes[calls[0].process].release
         with ExitStack() as stack:
@@ -116,16 +116,16 @@ class Runner:
             warnings.simplefilter("always")
             seen = act()
         after = files_in(self.folder)
-        told = [
+        problems = [
             f"{call}: {problem}"
             for call, due, done in zip(calls, expected, seen, strict=True)
             for problem in problems_of(due, done)
         ]
         changed = {path for path in {*before, *after} if before.get(path) != after.get(path)}
-        told += self._problems_together(calls, expected, seen, changed)
-        told += _problems_of_warnings(expected, caught)
-        if told:
-            raise Mismatch("\n".join(told))
+        problems += self._problems_together(calls, expected, seen, changed)
+        problems += _problems_of_warnings(expected, caught)
+        if problems:
+            raise Mismatch("\n".join(problems))
 
     def _problems_together(self, calls, expected, seen, changed):
         """What is counted over all calls of a step: one of them may do it for the others."""
@@ -182,6 +182,8 @@ def problems_of(due: Expected, done: Seen):
         yield f"compiled {compiled}, wanted {due.compiled}"
     if launched and not done.error and done.out != 1:
         yield f"out holds {done.out}, wanted 1.0"
+    if done.x != FILL:
+        yield f"x holds {done.x}, wanted {FILL}"
     if done.is_alive:
         yield "a tensor is alive after the call"
     for event in done.log:
@@ -213,10 +215,10 @@ def _problems_of_hooks(log):
 def _problems_of_warnings(expected, caught):
     texts = [str(warning.message) for warning in caught]
     for words, name in (("ignored the tuning result", "ignored"), ("could not keep", "unsaved")):
-        told = sum(text.startswith(words) for text in texts)
+        count = sum(text.startswith(words) for text in texts)
         due = sum(getattr(one, name) for one in expected)
-        if told != due:
-            yield f"{told} warnings of files {name}, wanted {due}: {texts}"
+        if count != due:
+            yield f"{count} warnings of files {name}, wanted {due}: {texts}"
     strange = {warning.category.__name__ for warning in caught} - {"RuntimeWarning"}
     if strange:
         yield f"warnings {strange}: {texts}"

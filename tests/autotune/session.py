@@ -7,28 +7,15 @@ joined by `-` replays: `replay("tuner.divides-call.m5.n8.k64-clear.0-call.m5.n8.
 from __future__ import annotations
 
 import copy
-import json
 import re
 import shutil
 from pathlib import Path
 
+from tests.autotune.damages import DAMAGES
 from tests.autotune.model import ERRORS, HOOKS, KINDS, RELEASES, Call, Content, Memory, Model
 from tests.autotune.runner import Mismatch, Runner
 
 OWN_RUN = "python -m pytest tests/autotune/test_machine.py"
-DAMAGES = {
-    # name: the bytes in place of a file, made from it
-    "empty": lambda whole: b"",
-    "half": lambda whole: whole[: len(whole) // 2],
-    "bytes": lambda whole: b"\xff\xfe\x00" + whole,
-    "list": lambda whole: b"[]",
-    "nested": lambda whole: b"[" * 100_000,
-    "bare": lambda whole: b"{}",
-    "nobody": lambda whole: _edited(whole, winner="nobody"),
-    "index": lambda whole: _edited(whole, winner=0),
-    "nothing": lambda whole: _edited(whole, winner=None),
-    "version": lambda whole: _edited(whole, triton="9.9"),
-}
 ACCIDENTS = ("gone", "swap", "folder")  # deleted, another key's, a folder in its place
 PLACES = ("ok", "gone", "file", "readonly")  # of the folder
 
@@ -183,11 +170,3 @@ class Session(Runner):
         elif kind in DAMAGES and content.owner is not None:
             self.model.disk[key] = Content(None, None)
             path.write_bytes(DAMAGES[kind](path.read_bytes()))
-
-
-def _edited(whole, winner=..., **identity):
-    document = json.loads(whole)
-    document["identity"].update(identity)
-    if winner is not ...:
-        document["winner"] = winner
-    return json.dumps(document).encode()

@@ -1,17 +1,23 @@
 """A fake kernel and a fake clock, to watch the autotuner without a GPU."""
 
+import ast
+
 import pytest
 import torch
 import triton
 import triton.testing
+from triton.compiler.errors import CompilationError
+from triton.runtime.errors import OutOfResources
 
 from kernels.custom_autotune import Autotuner
 
+OUT_OF_RESOURCES = OutOfResources(2, 1, "shared memory")
+NO_COMPILATION = CompilationError("", ast.Pass(lineno=1, col_offset=0), "")
 NAMES = ("x", "out", "M", "N", "K", "bits", "BLOCK")
 
 
 class Stub:
-    """A fake kernel: notes how it is launched; a config fails or costs what `behaviour` says."""
+    """A fake kernel: notes how it is launched; `behaviour` of a config is its error or its cost."""
 
     arg_names = NAMES
     latest = None  # the stub launched last
@@ -36,7 +42,7 @@ class Stub:
 
 
 class KeptStub(Stub):
-    """One whose winners are kept on disk, as it has a source to tell it by."""
+    """One whose winners are kept on disk, as it has a source that identifies it."""
 
     def __init__(self, behaviour=None, source="source"):
         super().__init__(behaviour)

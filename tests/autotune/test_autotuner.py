@@ -1,25 +1,49 @@
 """The autotuner, on stubs with a clock of our own, and the usage example on a real kernel."""
 
-import ast
-import gc
-import threading
-import time
-import weakref
+import inspect
+from inspect import Parameter
 
 import pytest
 import torch
 import triton
 import triton.language as tl
-from triton.compiler.errors import CompilationError
-from triton.runtime.errors import OutOfResources, PTXASError
+from triton.errors import TritonError
+from triton.runtime.errors import PTXASError
 
-from kernels.custom_autotune import autotune, matmul248_kernel_config_pruner
-from kernels.custom_autotune import autotuner as custom_autotune
-from tests.autotune.stub import Stub, benchmarks, call, configs_of, tuner_of
+from kernels import custom_autotune
+from kernels.custom_autotune import Autotuner, autotune, matmul248_kernel_config_pruner
+from kernels.custom_autotune.autotuner import Call
+from tests.autotune.stub import (
+    NAMES,
+    NO_COMPILATION,
+    OUT_OF_RESOURCES,
+    Stub,
+    call,
+    configs_of,
+    tuner_of,
+)
 
-OUT_OF_RESOURCES = OutOfResources(2, 1, "shared memory")
 pytestmark = pytest.mark.usefixtures("benchmarks")
-__all__ = ["benchmarks"]
+OPTIONS = {"prune_configs_by": None, "nearest_power_of_two": False}
+
+
+def parameters_of(function):
+    """Name -> default, in order."""
+    return {name: p.default for name, p in inspect.signature(function).parameters.items()}
+
+
+def test_the_decorator_is_called_as_the_originals():
+    needed = dict.fromkeys(("configs", "key"), Parameter.empty)
+    found = parameters_of(autotune)
+    assert found == needed | OPTIONS | {"reset_to_zero": None}
+    assert list(found) == [*needed, "prune_configs_by", "reset_to_zero", "nearest_power_of_two"]
+
+
+def test_the_class_is_called_as_the_originals():
+    names = ("fn", "arg_names", "configs", "key", "reset_to_zero")
+    found = parameters_of(Autotuner)
+    assert found == dict.fromkeys(names, Parameter.empty) | OPTIONS
+    assert list(found) == [*names, *OPTIONS]
 
 
 @pytest.mark.bug("AT-05")
@@ -38,10 +62,9 @@ def test_the_fastest_config_wins_and_is_kept(benchmarks):
 @pytest.mark.bug("L-29 L-37 AT-04 B-14")
 @pytest.mark.parametrize(
     "error",
-    [OUT_OF_RESOURCES, CompilationError("", ast.Pass(lineno=1, col_offset=0), ""),
-     PTXASError("no"), RuntimeError("no")],
+    [OUT_OF_RESOURCES, NO_COMPILATION, PTXASError("no"), RuntimeError("no")],
     ids=lambda error: type(error).__name__,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("failing", [16, 32])
 def test_a_config_that_cannot_run_loses(error, failing):
     stub = Stub({failing: error})
@@ -70,18 +93,6 @@ def test_a_pruner_that_leaves_nothing_is_an_error():
         call(tuner)
 
 
-@pytest.mark.bug("L-30")
-def test_a_winner_that_no_longer_fits_is_replaced():
-    """Alignment changes what a config needs; out of resources on a cache hit tunes again."""
-    stub = Stub({16: 1.0, 32: 2.0})
-    tuner = tuner_of(stub, configs_of(16, 32))
-    call(tuner)
-    stub.behaviour[16] = OUT_OF_RESOURCES
-    call(tuner)
-    call(tuner)
-    assert stub.blocks[-2:] == [32, 32]
-
-
 @pytest.mark.bug("L-32 AT-01")
 @pytest.mark.parametrize("by_position", range(6))
 def test_the_key_is_read_by_name(by_position):
@@ -104,43 +115,6 @@ def test_keys_round_up_to_a_power_of_two(dim):
     (((rounded,), _, _),) = tuner.cache
     assert dim <= rounded < 2 * dim
     assert rounded & (rounded - 1) == 0
-
-
-@pytest.mark.bug("L-30 AT-10 AT-13")
-def test_dtypes_and_the_other_keys_have_their_own_winners(benchmarks, device):
-    tuner = tuner_of(Stub(), configs_of(16, 32), key=["M", "bits"])
-    for dtype in (torch.float16, torch.bfloat16):
-        for bits in (4, 8):
-            call(tuner, x=torch.ones(2, dtype=dtype, device=device), bits=bits)
-    assert len(tuner.cache) == 4
-    assert len(benchmarks) == 8
-
-
-@pytest.mark.bug("L-30 B-08")
-@pytest.mark.parametrize("order", [(96, 128), (128, 96)])
-def test_a_winner_serves_another_shape_only_if_pruning_keeps_it(order):
-    """A pruner that forbids 64 where it does not divide K, in either order."""
-    stub = Stub({64: 1.0, 32: 2.0})
-    tuner = tuner_of(
-        stub, configs_of(64, 32), nearest_power_of_two=True,
-        prune_configs_by={
-            "early_config_prune": lambda configs, nargs: [
-                config for config in configs if nargs["K"] % config.kwargs["BLOCK"] == 0
-            ]
-        },
-    )  # fmt: skip
-    used = {}
-    for k in order:
-        call(tuner, k=k)
-        used[k] = stub.blocks[-1]
-    assert used == {96: 32, 128: 64}
-
-
-def test_shapes_of_one_bucket_share_a_winner(benchmarks):
-    tuner = tuner_of(Stub(), configs_of(16, 32), nearest_power_of_two=True)
-    for m in (5, 6, 7, 8):
-        call(tuner, m=m)
-    assert len(benchmarks) == 2
 
 
 @pytest.mark.bug("L-33 L-34 L-35")
@@ -166,53 +140,6 @@ def test_an_argument_that_a_config_sets_too_is_refused(blocks):
     """Also for one config only."""
     with pytest.raises(ValueError, match="BLOCK"):
         call(tuner_of(Stub(), configs_of(*blocks)), BLOCK=16)
-
-
-@pytest.mark.bug("L-42")
-def test_a_single_config_is_pruned():
-    stub = Stub()
-    config = triton.Config({"BLOCK": 1, "BLOCK_SIZE_M": 128})
-    pruning = {"early_config_prune": matmul248_kernel_config_pruner}
-    call(tuner_of(stub, [config], prune_configs_by=pruning))
-    assert stub.launches[0]["BLOCK_SIZE_M"] == 16
-
-
-@pytest.mark.bug("AT-09 AT-16")
-def test_every_launch_gets_all_options_of_its_config():
-    """While tuning, when the winner is found and in the steady state."""
-    stub = Stub()
-    tuner = tuner_of(stub, configs_of(16, num_warps=8, num_stages=5, maxnreg=64))
-    call(tuner)
-    call(tuner)
-    for launch in stub.launches:
-        assert (launch["num_warps"], launch["num_stages"], launch["maxnreg"]) == (8, 5, 64)
-
-
-@pytest.mark.bug("L-38 AT-06")
-def test_no_tensor_outlives_the_call():
-    """Also where configs fail."""
-    tuner = tuner_of(Stub({16: OutOfResources(2, 1, "registers")}), configs_of(16, 32))
-    x = torch.ones(5)
-    call(tuner, x=x)
-    tuner.fn.behaviour.clear()  # the stub's own exception holds the frames that raised it
-    alive = weakref.ref(x)
-    del x
-    gc.collect()
-    assert alive() is None
-
-
-@pytest.mark.bug("L-39 AT-07")
-def test_threads_tune_once_and_see_their_own_arguments(benchmarks):
-    seen = []
-    hooked = configs_of(16, 32, pre_hook=lambda nargs: (time.sleep(0.01), seen.append(nargs)))
-    tuner = tuner_of(Stub(), hooked, key=["N"])
-    threads = [threading.Thread(target=call, args=(tuner, m)) for m in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(benchmarks) == 2
-    assert {nargs["M"] for nargs in seen[4:]} == {1, 2, 3, 4}
 
 
 @pytest.mark.bug("L-46")
@@ -273,6 +200,133 @@ def test_the_printed_usage_example_runs(device):
     x = torch.zeros(20, dtype=torch.int32, device=device)
     my_kernel[(1,)](x, 20, 1, K=1)
     assert x.tolist() == list(range(20))
+
+
+@pytest.mark.bug("L-40 AC-10 AT-08 ST-04")
+@pytest.mark.parametrize("blocks", [(16,), (16, 32)])
+def test_accumulating_kernels_start_from_zero_on_every_call(blocks):
+    """First call, cache hit and single config alike."""
+    tuner = autotune(configs_of(*blocks), ["M"], reset_to_zero=["out"])(Stub())
+    assert (tuner.arg_names, tuner.reset_to_zero) == (NAMES, ("out",))
+    out = torch.full((3,), 7.0)
+    for _ in range(3):
+        call(tuner, out=out)
+        assert out.tolist() == [1.0, 1.0, 1.0]
+    call(tuner, out=None)
+
+
+@pytest.mark.bug("L-41 AT-02")
+def test_hooks_and_pruners_see_arguments_given_by_keyword():
+    """And not the launch options."""
+    seen = []
+    tuner = tuner_of(
+        Stub(), configs_of(16, pre_hook=lambda nargs: seen.append(set(nargs))),
+        prune_configs_by={"early_config_prune": lambda c, nargs: seen.append(set(nargs)) or c},
+    )  # fmt: skip
+    call(tuner)
+    call(tuner)
+    assert {"x", "M", "N", "K"} == seen[0]
+    assert seen[1] == seen[2] == seen[0] | {"BLOCK", "num_warps", "num_stages", "num_ctas"}
+
+
+@pytest.mark.parametrize("configs", [None, []])
+def test_without_configs_there_is_one_that_sets_nothing(configs):
+    (config,) = tuner_of(Stub(), configs).configs
+    assert config.all_kwargs() == triton.Config({}).all_kwargs()
+
+
+def test_one_config_is_timed_with_arguments_of_both_kinds():
+    """As callers of Triton's own tuner do; `warmup` is not the kernel's."""
+    stub = Stub({16: 3.0})
+    tuner, x = tuner_of(stub, configs_of(16)), torch.ones(2)
+    named = {"out": None, "M": 4, "N": 8, "K": 8, "grid": (1,), "warmup": False}
+    assert tuner._bench(x, config=tuner.configs[0], **named) == (3.0, 3.0, 3.0)
+    assert stub.blocks == [16, 16]
+
+
+@pytest.mark.bug("L-42")
+def test_a_config_cannot_set_what_came_by_position():
+    tuner = tuner_of(Stub(), configs_of(16))
+    with pytest.raises(ValueError, match=r"\['BLOCK'\] come from the config"):
+        tuner[(1,)](torch.ones(2), None, 1, 1, 1, 4, 16)
+
+
+def test_a_tuning_that_cannot_compile_reports_why():
+    class Failing(Stub):
+        def run(self, *args, **kwargs):
+            raise TritonError("shared memory is short")
+
+    with pytest.raises(RuntimeError, match=r"no config compiles: .*shared memory is short"):
+        tuner_of(Failing(), configs_of(16)).warmup(x=torch.ones(2), M=1, N=1, K=1)
+
+
+SHAPE = {"M": 4, "N": 8, "K": 8}
+CHANGES = {
+    "clear": lambda tuner: tuner.clear(),
+    "warmup": lambda tuner: tuner.warmup(x=torch.ones(2), **SHAPE),
+    "another choice": lambda tuner: tuner._choose_again(
+        Call((), {"grid": (1,)}, {"x": torch.ones(2), **SHAPE})
+    ),
+}
+
+
+class Lock:
+    """Knows whether it is held."""
+
+    held = False
+
+    def __enter__(self):
+        self.held = True
+
+    def __exit__(self, *error):
+        self.held = False
+
+
+@pytest.mark.bug("AT-10")
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_the_winners_holds_the_lock(change):
+    """Another thread may be choosing one."""
+    tuner, seen = tuner_of(Stub(), configs_of(16, 32)), []
+    call(tuner)
+    tuner._lock = Lock()
+    tuner._winners = Watched(tuner._winners, lambda: seen.append(tuner._lock.held))
+    CHANGES[change](tuner)
+    assert seen
+    assert all(seen)
+
+
+class Watched(dict):
+    """A dictionary that calls `note` before it is changed."""
+
+    def __init__(self, values, note):
+        super().__init__(values)
+        self.note = note
+
+
+def watched(name):
+    def change(self, *arguments):
+        self.note()
+        return getattr(dict, name)(self, *arguments)
+
+    return change
+
+
+for name in ("clear", "setdefault", "pop", "__setitem__"):
+    setattr(Watched, name, watched(name))
+
+
+def test_a_winner_that_does_not_run_is_gone_even_if_no_other_is_found():
+    def prune(configs, nargs):
+        if nargs["M"] == 0:
+            raise ValueError("no rows")
+        return configs
+
+    tuner = tuner_of(Stub(), configs_of(16), prune_configs_by={"early_config_prune": prune})
+    call(tuner)
+    (bucket,) = tuner.cache
+    with pytest.raises(ValueError, match="no rows"):
+        tuner._choose_again(Call((), {}, {"M": 0}, bucket))
+    assert bucket not in tuner.cache
 
 
 @pytest.mark.bug("ST-03 L-11")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.custom_autotune import autotune
-from kernels.custom_autotune.store import FOLDER, Store
+from kernels.custom_autotune.store import FOLDER
 
 pytestmark = pytest.mark.gpu
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,13 +23,13 @@ SIZES = (1, 2, 15, 16, 17, 32, 48, 1024)
 
 SECOND_PROCESS = """
 import json, sys, time, torch
-from kernels.autotune_timing import measure
-from kernels.custom_autotune import autotuner as custom_autotune
+from kernels.custom_autotune import autotuner
+from kernels.custom_autotune.timing import measure
 from kernels.triton_matmul import matmul_248_kernel
 from kernels.quant_linear import QuantLinear
 
 timed = []
-custom_autotune.measure = lambda call: timed.append(1) or measure(call)
+autotuner.measure = lambda call: timed.append(1) or measure(call)
 layer = QuantLinear.new(8, 128, 256, 256, False).cuda()
 layer(torch.ones(3, 256, dtype=torch.float16, device="cuda"))
 ((winners,),) = [list(matmul_248_kernel.cache.values())]
@@ -47,12 +48,11 @@ def fill_kernel(out_ptr, extra_ptr, size, step, factor, flag, BLOCK: tl.constexp
     tl.store(out_ptr + offsets, value.to(out_ptr.dtype.element_ty), mask=offsets < size)
 
 
-def tuner(*blocks, key=("size",)):
-    made = autotune([triton.Config({"BLOCK": block}) for block in blocks], list(key))(fill_kernel)
-    made.store = Store("/dev/null/nowhere")
-    made.store.load = lambda identity: None
-    made.store.save = lambda *document: None
-    return made
+def tuner(*blocks):
+    """Keeps nothing on disk."""
+    tuner = autotune([triton.Config({"BLOCK": block}) for block in blocks], ["size"])(fill_kernel)
+    tuner.store = types.SimpleNamespace(load=lambda identity: None, save=lambda *document: None)
+    return tuner
 
 
 SHARED = tuner(64)  # one tuner for all examples: what one call leaves behind, another may find

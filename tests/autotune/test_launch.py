@@ -28,7 +28,7 @@ class Driver:
 
 
 class Kernel:
-    """Compiled, as far as a launch can tell."""
+    """Compiled, as far as a launch looks."""
 
     function, packed_metadata = "function", "packed"
 
@@ -52,9 +52,9 @@ def settings(monkeypatch):
     runtime = {"launch_enter_hook": None, "launch_exit_hook": None, "debug": False}
     runtime = types.SimpleNamespace(**runtime, add_stages_inspection_hook=None)
     compilation = types.SimpleNamespace(instrumentation_mode="")
-    made = types.SimpleNamespace(runtime=runtime, compilation=compilation)
-    monkeypatch.setattr(launch_path, "knobs", made)
-    return made
+    knobs = types.SimpleNamespace(runtime=runtime, compilation=compilation)
+    monkeypatch.setattr(launch_path, "knobs", knobs)
+    return knobs
 
 
 def jit_kernel():

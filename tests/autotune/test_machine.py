@@ -200,6 +200,43 @@ def test_the_tuner_does_what_its_model_says():
     run_state_machine_as_test(Tuning, settings=SETTINGS)
 
 
+M5, M6, M64 = (f"m{m}.n64.k64" for m in (5, 6, 64))
+A, A6 = f"call.{M5}", f"call.{M6}"
+LINES = {
+    # what it shows: the steps
+    "dtypes and values of the key have winners of their own": f"{A}-{A}.b8-{A}.f32",  # AT-10 AT-13
+    "shapes of one bucket share a winner": f"{A}-{A6}-call.m7.n64.k64-call.m8.n64.k64",
+    "a shape whose pruning forbids the winner gets another": (  # L-30 B-08
+        "tuner.divides-call.m64.n64.k128.b2-call.m64.n64.k96.b2"
+    ),
+    "and the other way round": "tuner.divides-call.m64.n64.k96.b2-call.m64.n64.k128.b2",
+    "a winner that no longer fits is replaced": f"{A}-fail.3.oor-{A6}-{A}",  # L-30
+    "and replaced on disk": f"{A}-fail.3.oor-{A6}-{A6}.p1",  # L-30
+    "a config that fails leaves no tensor and no trace": f"fail.2.oor-{A}-{A}",  # L-38 AT-06 B-15
+    "a single config is pruned, and nothing is kept": "tuner.single-call.m5.n8.k8",  # L-42 L-36
+    "every launch has all options of its config": f"tuner.plain.wrapped-{A}-{A}",  # AT-09 AT-16
+    "a config that was found before runs its hook": f"tuner.plain-{A}-{A}.p1-{A}",  # AT-09 AT-12
+    "threads tune once": f"threads.{M5}_{M5}_{M5}-clear.0-threads.{M5}_{M6}_{M64}",  # L-39 AT-07
+    "where nothing runs, nothing is kept": f"fail.all.crash-{A}-heal-{A}",  # L-36 B-13
+    "another process takes what an earlier one found": f"{A}-{A}.p1",  # AT-13
+    "a warmup does too": f"{A}-warmup.{M5}.p1-{A}.p1",  # L-46
+    **{
+        f"a file with damage '{damage}' is ignored and written again": (
+            f"{A}-damage.{damage}.{M5}-{A}.p1-restart.0-{A}"
+        )
+        for damage in DAMAGES
+    },
+    "a folder in place of a file is ignored, and not replaced": (
+        f"{A}-damage.folder.{M5}-{A}.p1-restart.0-{A}"
+    ),
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_a_line_does_what_the_model_says(line):
+    replay(line)
+
+
 @pytest.mark.given_steps
 def test_the_given_steps_do_what_the_model_says(given_steps):
     replay(given_steps)

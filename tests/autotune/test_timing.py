@@ -1,6 +1,5 @@
-"""How configs are compiled and timed: in parallel, one after the other, and told of when slow."""
+"""How configs are compiled and timed: in parallel, one after the other, with a report when slow."""
 
-import ast
 import contextlib
 import functools
 import math
@@ -11,21 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import triton
 import triton.testing
-from triton.compiler.errors import CompilationError
 from triton.runtime import _async_compile
-from triton.runtime.errors import OutOfResources, PTXASError
+from triton.runtime.errors import PTXASError
 
-from kernels.custom_autotune import autotuner as custom_autotune
-from kernels.custom_autotune import timing as autotune_timing
+from kernels.custom_autotune import autotuner, timing
 from kernels.custom_autotune.timing import Progress, compiling_ahead, measure
-from tests.autotune.stub import Stub, benchmarks, call, configs_of, tuner_of
+from tests.autotune.stub import (
+    NO_COMPILATION,
+    OUT_OF_RESOURCES,
+    Stub,
+    call,
+    configs_of,
+    tuner_of,
+)
 
-__all__ = ["benchmarks"]
 LIMIT = 10  # seconds after which something that waits has failed
-NO_COMPILATION = CompilationError("", ast.Pass(lineno=1, col_offset=0), "")
-
-
-OUT_OF_RESOURCES = OutOfResources(2, 1, "shared memory")
 
 
 def named(error):
@@ -56,7 +55,7 @@ class CompiledStub(Stub):
 
 @pytest.fixture
 def four_cores(monkeypatch):
-    monkeypatch.setattr(autotune_timing.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(timing.os, "cpu_count", lambda: 4)
 
 
 @pytest.mark.usefixtures("four_cores")
@@ -123,7 +122,7 @@ def submit(config):
 
 @pytest.mark.bug("L-29 L-37 AT-04")
 @pytest.mark.parametrize("error", [NO_COMPILATION, OUT_OF_RESOURCES, RuntimeError("no")], ids=named)
-def test_what_cannot_run_takes_for_ever_and_says_why(monkeypatch, error):
+def test_what_cannot_run_takes_for_ever_and_reports_why(monkeypatch, error):
     """Times that compare with others, and a reason without a traceback."""
     monkeypatch.setattr(triton.testing, "do_bench", lambda launch, **options: launch())
     timings, why = measure(raising(error))
@@ -141,7 +140,7 @@ def test_a_mistake_of_the_caller_is_not_taken_for_a_slow_config(monkeypatch, err
 
 
 class Clock:
-    """Seconds that pass only when told to."""
+    """Seconds that pass only when a test adds some."""
 
     now = 100.0
 
@@ -149,32 +148,44 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0, False), (1.99, False), (2, True), (61.4, True)])
-def test_a_tuning_is_told_of_after_two_seconds(capsys, seconds, told):
+@pytest.mark.parametrize(
+    ("seconds", "reported"), [(0, False), (1.99, False), (2, True), (61.4, True)]
+)
+def test_a_tuning_is_reported_after_two_seconds(capsys, seconds, reported):
     clock = Clock()
     progress = Progress("some_kernel", configs_of(16, 32), clock)
     clock.now += seconds
     progress.timing(1, "BLOCK: 32")
     line = f"some_kernel: tuning, config 2 of 2 (BLOCK: 32), {seconds:.0f} s so far\n"
-    assert capsys.readouterr() == ("", line if told else "")
+    assert capsys.readouterr() == ("", line if reported else "")
 
 
 @pytest.mark.parametrize(
     ("each", "lines"), [(0.5, []), (0.7, ["4 of 4"]), (1.5, ["3 of 4", "4 of 4"])]
 )
-def test_a_slow_tuning_says_how_far_it_is_and_a_hit_says_nothing(monkeypatch, capsys, each, lines):
+def test_a_slow_tuning_reports_how_far_it_is_and_a_hit_nothing(monkeypatch, capsys, each, lines):
     def do_bench(launch, **options):
         clock.now += each
         return [1.0, 1.0, 1.0]
 
     clock, tuner = Clock(), tuner_of(Stub(), configs_of(16, 32, 64, 128))
     monkeypatch.setattr(triton.testing, "do_bench", do_bench)
-    monkeypatch.setattr(custom_autotune, "Progress", functools.partial(Progress, clock=clock))
+    monkeypatch.setattr(autotuner, "Progress", functools.partial(Progress, clock=clock))
     for _ in range(2):
         call(tuner)
-    out, told = capsys.readouterr()
+    out, report = capsys.readouterr()
     assert out == ""
-    assert [line.split("config ")[1][:6] for line in told.splitlines()] == lines
+    assert [line.split("config ")[1][:6] for line in report.splitlines()] == lines
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_a_long_tuning_reports_which_config_it_is_at(monkeypatch, capsys):
+    monkeypatch.setattr(timing, "SILENT_SECONDS", 0.0)
+    call(tuner_of(Stub(), configs_of(16, 32)))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" (")[0] for line in lines] == [
+        "kernel: tuning, config 1 of 2", "kernel: tuning, config 2 of 2",
+    ]  # fmt: skip
 
 
 @pytest.mark.bug("L-39")
@@ -211,8 +222,8 @@ def test_no_more_threads_compile_than_there_are_cores(monkeypatch):
             counts.append(count)
             super().__init__(count)
 
-    monkeypatch.setattr(autotune_timing, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(autotune_timing.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(timing, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(timing.os, "cpu_count", lambda: 2)
     for configs in ([1], [1, 2, 3]):
         with compiling_ahead(lambda config: None, configs):
             pass

@@ -20,7 +20,7 @@ import triton.testing
 from triton.compiler.errors import CompilationError
 from triton.runtime.errors import OutOfResources
 
-from kernels.custom_autotune import autotuner as custom_autotune
+from kernels import checks
 from kernels.custom_autotune import launch_path
 from kernels.custom_autotune.store import Store
 from tests.autotune.model import ARGUMENTS, DEFAULT_BITS, DEVICES, HOOKS, Options, cost
@@ -30,11 +30,12 @@ TENSORS, NUMBERS = ARGUMENTS[:2], ARGUMENTS[2:]
 NAMES = (*ARGUMENTS, *BLOCKS)
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 ALIGNMENT = 16
+FILL = 7.0  # what tensors hold before a call
 MOMENT = 0.005  # seconds: long enough for another thread to come by
 
 
 class FakeTensor(torch.Tensor):
-    """A tensor in the memory of the host that says it lies on `place`."""
+    """A tensor in the memory of the host that claims to lie on `place`."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
     device = property(lambda self: self.place)
@@ -44,7 +45,7 @@ class FakeTensor(torch.Tensor):
 
     @classmethod
     def make(cls, dtype, device, first=0):
-        tensor = torch.full((4 + first,), 7.0, dtype=dtype)[first:].as_subclass(cls)
+        tensor = torch.full((4 + first,), FILL, dtype=dtype)[first:].as_subclass(cls)
         tensor.place = torch.device("cuda", device)
         return tensor
 
@@ -68,13 +69,13 @@ def options_of(given) -> Options:
 
 
 def arguments_of(given) -> tuple:
-    """What tells the calls of a step apart, without the tensors."""
+    """Differs between the calls of a step, and holds no tensor."""
     numbers = (given[name] for name in NUMBERS)
     return (*(id(given[name]) for name in TENSORS), *numbers)
 
 
 class FakeKernel(triton.KernelInterface):
-    """Adds one to `out`; `world` says which configs fail, and how."""
+    """Adds one to `out`; `world` decides which configs fail, and how."""
 
     arg_names = NAMES
     pre_run_hooks = ()
@@ -83,7 +84,7 @@ class FakeKernel(triton.KernelInterface):
         self.world, self.cache_key = world, source
         self.__name__ = "fake_kernel"
         self.fn = _plain_function
-        plain = ("N",)  # an integer that Triton is told not to specialise
+        plain = ("N",)  # do_not_specialize of an integer
         self.params = [
             SimpleNamespace(
                 name=name, is_constexpr=name in ("bits", *BLOCKS), do_not_specialize=name in plain
@@ -115,13 +116,15 @@ class FakeCompiled:
 
     def __init__(self, world: World, given: dict):
         self.world, self.options = world, options_of(given)
-        self.made_for = _kinds(given)
+        self.compiled_for = _kinds(given)
 
     def run(self, x, y, z, stream, function, packed, metadata, enter, leave, *values):
         given = dict(zip(NAMES, values, strict=True))
         options = self.options._asdict()
         sides = {name: given[name] for name in BLOCKS}
-        problem = "" if _kinds(given) == self.made_for else "of a kernel compiled for other kinds"
+        problem = (
+            "" if _kinds(given) == self.compiled_for else "of a kernel compiled for other kinds"
+        )
         if tuple(sides.values()) != self.options[:3]:
             problem = f"of {options} with {sides}"
         self.world.launched(given, (x,), self.options, problem, loaded=True)
@@ -157,7 +160,7 @@ class World:
         self.logs = defaultdict(list)  # thread -> its Events
         self.overlaps = 0  # benchmarks that began while another one ran
         self.patches = contextlib.ExitStack()
-        self.calls = {}  # thread -> the Call that it makes
+        self.calls = {}  # thread -> its Call
         self.hooks = {stages: self._hook(name) for stages, name in HOOKS.items()}
         self._timing = set()  # threads inside a benchmark
         self._put_in_place = os.replace
@@ -165,7 +168,7 @@ class World:
         self.replace(launch_path, "triton", SimpleNamespace(JITFunction=FakeKernel))
         self.replace(launch_path, "CompiledKernel", FakeCompiled)
         self.replace(launch_path, "driver", SimpleNamespace(active=device))
-        self.replace(custom_autotune, "capturing", lambda: self.capturing)
+        self.replace(checks, "is_capturing", lambda device=None: self.capturing)
         self.replace(torch.cuda, "get_device_name", lambda device: DEVICES[device.index])
         self.replace(torch.cuda, "get_device_capability", lambda device: (9, 0))
         self.replace(triton.testing, "do_bench", self.do_bench)

@@ -37,13 +37,9 @@ def test_equal_runs_are_red_no_more_often_than_promised(noise):
 
 
 @pytest.mark.parametrize("noise", ["2 %", "spikes"])
-def test_a_point_slower_by_15_percent_is_red(noise):
-    assert kinds(noise, 1.15, draws=50) == [gate.SLOWER] * 50
-
-
-@pytest.mark.parametrize("noise", ["2 %", "spikes"])
-def test_a_point_faster_by_15_percent_is_told(noise):
-    assert kinds(noise, 1 / 1.15, draws=50) == [gate.FASTER] * 50
+@pytest.mark.parametrize(("factor", "kind"), [(1.15, gate.SLOWER), (1 / 1.15, gate.FASTER)])
+def test_a_point_slower_or_faster_by_15_percent_is_reported(noise, factor, kind):
+    assert kinds(noise, factor, draws=50) == [kind] * 50
 
 
 def test_a_difference_below_a_tenth_is_none_however_sure():
@@ -91,18 +87,16 @@ def test_equal_commits_are_red_no_more_often_than_promised(noise):
     assert found.count(gate.SLOWER) <= stats.binom.isf(SURE, DRAWS, gate.ALPHA)
 
 
-def test_identical_times_are_the_same():
-    assert gate.against_commit([1.0] * PAIRS).kind == gate.SAME
-
-
-@pytest.mark.parametrize("compare", [
-    lambda few: gate.against_baseline(few, [1.0] * PAIRS),
-    lambda few: gate.against_baseline([1.0] * PAIRS, few),
-    gate.against_commit,
-])  # fmt: skip
-def test_too_few_pairs_are_refused(compare):
-    with pytest.raises(ValueError, match="wants 20 pairs or more, got 19"):
-        compare([1.0] * (gate.LEAST_PAIRS - 1))
+def test_identical_times_are_the_same_and_too_few_are_refused():
+    enough, few = [1.0] * PAIRS, [1.0] * (gate.LEAST_PAIRS - 1)
+    assert gate.against_commit(enough).kind == gate.SAME
+    for compare, *samples in (
+        (gate.against_baseline, few, enough),
+        (gate.against_baseline, enough, few),
+        (gate.against_commit, few),
+    ):
+        with pytest.raises(ValueError, match="wants 20 pairs or more, got 19"):
+            compare(*samples)
 
 
 def test_a_point_that_the_baseline_lacks_is_not_gated():

@@ -12,13 +12,13 @@ from gptq_fuzz.bench import device as devices
 from gptq_fuzz.bench.against import Checkout, NoSuchCommit
 from gptq_fuzz.bench.bound import Ceilings
 from gptq_fuzz.bench.points import point
-from gptq_fuzz.bench.remote import ROOT, Remote, RemoteFailed, serve
+from gptq_fuzz.bench.remote import TREE, Remote, RemoteFailed, serve
 from gptq_fuzz.bench.stopwatch import Stopwatch
 
 SMALL = point(4, 128, 64)
 OPTIONS = {"device": "cpu", "ceilings": Ceilings(10.0, 0.1, 10.0)}
 CHECKED_OUT = ("kernels", "reference", "gptq_fuzz")
-TELLS = """
+REPORTS = """
 import kernels, reference, gptq_fuzz.bench, gptq_fuzz
 
 def f(x, qweight, qzeros, scales, g_idx, bits):
@@ -28,37 +28,37 @@ def f(x, qweight, qzeros, scales, g_idx, bits):
 
 @pytest.fixture
 def tree(tmp_path):
-    """A checkout with a kernel that tells where everything was imported from."""
+    """A checkout with a kernel that reports where everything was imported from."""
     for name in CHECKED_OUT:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "tells.py").write_text(TELLS)
+        shutil.copytree(TREE / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "reports.py").write_text(REPORTS)
     return tmp_path
 
 
 @pytest.fixture
 def failure(request):
-    """What the other process says when it is to time `spec` with a checkout."""
+    """Why the other process fails to time `spec` with a checkout."""
 
     def failure(tree, spec):
         remote = Remote(tree, OPTIONS)
         request.addfinalizer(remote.stop)
         with pytest.raises(RemoteFailed) as failed:
-            remote.prepare(spec, str(ROOT), str(SMALL))
+            remote.prepare(spec, str(TREE), str(SMALL))
         return str(failed.value)
 
     return failure
 
 
 def test_all_but_the_stopwatch_is_the_other_checkouts(tree, failure):
-    said = failure(tree, "tells.py:f")
+    reason = failure(tree, "reports.py:f")
     files = [f"{tree}/{name}/__init__.py" for name in CHECKED_OUT]
-    assert f"LookupError: {[*files, f'{ROOT}/gptq_fuzz/bench/__init__.py']}" in said
+    assert f"LookupError: {[*files, f'{TREE}/gptq_fuzz/bench/__init__.py']}" in reason
 
 
-def test_a_process_that_cannot_start_is_told_with_its_output(tmp_path, failure):
-    said = failure(tmp_path, "torch")
-    assert f"the stopwatch of {tmp_path} ended; its output ended: Traceback" in said
-    assert said.endswith(f"No such file or directory: '{tmp_path}/gptq_fuzz/__init__.py'")
+def test_a_process_that_cannot_start_is_reported_with_its_output(tmp_path, failure):
+    reason = failure(tmp_path, "torch")
+    assert f"the stopwatch of {tmp_path} ended; its output ended: Traceback" in reason
+    assert reason.endswith(f"No such file or directory: '{tmp_path}/gptq_fuzz/__init__.py'")
 
 
 def test_requests_are_answered_in_lines_and_go_on_after_an_error():

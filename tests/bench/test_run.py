@@ -1,22 +1,19 @@
-"""Whole runs of the benchmarks on a pretended GPU: what is stored, compared, told and refused."""
+"""Whole runs of the benchmarks on a pretended GPU: what is stored, compared, shown and refused."""
 
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
+from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.bench.__main__ import main
 from gptq_fuzz.bench.baseline import find
+from tests.runs import QUIET, run_many
 
-ROOT = Path(__file__).resolve().parents[2]
 BENCH = str(ROOT / "gptq_fuzz" / "bench" / "bench_matmul.py")
 KERNEL = str(ROOT / "gptq_fuzz" / "museum" / "correct" / "float32_weights.py:f")
 WORDS = [
-    *("-p", "no:cacheprovider", "--device", "cpu", "--in-process", "--kernel", KERNEL),
+    *(*QUIET, "--device", "cpu", "--in-process", "--kernel", KERNEL),
     *("-k", "test_matmul and b4 and not act"),
 ]
 ONE, SIXTEEN = "m1-n64-k128-b4-g128-randn", "m16-n64-k128-b4-g128-randn"
@@ -57,12 +54,8 @@ RUNS = {
         ["--baseline", FIRST, *NO_FILES],
         0,
         [
-            *(
-                "gate: 1 faster, 1 same",
-                f"faster: {ONE} with {KERNEL} takes 0.",
-                "launch config C1",
-            ),
-            "a change, or is less done than before?",
+            *("gate: 1 faster, 1 same", f"faster: {ONE} with {KERNEL} takes 0."),
+            *("launch config C1", "a change, or is less done than before?"),
         ],
     ),
     "no baseline of this GPU": (
@@ -97,22 +90,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(folder):
-    """Name -> (exit status, what was said); one process, started in `folder`."""
+    """Name -> (exit status, all output); one process, started in `folder`."""
     questions = {name: (gpu, [BENCH, *WORDS, *words]) for name, (gpu, words, _, _) in RUNS.items()}
-    told = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    told |= {"PYTHONPATH": str(ROOT), "TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-m", "tests.bench.world"]
-    pipes = {"input": json.dumps(questions), "stdout": subprocess.PIPE}
-    ran = subprocess.run(command, cwd=folder, env=told, text=True, check=True, **pipes)
-    return json.loads(ran.stdout)
+    return run_many(questions, "tests.bench.world", folder, TRITON_INTERPRET="1")
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_exits_and_says_what_is_due(runs, name):
-    status, said = runs[name]
+def test_a_run_exits_and_prints_what_is_due(runs, name):
+    status, output = runs[name]
     _, _, wanted, words = RUNS[name]
-    assert status == wanted, said
-    assert not [word for word in words if word not in said], said
+    assert status == wanted, output
+    assert not [word for word in words if word not in output], output
 
 
 def test_only_the_slower_point_is_named(runs):

@@ -89,17 +89,17 @@ def test_weights_are_the_same_for_a_seed_and_differ_from_copy_to_copy():
 def test_a_sample_goes_round_all_copies_for_as_long_as_it_has_to():
     device, called = Counted(), []
     layers = [lambda x, n=n: called.append(n) for n in range(26)]
-    made = devices.lap(device, "triton", layers, None, least_us=8.0)
+    timed = devices.lap(device, "triton", layers, None, least_us=8.0)
     (calls,) = device.recordings
     assert called == list(range(26))  # each has run before it is recorded
-    assert made.calls == len(calls) == 130  # 5 rounds: 130 calls of 8 us are a millisecond
-    assert made.sample() == pytest.approx(1 / 130)
+    assert timed.calls == len(calls) == 130  # 5 rounds: 130 calls of 8 us are a millisecond
+    assert timed.sample() == pytest.approx(1 / 130)
 
 
 def test_a_graph_has_no_more_calls_than_it_needs_or_one_round():
     for count, wanted in ((1, 256), (100, 300), (1000, 1000)):
-        made = devices.lap(Counted(), "x", [lambda x: x] * count, None, least_us=0.1)
-        assert made.calls == wanted
+        timed = devices.lap(Counted(), "x", [lambda x: x] * count, None, least_us=0.1)
+        assert timed.calls == wanted
 
 
 def test_samples_are_taken_in_turn():
@@ -113,50 +113,50 @@ def test_samples_are_taken_in_turn():
 @pytest.fixture
 def cuda(monkeypatch):
     """torch.cuda as a list of what is asked of it; `waits` makes a call wait for the device."""
-    said = types.SimpleNamespace(log=[], waits=False)
+    asked = types.SimpleNamespace(log=[], waits=False)
 
     class Event:
         def __init__(self, enable_timing):
             assert enable_timing
 
         def record(self):
-            said.log.append("record")
+            asked.log.append("record")
 
         def synchronize(self):
-            said.log.append("wait")
+            asked.log.append("wait")
 
         def elapsed_time(self, end):
             return 2.0  # milliseconds
 
     class Graph:
         def replay(self):
-            said.log.append("replay")
+            asked.log.append("replay")
 
         __enter__ = replay
 
         def __exit__(self, *error):
-            said.log.append("captured")
+            asked.log.append("captured")
 
     properties = types.SimpleNamespace(name="NVIDIA H200", L2_cache_size=60 * 2**20)
-    for name, made in {
+    for name, one in {
         "Event": Event,
         "CUDAGraph": Graph,
         "graph": lambda graph: graph,
         "get_device_properties": lambda place: properties,
         "set_device": lambda place: None,
         "synchronize": lambda: None,
-        "set_sync_debug_mode": lambda mode: setattr(said, "mode", mode),
+        "set_sync_debug_mode": lambda mode: setattr(asked, "mode", mode),
     }.items():
-        monkeypatch.setattr(torch.cuda, name, made)
-    return said
+        monkeypatch.setattr(torch.cuda, name, one)
+    return asked
 
 
-def call_on(said):
-    """A call that waits for the device where it is told to, as torch tells it."""
+def call_on(asked):
+    """A call that waits for the device where that is wanted, as torch reports it."""
 
     def call():
-        said.log.append("call")
-        if said.waits and said.mode == "error":
+        asked.log.append("call")
+        if asked.waits and asked.mode == "error":
             raise RuntimeError("called a synchronizing CUDA operation")
 
     return call
@@ -204,8 +204,8 @@ def test_a_peer_that_computes_something_else_is_left_out_with_the_reason(monkeyp
     def raising(weights):
         raise RuntimeError("no kernel image\nfor this device")
 
-    made = [peers.Peer(f.__name__, lambda case, on_gpu: True, f) for f in (wrong, raising)]
-    monkeypatch.setattr(stopwatch, "PEERS", made)
+    two = [peers.Peer(f.__name__, lambda case, on_gpu: True, f) for f in (wrong, raising)]
+    monkeypatch.setattr(stopwatch, "PEERS", two)
     times, reasons = Stopwatch(devices.Cpu()).peers(SMALL)
     assert times == {}
     assert reasons["wrong"].startswith("its relative error is ")

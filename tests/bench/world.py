@@ -2,9 +2,6 @@
 
 import contextlib
 import glob
-import io
-import json
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +9,7 @@ import pytest_benchmark.plugin
 
 from gptq_fuzz.bench import device as devices
 from gptq_fuzz.bench.stopwatch import Stopwatch
+from tests.runs import answer
 
 CUBLAS, CUBLAS_SECONDS, SECONDS = "cuBLAS fp16", 12e-6, 20e-6
 SPREAD = 0.02  # standard deviation of the logarithm of a time
@@ -61,24 +59,13 @@ def pretending(options):
     devices.open_device, Stopwatch.prepare = opened, prepare
 
 
-def main():
-    """Runs of pytest in this process, as JSON on both sides: name -> [options of the GPU, words].
-
-    Options None: no pretending. Words may be patterns of files. Answers name -> [exit status, all
-    that was said].
-    """
-    pytest_benchmark.plugin.get_cpu_info = dict  # asks other programs, for a second each time
-    answers = {}
-    for name, (options, words) in json.load(sys.stdin).items():
-        with (
-            pretending(options),
-            contextlib.redirect_stdout(io.StringIO()) as out,
-            contextlib.redirect_stderr(out),
-        ):
-            status = pytest.main([found for word in words for found in glob.glob(word) or [word]])
-        answers[name] = int(status), out.getvalue()
-    json.dump(answers, sys.stdout)
+def run(question):
+    """[options of the GPU, words for pytest]; without options no pretending. Words may be globs."""
+    options, words = question
+    with pretending(options):
+        return pytest.main([found for word in words for found in glob.glob(word) or [word]])
 
 
 if __name__ == "__main__":
-    main()
+    pytest_benchmark.plugin.get_cpu_info = dict  # asks other programs, for a second each time
+    answer(run)

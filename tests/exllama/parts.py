@@ -1,4 +1,4 @@
-"""What tests of the ExLlama extension share: a build, and a process to try it in."""
+"""What tests of the ExLlama extension share: a build, and a process to run steps in."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def build_or_skip(device):
 
 
 class Actor:
-    """tests/exllama/steps.py as a process; one that dies is told, and started again."""
+    """steps.py as a process; one that dies is reported, and started again."""
 
     def __init__(self, device):
         self.device, self.steps, self.process = device, [], None
@@ -35,12 +35,12 @@ class Actor:
     def begin(self):
         """A fresh extension."""
         self.steps = []
-        self.say({"device": self.device})
+        self.ask({"device": self.device})
 
     def step(self, text):
         """Raises AssertionError with the line that shows it again."""
         self.steps.append(text)
-        wrong = self.say({"step": text})
+        wrong = self.ask({"step": text})
         if wrong:
             line = "/".join(self.steps)
             pytest.fail(
@@ -49,44 +49,32 @@ class Actor:
                 pytrace=False,
             )
 
-    def say(self, message):
+    def ask(self, message):
         """What was wrong, or None."""
         if self.process is None:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.exllama.steps"],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+            command = [sys.executable, "-m", "tests.exllama.steps"]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            self.process = subprocess.Popen(command, cwd=ROOT, **pipes)
         try:
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
         except OSError:
-            return self.bury("the process died")
+            return self.stop("the process died")
         ready, _, _ = select.select([self.process.stdout], [], [], SECONDS)
         answer = self.process.stdout.readline() if ready else ""
         if not answer:
-            return self.bury("no answer" if not ready else "the process died")
+            return self.stop("the process died" if ready else "no answer")
         return json.loads(answer)
 
-    def bury(self, what):
-        """How the process ended; it is gone afterwards."""
+    def stop(self, why):
+        """`why` and how the process ended; it is gone afterwards."""
         process, self.process = self.process, None
         if process is None:
-            return what
+            return why
         with contextlib.suppress(OSError):
             process.stdin.close()
-        if what == "no answer":
+        if why == "no answer":
             process.kill()
         process.wait(SECONDS)
         process.stdout.close()
-        return f"{what}, exit status {process.returncode}"
-
-
-@pytest.fixture(scope="module", params=DEVICES)
-def actor(request):
-    build_or_skip(request.param.split(":")[0])
-    made = Actor(request.param)
-    yield made
-    made.bury("")
+        return f"{why}, exit status {process.returncode}"

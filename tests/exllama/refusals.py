@@ -1,13 +1,13 @@
 """Calls that the ExLlama extension must refuse: name -> call(exllama, layer, x, out).
 
-`layer` has the tensors that its handle was made from, x [3, K] and out [3, N] would be right.
+`layer` has the tensors behind its handle, x [3, K] and out [3, N] would be right.
 """
 
 import torch
 
 
-def _made(**changes):
-    """make_q4 with some operands replaced by what a function makes of them."""
+def _created(**changes):
+    """make_q4 with some operands replaced by what a function returns for them."""
 
     def call(exllama, layer, x, out):
         operands = layer.tensors | {"device": exllama.CPU if not x.is_cuda else x.device.index}
@@ -21,8 +21,8 @@ def _made(**changes):
 
 def _multiplied(x=lambda x: x, w=lambda w: w, out=lambda out: out):
     """q4_matmul with one of its operands replaced."""
-    return lambda exllama, layer, given, made: exllama.q4_matmul(
-        x(given), w(layer.handle), out(made)
+    return lambda exllama, layer, given, result: exllama.q4_matmul(
+        x(given), w(layer.handle), out(result)
     )
 
 
@@ -86,48 +86,48 @@ REFUSALS = {
     "outflat": _multiplied(out=lambda out: out.flatten()),
     "outmeta": _multiplied(out=lambda out: out.to("meta")),
     "outinx": _in_memory_of_x,
-    "gidxhigh": _made(g_idx=lambda g: _set(3, 2**20)(g)),
-    "gidxnegative": _made(g_idx=_set(3, -1)),
-    "gidxshort": _made(g_idx=lambda g: g[:-1]),
-    "gidxlong": _made(g_idx=lambda g: torch.cat([g, g])),
-    "gidxint64": _made(g_idx=lambda g: g.long()),
-    "gidxfloat": _made(g_idx=lambda g: g.float()),
-    "gidxsquare": _made(g_idx=lambda g: g[None]),
-    "gidxstrided": _made(g_idx=strided),
-    "nogroups": _made(qzeros=lambda z: z[:0], scales=lambda s: s[:0]),
-    "unequalgroups": _made(
+    "gidxhigh": _created(g_idx=lambda g: _set(3, 2**20)(g)),
+    "gidxnegative": _created(g_idx=_set(3, -1)),
+    "gidxshort": _created(g_idx=lambda g: g[:-1]),
+    "gidxlong": _created(g_idx=lambda g: torch.cat([g, g])),
+    "gidxint64": _created(g_idx=lambda g: g.long()),
+    "gidxfloat": _created(g_idx=lambda g: g.float()),
+    "gidxsquare": _created(g_idx=lambda g: g[None]),
+    "gidxstrided": _created(g_idx=strided),
+    "nogroups": _created(qzeros=lambda z: z[:0], scales=lambda s: s[:0]),
+    "unequalgroups": _created(
         g_idx=lambda g: None,
         qzeros=lambda z: torch.cat([z[:1]] * 3),
         scales=lambda s: torch.cat([s[:1]] * 3),
     ),
-    "qweightdtype": _made(qweight=lambda q: q.long()),
-    "qweightflat": _made(qweight=lambda q: q.flatten()),
-    "qweightempty": _made(qweight=lambda q: q[:0]),
-    "qweightwide": _made(qweight=lambda q: torch.cat([q, q[:, :1]], 1)),
-    "qweightstrided": _made(qweight=strided),
-    "qweightmeta": _made(qweight=lambda q: q.to("meta")),
-    "qweightnone": _made(qweight=lambda q: None),
-    "qzerosdtype": _made(qzeros=lambda z: z.short()),
-    "qzerosrows": _made(qzeros=lambda z: torch.cat([z, z])),
-    "qzerosnarrow": _made(qzeros=lambda z: z[:, :0]),
-    "qzerosstrided": _made(qzeros=strided),
-    "scalesdtype": _made(scales=lambda s: s.float()),
-    "scalesbfloat": _made(scales=lambda s: s.bfloat16()),
-    "scaleswide": _made(scales=lambda s: torch.cat([s, s], 1)),
-    "scalesstrided": _made(scales=strided),
-    "devicehigh": _made(device=lambda number: 99),
-    "devicelow": _made(device=lambda number: -2),
+    "qweightdtype": _created(qweight=lambda q: q.long()),
+    "qweightflat": _created(qweight=lambda q: q.flatten()),
+    "qweightempty": _created(qweight=lambda q: q[:0]),
+    "qweightwide": _created(qweight=lambda q: torch.cat([q, q[:, :1]], 1)),
+    "qweightstrided": _created(qweight=strided),
+    "qweightmeta": _created(qweight=lambda q: q.to("meta")),
+    "qweightnone": _created(qweight=lambda q: None),
+    "qzerosdtype": _created(qzeros=lambda z: z.short()),
+    "qzerosrows": _created(qzeros=lambda z: torch.cat([z, z])),
+    "qzerosnarrow": _created(qzeros=lambda z: z[:, :0]),
+    "qzerosstrided": _created(qzeros=strided),
+    "scalesdtype": _created(scales=lambda s: s.float()),
+    "scalesbfloat": _created(scales=lambda s: s.bfloat16()),
+    "scaleswide": _created(scales=lambda s: torch.cat([s, s], 1)),
+    "scalesstrided": _created(scales=strided),
+    "devicehigh": _created(device=lambda number: 99),
+    "devicelow": _created(device=lambda number: -2),
     "statedtype": _prepared(lambda room: room.float()),
     "statestrided": _prepared(lambda room: room[::2]),
     "statemeta": _prepared(lambda room: room.to("meta")),
     "statenone": _prepared(lambda room: None),
     "prepmeta": _prepared(lambda room: room, device="meta"),
     "prephigh": _prepared(lambda room: room, device="cuda:99"),
-    "gidxongpu": _made(g_idx=lambda g: g.cuda()),
+    "gidxongpu": _created(g_idx=lambda g: g.cuda()),
     "xoncpu": _multiplied(x=lambda x: x.cpu()),
     "outoncpu": _multiplied(out=lambda out: out.cpu()),
-    "qweightoncpu": _made(qweight=lambda q: q.cpu()),
-    "scalesoncpu": _made(scales=lambda s: s.cpu()),
+    "qweightoncpu": _created(qweight=lambda q: q.cpu()),
+    "scalesoncpu": _created(scales=lambda s: s.cpu()),
     "stateoncpu": _prepared(lambda room: room.cpu()),
 }
 ON_A_GPU = ("gidxongpu", "xoncpu", "outoncpu", "qweightoncpu", "scalesoncpu", "stateoncpu")

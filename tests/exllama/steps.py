@@ -6,8 +6,8 @@ A run of steps is one line, `tune-8-0-0/make-n8-k64-b4-g32-act-s3/prep-512-512/m
     prep-STATE-DQ            prepare_buffers with so many elements; the caller drops its tensors
     make-TOKENS              make_q4 of that Case; its handle gets the next number
     mul-H-M[-pad|-side]      q4_matmul of M rows by handle H; x padded; on a stream of its own
-    spoil-H                  the caller overwrites and frees what handle H was made from
-    bad-NAME-H               a call that must be refused (exllama_refusals.py)
+    spoil-H                  the caller overwrites and frees the tensors behind handle H
+    bad-NAME-H               a call that must be refused (refusals.py)
     grab-H-M, replay-G       capture a CUDA graph; replay it with another x
     on-D                     the GPU that is used from here on
     clean                    cleanup
@@ -38,7 +38,7 @@ PARTS = 4  # of a loop of rounds, between which memory is looked at
 
 
 class Violation(Exception):
-    """The extension did not do what the model says."""
+    """The extension did not do what the model wants."""
 
 
 class Layer:
@@ -272,7 +272,7 @@ def main():
                 world = World(asked["device"])
             else:
                 world.do(asked["step"])
-        except Exception as problem:  # noqa: BLE001 - whatever the extension raises is told
+        except Exception as problem:  # noqa: BLE001 - whatever the extension raises is reported
             wrong = f"{type(problem).__name__}: {problem}"
         sys.stdout.write(json.dumps(wrong) + "\n")
         sys.stdout.flush()

@@ -1,9 +1,12 @@
-"""Faults put into the kernels on purpose are found by the host build alone, with corpus lines.
+"""Faults put into the kernels on purpose are found: by corpus lines, on a GPU by sanitizers.
 
 Where a pattern is no longer in the source, the fault has to be written anew.
 """
 
 import os
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,11 +18,72 @@ from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.corpus import OURS, read_corpus
 from gptq_fuzz.worker.supervisor import Launch, Worker
-from kernels.exllama import build as exllama_build
-from tests.exllama.faults import FAULTS, copied
+from kernels.exllama import build
 from tests.exllama.parts import build_or_skip
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+SUMS_ARE_READ = "    if (warp < adding) {"
+# name: file, what stands there (once), what stands there instead
+FAULTS = {
+    # L-48 AC-02: sums are read before they are handed over
+    "barrier_before_sums_are_read": (
+        "multiply.cu",
+        f"    __syncthreads();\n{SUMS_ARE_READ}",
+        SUMS_ARE_READ,
+    ),
+    # L-48 AC-02: half of the warps wait for the others, which are past it
+    "barrier_in_a_branch": (
+        "multiply.cu",
+        f"    __syncthreads();\n{SUMS_ARE_READ}",
+        f"{SUMS_ARE_READ}\n      __syncthreads();",
+    ),
+    # L-48: or written over before they are read
+    "barrier_after_sums_are_read": ("multiply.cu", "    __syncthreads();\n  }\n}", "  }\n}"),
+    # AC-03: reconstructed weights are stored before they are there
+    "barrier_in_reconstruction": ("reconstruct.cu", "  __syncthreads();\n", ""),
+    # L-49
+    "column_guard_of_the_result": ("multiply.cu", "column >= p.matrix.n", "column > p.matrix.n"),
+    # L-51
+    "column_guard_of_the_weights": ("reconstruct.cu", "column >= matrix.n", "column > matrix.n"),
+    # L-49
+    "column_guard_of_make_q4": (
+        "rearrange.cu",
+        "rows.rows() || column >= matrix.n",
+        "rows.rows() || column > matrix.n",
+    ),
+    # MK-14
+    "last_row_not_written": ("multiply.cu", "(row >= p.x.rows ||", "(row >= p.x.rows - 1 ||"),
+    # L-52
+    "last_column_block_not_written": (
+        "multiply.cu",
+        "{p.matrix.column_blocks * row_blocks,",
+        "{(p.matrix.n / TILE_COLUMNS + (p.matrix.n < TILE_COLUMNS)) * row_blocks,",
+    ),
+    # L-50
+    "remap_off_by_one": ("column_remap.cu", "row_of[element % k]", "row_of[(element + 1) % k]"),
+    "remap_in_the_kernel": ("multiply.cu", "x.gathered[first + i]", "x.gathered[first]"),
+    "remap_in_reconstruction": (
+        "reconstruct.cu",
+        "matrix.row_of ? matrix.row_of[sorted] : sorted",
+        "sorted",
+    ),
+    # L-47
+    "sums_not_zeroed": (
+        "multiply.cu",
+        "float sums[ROW_TILES][FRAGMENTS][4] = {};",
+        "float sums[ROW_TILES][FRAGMENTS][4];",
+    ),
+    "sum_of_parts_not_zeroed": ("column_remap.cu", "float sum = 0.0f;", "float sum;"),
+    # L-47: each part of K writes where the first does
+    "parts_meet": ("multiply.cu", "p.partial[blockIdx.y * ", "p.partial[0 * "),
+}
+PLUGIN = """
+from pathlib import Path
+from gptq_fuzz.kernels.exllama import build
+build.SOURCES = Path({folder!r})
+from gptq_fuzz.adapters.exllama import EXLLAMA as FAULTY
+"""
 LARGE = 2**16  # elements of weights and x: lines beyond are left to the other tests
 # One of each kind always runs; a build takes seconds. The nightly profile runs all.
 ALWAYS = [
@@ -30,17 +94,42 @@ ALWAYS = [
     "sums_not_zeroed",
 ]
 CHOSEN = list(FAULTS) if settings().max_examples > 1000 else ALWAYS
+SEVERAL_WARPS = "m3-n40-k512-b4-g32-act-thd0-fused0"
+SEVERAL_PARTS = "m3-n8-k8192-b4-gall-thd0"
+FOUND = [
+    # tool, fault ("": none), line, exit status
+    ("memcheck", "column_guard_of_make_q4", "m1-n8-k64-b4-g32-thd0", 1),  # L-49
+    ("racecheck", "barrier_before_sums_are_read", SEVERAL_WARPS, 1),  # L-47, AC-03
+    ("synccheck", "barrier_in_a_branch", SEVERAL_WARPS, 1),  # L-48, AC-02
+    ("initcheck", "parts_meet", SEVERAL_PARTS, 1),  # L-47, AC-01
+    *((tool, "", SEVERAL_WARPS, 0) for tool in ("memcheck", "racecheck", "synccheck", "initcheck")),
+    ("racecheck", "", "m9-n96-k64-b4-g16-act-thd1", 0),
+    ("initcheck", "", SEVERAL_PARTS, 0),
+]
+
+
+def copied(folder, name):
+    """A plug-in file in `folder` whose attribute FAULTY has fault `name`, none for ""."""
+    sources = folder / "ext"
+    shutil.copytree(build.SOURCES, sources)
+    if name:
+        file, right, wrong = FAULTS[name]
+        path = sources / file
+        path.write_text(path.read_text().replace(right, wrong))
+    plugin = sources / "plugin.py"
+    plugin.write_text(PLUGIN.format(folder=str(sources)))
+    return plugin
 
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
     """Name of a fault -> a plug-in file whose FAULTY has it; "" -> one without. All are built."""
     build_or_skip("cpu")
-    made = {name: copied(tmp_path_factory.mktemp("faulty"), name) for name in ("", *CHOSEN)}
+    plugins = {name: copied(tmp_path_factory.mktemp("faulty"), name) for name in ("", *CHOSEN)}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        recipe = exllama_build.host_recipe()
-        list(pool.map(lambda plugin: exllama_build.build(recipe, plugin.parent), made.values()))
-    return made
+        recipe = build.host_recipe()
+        list(pool.map(lambda plugin: build.build(recipe, plugin.parent), plugins.values()))
+    return plugins
 
 
 def lines():
@@ -64,7 +153,7 @@ def first_failure(plugin: Path):
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_place_of_a_fault_is_still_there(name):
     file, right, wrong = FAULTS[name]
-    assert (exllama_build.SOURCES / file).read_text().count(right) == 1
+    assert (build.SOURCES / file).read_text().count(right) == 1
     assert wrong != right
 
 
@@ -78,3 +167,15 @@ def test_a_fault_is_found(copies, name):
 
 def test_nothing_is_found_without_one(copies):
     assert first_failure(copies[""]) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(shutil.which("compute-sanitizer") is None, reason="no_compute_sanitizer")
+@pytest.mark.parametrize(("tool", "fault", "line", "status"), FOUND)
+def test_a_sanitizer_finds_the_fault_and_nothing_else(tool, fault, line, status, tmp_path):
+    build_or_skip("cuda")
+    command = [sys.executable, "-m", "pytest", "--kernel", f"{copied(tmp_path, fault)}:FAULTY"]
+    command += ["--case", line, "--sanitizer", tool, "--timeout", "300"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    assert run.returncode == status, run.stdout
+    assert not fault or f"compute-sanitizer {tool}" in run.stdout

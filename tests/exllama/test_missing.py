@@ -1,4 +1,4 @@
-"""A machine that cannot build the extension says so and runs the rest; asked for by name, it stops.
+"""A machine that cannot build the extension reports it and runs the rest; asked for it, it stops.
 
 Also where a GPU is there and nvcc is not: then the host build is what runs.
 """
@@ -14,14 +14,16 @@ import pytest
 from gptq_fuzz.adapters.control import matmul
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.worker.served import Served
-from kernels.exllama import build as exllama_build
+from kernels.exllama.build import CannotBuild
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 ROOT = Path(__file__).resolve().parents[2]
+CONFORMANCE = "gptq_fuzz/conformance/test_conformance.py"
+UNSET = ("CXX", "PYTEST_")  # of the environment
 CASE = ["--device", "cpu", "--case", "m1-n8-k8-b4-gall", "-p", "no:cacheprovider"]
 SKIPPED = "gptq-fuzz: exllama skipped: the ExLlama extension needs a C++17 compiler"
 RUNS = {
-    # name: options, changes to the environment, exit status, words that are said
+    # name: options, changes to the environment, exit status, words of the output
     # The control alone: not every numpy goes with the interpreter of the Triton of a GPU machine.
     "skipped": (["-k", "torch"], {"PATH": ""}, 0, [SKIPPED, "PASS 1"]),
     "skipped under xdist": (["-k", "torch", "-n1"], {"PATH": ""}, 0, [SKIPPED, "PASS 1"]),
@@ -33,21 +35,13 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Name -> (exit status, all that was said)."""
+    """Name -> (exit status, output)."""
     cache = str(tmp_path_factory.mktemp("cache"))
 
     def run(options, changes):
-        told = {key: value for key, value in os.environ.items() if key != "CXX"}
-        told = {key: value for key, value in told.items() if not key.startswith("PYTEST_")}
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "gptq_fuzz/conformance/test_conformance.py",
-            *CASE,
-            *options,
-        ]
-        environment = told | {"TORCH_EXTENSIONS_DIR": cache} | changes
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(UNSET)}
+        command = [sys.executable, "-m", "pytest", CONFORMANCE, *CASE, *options]
+        environment = kept | {"TORCH_EXTENSIONS_DIR": cache} | changes
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         ended = subprocess.run(command, cwd=ROOT, env=environment, check=False, **pipes)
         return ended.returncode, ended.stdout
@@ -58,11 +52,11 @@ def runs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_machine_that_cannot_build_says_so(runs, name):
-    status, said = runs[name]
+def test_a_machine_that_cannot_build_reports_it(runs, name):
+    status, output = runs[name]
     _, _, wanted, words = RUNS[name]
-    assert status == wanted, said
-    assert not [word for word in words if word not in said], said
+    assert status == wanted, output
+    assert not [word for word in words if word not in output], output
 
 
 def serve(monkeypatch, device, backend):
@@ -76,7 +70,7 @@ def serve(monkeypatch, device, backend):
 
 def without_nvcc(device):
     if device != "cpu":
-        raise exllama_build.CannotBuild("no nvcc\nhere")
+        raise CannotBuild("no nvcc\nhere")
 
 
 def test_a_gpu_without_its_compiler_leaves_the_host_build(monkeypatch):
@@ -88,5 +82,5 @@ def test_a_gpu_without_its_compiler_leaves_the_host_build(monkeypatch):
 @pytest.mark.parametrize(("device", "devices"), [("cuda:0", ("cuda", "cpu")), (None, ("cuda",))])
 def test_no_other_device_is_taken_than_the_one_asked_for(monkeypatch, device, devices):
     backend = Backend("mine", matmul=matmul, start=without_nvcc, devices=devices)
-    with pytest.raises(exllama_build.CannotBuild, match="no nvcc"):
+    with pytest.raises(CannotBuild, match="no nvcc"):
         serve(monkeypatch, device, backend)

@@ -15,15 +15,14 @@ from gptq_fuzz.case.only import narrowed
 from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.search.strategies import cases
 from kernels import exllama
-from tests.exllama.layers import expected, fresh, inputs, layer_of
+from tests.layers.small import exllama_linear, expected, inputs
 
-__all__ = ["fresh"]
 pytestmark = pytest.mark.usefixtures("fresh")
 QUIET = settings(deadline=None, suppress_health_check=list(HealthCheck))
 REALS = cases(narrowed(EXLLAMA.limits, "randn"))
 
 
-def answer(case, device, **tokens):
+def multiply(case, device, **tokens):
     operands = Operands(case.replace(extra=tuple(tokens.items())), device)
     return EXLLAMA.call(operands.case, operands.left, operands.weights())
 
@@ -33,11 +32,11 @@ def answer(case, device, **tokens):
 @given(case=REALS, thd=st.sampled_from("01"))
 def test_remap_and_dequantisation_do_not_change_a_bit(device, case, thd):
     """The weights are the same, and so is the order of every sum."""
-    made = [
-        answer(case, device, thd=thd, fused=fused, nohalf2=no_half2)
+    results = [
+        multiply(case, device, thd=thd, fused=fused, nohalf2=no_half2)
         for fused, no_half2 in itertools.product("01", "01")
     ]
-    assert all(torch.equal(made[0], other) for other in made[1:])
+    assert all(torch.equal(results[0], other) for other in results[1:])
 
 
 @pytest.mark.bug("L-47 L-48 AC-01 AC-02 AC-08")
@@ -45,12 +44,12 @@ def test_remap_and_dequantisation_do_not_change_a_bit(device, case, thd):
 @given(case=REALS)
 def test_the_order_of_blocks_and_threads_does_not_change_a_bit(case):
     """On the CPU, where it can be chosen."""
-    made = []
+    results = []
     for seed, order in enumerate((*ORDERS, "random")):
         exllama_backend.set_host_order(order, seed)
         operands = Operands(case, "cpu")
-        made.append(exllama_backend.matmul(x=operands.left, **operands.weights(), thd="0"))
-    assert all(torch.equal(made[0], other) for other in made[1:])
+        results.append(exllama_backend.matmul(x=operands.left, **operands.weights(), thd="0"))
+    assert all(torch.equal(results[0], other) for other in results[1:])
 
 
 @pytest.mark.bug("B-18 MK-07 L-51")
@@ -72,7 +71,7 @@ def test_rows_below_and_above_the_threshold_agree(rows, order, device):
 @pytest.mark.bug("OV-01 OV-03 L-73")
 def test_rows_far_apart_are_found(device):
     """The third row begins 2^31 elements after the first."""
-    layer, x = layer_of(device, bias=None), inputs(device, 3)
+    layer, x = exllama_linear(device, bias=None), inputs(device, 3)
     memory = torch.empty(2**31 + x.shape[1], dtype=torch.half, device=device)
     far = memory.as_strided(x.shape, (2**30, 1)).copy_(x)
     assert torch.equal(layer(far), expected(layer, x))
@@ -81,7 +80,7 @@ def test_rows_far_apart_are_found(device):
 @pytest.mark.bug("OV-02")
 def test_buffers_of_more_than_32_bits_are_no_small_ones(device):
     """2^31 elements are not a negative number of them."""
-    layer, x = layer_of(device, act=True), inputs(device, 9)
+    layer, x = exllama_linear(device, act=True), inputs(device, 9)
     here = layer.qweight.device
     room = torch.empty(2**31, dtype=torch.half, device=here)
     exllama.prepare_buffers(here, room, room[: 2**30])
@@ -95,7 +94,7 @@ def test_buffers_of_more_than_32_bits_are_no_small_ones(device):
 @pytest.mark.slow
 def test_a_result_of_more_than_32_bits_is_whole():
     """Rows past 65,535 blocks, elements past 2^31."""
-    layer = layer_of("cuda", k=16, n=8192, act=True, bias=None)
+    layer = exllama_linear("cuda", k=16, n=8192, act=True, bias=None)
     x = inputs("cuda", 2**18 + 1, k=16)
     for fused in (False, True):
         exllama.set_tuning_params(0, fused, False)

@@ -29,18 +29,18 @@ inline void expect(bool holds, const std::string& what) {
   if (!holds) throw std::runtime_error("expected " + what);
 }
 
-// That `action` raises, and says each of `words`.
+// That `action` raises, and reports each of `words`.
 inline void expect_error(const std::function<void()>& action,
                          const std::vector<std::string>& words) {
-  std::string said;
+  std::string message;
   try {
     action();
   } catch (const std::exception& error) {
-    said = error.what();
+    message = error.what();
   }
-  expect(!said.empty(), "an error");
+  expect(!message.empty(), "an error");
   for (const auto& word : words)
-    expect(said.find(word) != std::string::npos, word + " in: " + said);
+    expect(message.find(word) != std::string::npos, word + " in: " + message);
 }
 
 // Runs the checks that are named, or all; `list` names them.

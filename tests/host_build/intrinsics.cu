@@ -36,10 +36,10 @@ __global__ void float_kernel(span<float> values, int64_t count) {
 }
 
 CHECK_THAT(halves_become_floats_exactly) {
-  array<float> made(ALL_HALVES);
+  array<float> result(ALL_HALVES);
   launch_without_barriers("float", float_kernel, blocks_for(ALL_HALVES), ELEMENT_THREADS, {},
-                          made.view(), int64_t{ALL_HALVES});
-  const auto values = made.read();
+                          result.view(), int64_t{ALL_HALVES});
+  const auto values = result.read();
   for (uint32_t bits = 0; bits < ALL_HALVES; ++bits) {
     const double wanted = value_of(bits);
     const bool same = std::isnan(wanted) ? std::isnan(values[bits])
@@ -49,9 +49,9 @@ CHECK_THAT(halves_become_floats_exactly) {
   }
 }
 
-__global__ void round_kernel(span<const float> values, span<uint32_t> made, int64_t count) {
+__global__ void round_kernel(span<const float> values, span<uint32_t> result, int64_t count) {
   const int64_t i = element_of_thread();
-  if (i < count) made[i] = bits_of_half(__float2half_rn(values[i]));
+  if (i < count) result[i] = bits_of_half(__float2half_rn(values[i]));
 }
 
 CHECK_THAT(floats_are_rounded_to_nearest_even) {
@@ -69,10 +69,10 @@ CHECK_THAT(floats_are_rounded_to_nearest_even) {
     }
   const auto count = static_cast<int64_t>(values.size());
   array<float> given(values);
-  array<uint32_t> made(count);
+  array<uint32_t> result(count);
   launch_without_barriers("round", round_kernel, blocks_for(count), ELEMENT_THREADS, {},
-                          given.view(), made.view(), count);
-  const auto found = made.read();
+                          given.view(), result.view(), count);
+  const auto found = result.read();
   for (int64_t i = 0; i < count; ++i)
     expect(same_half(found[i], wanted[i]),
            hex(wanted[i]) + " for " + std::to_string(values[i]) + ", not " + hex(found[i]));
@@ -81,16 +81,16 @@ CHECK_THAT(floats_are_rounded_to_nearest_even) {
 enum operation { SUB, MUL, FMA, LOW, HIGH, SELECT, OPERATIONS };
 
 __global__ void pair_kernel(span<const uint32_t> a, span<const uint32_t> b,
-                            span<const uint32_t> c, span<uint32_t> made, int64_t count) {
+                            span<const uint32_t> c, span<uint32_t> result, int64_t count) {
   const int64_t i = element_of_thread();
   if (i >= count) return;
   const half2 first = half2_of_bits(a[i]), second = half2_of_bits(b[i]);
-  made[i * OPERATIONS + SUB] = bits_of_half2(__hsub2(first, second));
-  made[i * OPERATIONS + MUL] = bits_of_half2(__hmul2(first, second));
-  made[i * OPERATIONS + FMA] = bits_of_half2(__hfma2(first, second, half2_of_bits(c[i])));
-  made[i * OPERATIONS + LOW] = bits_of_half2(__low2half2(first));
-  made[i * OPERATIONS + HIGH] = bits_of_half2(__high2half2(first));
-  made[i * OPERATIONS + SELECT] = select_bits(a[i], b[i], c[i]);
+  result[i * OPERATIONS + SUB] = bits_of_half2(__hsub2(first, second));
+  result[i * OPERATIONS + MUL] = bits_of_half2(__hmul2(first, second));
+  result[i * OPERATIONS + FMA] = bits_of_half2(__hfma2(first, second, half2_of_bits(c[i])));
+  result[i * OPERATIONS + LOW] = bits_of_half2(__low2half2(first));
+  result[i * OPERATIONS + HIGH] = bits_of_half2(__high2half2(first));
+  result[i * OPERATIONS + SELECT] = select_bits(a[i], b[i], c[i]);
 }
 
 CHECK_THAT(pairs_of_halves_are_computed_with_one_rounding) {
@@ -98,10 +98,10 @@ CHECK_THAT(pairs_of_halves_are_computed_with_one_rounding) {
   auto b = sampled_pairs(2), c = sampled_pairs(3);
   for (uint32_t& word : b) word = word << 16 | word >> 16;
   const auto count = static_cast<int64_t>(a.size());
-  array<uint32_t> given_a(a), given_b(b), given_c(c), made(count * OPERATIONS);
+  array<uint32_t> given_a(a), given_b(b), given_c(c), result(count * OPERATIONS);
   launch_without_barriers("pairs", pair_kernel, blocks_for(count), ELEMENT_THREADS, {},
-                          given_a.view(), given_b.view(), given_c.view(), made.view(), count);
-  const auto found = made.read();
+                          given_a.view(), given_b.view(), given_c.view(), result.view(), count);
+  const auto found = result.read();
   for (int64_t i = 0; i < count; ++i) {
     const uint32_t* now = &found[i * OPERATIONS];
     expect(now[SELECT] == ((a[i] & b[i]) | c[i]), "selected bits");
@@ -119,15 +119,15 @@ CHECK_THAT(pairs_of_halves_are_computed_with_one_rounding) {
   }
 }
 
-__global__ void shuffle_kernel(int mask, span<int> made) {
-  made[blockIdx.x * 64 + threadIdx.x] = shuffle_xor(static_cast<int>(threadIdx.x * 3), mask);
+__global__ void shuffle_kernel(int mask, span<int> result) {
+  result[blockIdx.x * 64 + threadIdx.x] = shuffle_xor(static_cast<int>(threadIdx.x * 3), mask);
 }
 
 CHECK_THAT(lanes_exchange_values_within_their_warp) {
   for (int mask : {1, 2, 4, 8, 16, 21, 31}) {
-    array<int> made(128);
-    launch("shuffle", shuffle_kernel, {2}, 64, {}, mask, made.view());
-    const auto found = made.read();
+    array<int> result(128);
+    launch("shuffle", shuffle_kernel, {2}, 64, {}, mask, result.view());
+    const auto found = result.read();
     for (int i = 0; i < 128; ++i) expect(found[i] == (i % 64 ^ mask) * 3, "the other lane's value");
   }
 }
@@ -171,14 +171,14 @@ CHECK_THAT(fragments_are_multiplied_as_matrices) {
     }
 }
 
-__global__ void copy_kernel(span<const uint32_t> words, span<const half> halves, span<half> made) {
+__global__ void copy_kernel(span<const uint32_t> words, span<const half> halves, span<half> copy) {
   SHARED_ARRAY(half, turned, 2 * LANES * 8);
   const int lane = threadIdx.x % LANES, warp = same_in_warp(threadIdx.x / LANES);
   const uint4 read = warp ? load_words(words, lane * 4) : load_streaming(words, lane * 4);
   store_octet(turned, (2 * LANES - 1 - threadIdx.x) * 8, read);
   __syncthreads();
-  store_octet(made, threadIdx.x * 8, load_octet(turned, threadIdx.x * 8));
-  store_octet(made, 2 * LANES * 8 + threadIdx.x * 8, load_octet(halves, threadIdx.x * 8));
+  store_octet(copy, threadIdx.x * 8, load_octet(turned, threadIdx.x * 8));
+  store_octet(copy, 2 * LANES * 8 + threadIdx.x * 8, load_octet(halves, threadIdx.x * 8));
 }
 
 CHECK_THAT(vectors_arrive_whole_and_barriers_hold) {
@@ -187,9 +187,9 @@ CHECK_THAT(vectors_arrive_whole_and_barriers_hold) {
   for (size_t i = 0; i < words.size(); ++i) words[i] = static_cast<uint32_t>(i * 0x01030507);
   for (int i = 0; i < 2 * LANES * 8; ++i) halves.push_back(__float2half_rn(static_cast<float>(i)));
   array<uint32_t> given(words);
-  array<half> given_halves(halves), made(4 * LANES * 8);
-  launch("copy", copy_kernel, {1}, 2 * LANES, {}, given.view(), given_halves.view(), made.view());
-  const auto found = made.read();
+  array<half> given_halves(halves), result(4 * LANES * 8);
+  launch("copy", copy_kernel, {1}, 2 * LANES, {}, given.view(), given_halves.view(), result.view());
+  const auto found = result.read();
   for (int thread = 0; thread < 2 * LANES; ++thread) {
     const int source = (2 * LANES - 1 - thread) % LANES;
     expect(std::memcmp(&found[thread * 8], &words[source * 4], 16) == 0, "words of another thread");

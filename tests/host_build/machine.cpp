@@ -1,4 +1,4 @@
-// The host build's threads, barriers and buffers: what a GPU would not forgive is seen and said.
+// The host build's threads, barriers and buffers: what a GPU would not forgive is seen and reported.
 #include <algorithm>
 #include <set>
 

@@ -46,7 +46,7 @@ def _problem(case: Case, backend: Backend) -> bytes:
     operands = Operands(case, "cpu", zones=False)
     weights = operands.originals()
     weights.pop("bias")
-    expected = Expected(operands, dequantize(**weights), backend.numerics, 0)
+    expected = Expected(operands.product, dequantize(**weights), backend.numerics, 0)
     low, high = _bounds(expected)
     x, stride, offset = _placed(operands.left.reshape(-1, case.k))
     g_idx = _g_idx(weights["g_idx"], case)

@@ -84,7 +84,7 @@ std::vector<uint16_t> results(const problem& p) {
   return bits_of(out.read());
 }
 
-// Whether every result is right; says which is not.
+// Whether every result is right; prints which is not.
 bool check(const problem& p) {
   std::vector<uint16_t> found;
   try {

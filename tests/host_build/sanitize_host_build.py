@@ -8,16 +8,10 @@ from gptq_fuzz.adapters.exllama import EXLLAMA
 from gptq_fuzz.case.corpus import our_corpus
 from tests.host_build import problems, programs
 
-pytestmark = pytest.mark.skipif(programs.compiler() is None, reason="no_compiler")
+pytestmark = programs.needs_compiler
 SECONDS = float(os.environ.get("SANITIZE_SECONDS", "60"))  # of fuzzing
 FIRST_SEED = 1
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """name of a source -> its program under both sanitizers, made when first asked for."""
-    folder = tmp_path_factory.mktemp("sanitized")
-    return lambda name: programs.build(name, folder, programs.SANITIZERS)
+FLAGS = programs.SANITIZERS
 
 
 @pytest.mark.parametrize("source", ["intrinsics.cu", "machine.cpp"])

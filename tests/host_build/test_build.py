@@ -1,30 +1,25 @@
 """The host build by itself: every function of its header against its definition, without torch."""
 
 import re
+import subprocess
 
 import pytest
 
 from tests.host_build import programs
 
-pytestmark = pytest.mark.skipif(programs.compiler() is None, reason="no_compiler")
+pytestmark = programs.needs_compiler
 INTRINSICS, MACHINE, RUNNER = "intrinsics.cu", "machine.cpp", "runner.cu"
 CHECKS = [
     (name, check) for name in (INTRINSICS, MACHINE) for check in programs.names_of_checks(name)
 ]
 CONDITION = re.compile(r"^\s*#\s*(if|elif|ifdef|ifndef)\b", re.MULTILINE)
+FLAGS = []
 ORDERS = ("forward", "reverse", "random-7")
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """name of a source -> its program, made when first asked for."""
-    folder = tmp_path_factory.mktemp("host_build")
-    return lambda name: programs.build(name, folder, [])
 
 
 @pytest.mark.bug("AC-02 L-48")
 @pytest.mark.parametrize(("source", "check"), CHECKS, ids=[check for _, check in CHECKS])
-def test_the_header_does_what_it_says(built, source, check):
+def test_the_header_does_what_it_documents(built, source, check):
     """A barrier that not all threads reach is reported, and so is a missing one."""
     ended = programs.run(built(source), check)
     assert ended.stdout == f"ok {check}\n", ended.stdout + ended.stderr
@@ -64,3 +59,12 @@ def test_only_the_device_header_asks_where_it_runs():
     for path in programs.KERNELS.glob("*.*"):
         asks = CONDITION.search(path.read_text())
         assert bool(asks) == (path.name == "device.h"), f"{path} has {asks}"
+
+
+@pytest.mark.parametrize("unit", programs.UNITS)
+def test_the_kernels_are_read_without_a_warning_under_the_sanitizers(unit):
+    """`tox run -e sanitize` runs them; this is over in seconds."""
+    flags = [*programs.COMMON, *programs.SANITIZERS, "-fsyntax-only", "-x", "c++"]
+    command = [*programs.compiler(), *flags, str(programs.UNITS[unit])]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr[-4000:]

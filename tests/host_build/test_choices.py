@@ -1,6 +1,4 @@
-"""Parts of the extension by themselves, on the CPU: what is chosen, what is kept, what is said."""
-
-import functools
+"""Parts of the extension by themselves, on the CPU: what is chosen, kept and reported."""
 
 import pytest
 
@@ -24,7 +22,7 @@ void launch(const char*, void (*kernel)(P), grid_size size, int, stream_handle, 
 #include "registry.h"
 using namespace exllama;
 template <int TILES>
-void tell_kernel() {
+void print_kernel() {
   const any_kernel known[] = {reinterpret_cast<any_kernel>(&multiply_kernel<TILES, false, false>),
                               reinterpret_cast<any_kernel>(&multiply_kernel<TILES, false, true>),
                               reinterpret_cast<any_kernel>(&multiply_kernel<TILES, true, false>),
@@ -33,28 +31,28 @@ void tell_kernel() {
     if (asked_for == known[i]) std::printf("%d %d %d ", TILES, i / 2, i % 2);
 }
 q4_matrix matrix_of_rows(int64_t k) {
-  q4_matrix made;
-  made.k = k;
-  made.n = 64;
-  made.chunks = (k + CHUNK_ROWS - 1) / CHUNK_ROWS;
-  made.column_blocks = 2;
-  return made;
+  q4_matrix matrix;
+  matrix.k = k;
+  matrix.n = 64;
+  matrix.chunks = (k + CHUNK_ROWS - 1) / CHUNK_ROWS;
+  matrix.column_blocks = 2;
+  return matrix;
 }
-void tell_launch(int rows, int k, bool half2_codes) {
+void print_launch(int rows, int k, bool half2_codes) {
   const activations x{{}, rows, k, true, {}};
   multiply(matrix_of_rows(k), x, {}, {}, 1, half2_codes, {});
-  tell_kernel<1>();
-  tell_kernel<2>();
-  tell_kernel<4>();
+  print_kernel<1>();
+  print_kernel<2>();
+  print_kernel<4>();
   std::printf("%d", static_cast<int>(asked_grid.x));
 }
-void tell_buffers() {
+void print_buffers() {
   device_buffers& first = state().make_buffers(-1);
   first.temp_state.elements = 7;
   std::printf("%d %d", &state().make_buffers(-1) == &first,
               static_cast<int>(state().make_buffers(-1).temp_state.elements));
 }
-void tell_fault() {
+void print_fault() {
   static int numbers[3];
   try {
     make_span(numbers, 3)[3] = 1;
@@ -68,11 +66,11 @@ int main(int count, char** words) {
   int given[5] = {};
   for (int i = 2; i < count; ++i) given[i - 2] = std::atoi(words[i]);
   const auto [a, b, c, d, e] = given;
-  if (what == "launch") tell_launch(a, b, c);
+  if (what == "launch") print_launch(a, b, c);
   if (what == "reconstructs") std::printf("%d", reconstructs(a, b));
   if (what == "workspace") {
-    const plan made = make_plan(matrix_of_rows(a), b, {0, false, false}, {4, 2});
-    std::printf("%d %lld", made.splits, static_cast<long long>(made.workspace_bytes));
+    const plan chosen = make_plan(matrix_of_rows(a), b, {0, false, false}, {4, 2});
+    std::printf("%d %lld", chosen.splits, static_cast<long long>(chosen.workspace_bytes));
   }
   if (what == "overlap") std::printf("%d", overlap({memory + a, b}, {memory + c, d}));
   if (what == "drop") {
@@ -80,19 +78,11 @@ int main(int count, char** words) {
     drop_rows(words_of_lane, a, b);
     for (uint32_t word : words_of_lane) std::printf("%08x ", word);
   }
-  if (what == "buffers") tell_buffers();
-  if (what == "fault") tell_fault();
+  if (what == "buffers") print_buffers();
+  if (what == "fault") print_fault();
 }
 """
-pytestmark = pytest.mark.skipif(programs.compiler() is None, reason="no_compiler")
-
-
-@pytest.fixture(scope="module")
-def ask(tmp_path_factory):
-    """What the program says to some words, word by word."""
-    program = programs.build_text(PROGRAM, tmp_path_factory.mktemp("choices"))
-
-    return functools.partial(programs.answer, program)
+pytestmark = programs.needs_compiler
 
 
 @pytest.mark.parametrize("half2", [0, 1])
@@ -144,7 +134,7 @@ def test_rows_that_a_chunk_does_not_have_become_zero(ask, row, rows):
     assert ask("drop", row, rows) == [f"{word:08x}" for word in wanted]
 
 
-def test_buffers_of_a_device_are_made_once(ask):
+def test_buffers_of_a_device_are_created_once(ask):
     """With their event, for which the next preparation waits."""
     assert ask("buffers") == ["1", "7"]
 

@@ -40,7 +40,7 @@ struct opened {
 };
 template struct opened<&host::block_pool::lock_, &host::block_pool::free_>;
 // How many blocks a pool has while another thread would change it, and once it may.
-void tell_turns(host::block_pool& pool, void (*change)(host::block_pool&)) {
+void sizes(host::block_pool& pool, void (*change)(host::block_pool&)) {
   std::unique_lock<std::mutex> held(lock_of(pool));
   std::thread other(change, std::ref(pool));
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
@@ -60,8 +60,8 @@ int main(int count, char** words) {
       std::printf("%lld\\n", (long long)host::permuted(i, number(2), {host::RANDOM, number(3)}));
   if (what == "turns") {
     host::block_pool pool;
-    tell_turns(pool, [](host::block_pool& shared) { shared.put(std::make_unique<host::block>()); });
-    tell_turns(pool, [](host::block_pool& shared) { shared.take(); });
+    sizes(pool, [](host::block_pool& shared) { shared.put(std::make_unique<host::block>()); });
+    sizes(pool, [](host::block_pool& shared) { shared.take(); });
   }
   if (what == "threads") {
     const grid_size size{static_cast<int64_t>(number(2)), static_cast<int64_t>(number(3))};
@@ -72,18 +72,7 @@ int main(int count, char** words) {
 }
 """
 WORD = 2**64
-pytestmark = pytest.mark.skipif(programs.compiler() is None, reason="no_compiler")
-
-
-@pytest.fixture(scope="module")
-def numbers(tmp_path_factory):
-    """What the program prints for some words."""
-    program = programs.build_text(PROGRAM, tmp_path_factory.mktemp("launch"))
-
-    def run(*words, threads=2):
-        return [int(word) for word in programs.answer(program, *words, threads=threads)]
-
-    return run
+pytestmark = programs.needs_compiler
 
 
 def splitmix(value):

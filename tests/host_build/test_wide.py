@@ -21,24 +21,24 @@ using namespace exllama;
 constexpr int NO_ROOM = 3;
 template <class T>
 span<T> room(int64_t count) {
-  void* made = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE,
+  void* start = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (made == MAP_FAILED) std::exit(NO_ROOM);
-  return make_span(static_cast<T*>(made), count);
+  if (start == MAP_FAILED) std::exit(NO_ROOM);
+  return make_span(static_cast<T*>(start), count);
 }
 void become_thread_of(int64_t element) {
   blockIdx = {static_cast<unsigned>(element / ELEMENT_THREADS)};
   threadIdx = {static_cast<unsigned>(element % ELEMENT_THREADS)};
 }
-void tell(int64_t number) { std::printf("%lld ", static_cast<long long>(number)); }
+void print(int64_t number) { std::printf("%lld ", static_cast<long long>(number)); }
 q4_matrix matrix(int64_t blocks, int64_t groups, int64_t n) {
-  q4_matrix made;
-  made.k = 32;
-  made.n = n;
-  made.groups = groups;
-  made.chunks = 1;
-  made.column_blocks = blocks;
-  return made;
+  q4_matrix result;
+  result.k = 32;
+  result.n = n;
+  result.groups = groups;
+  result.chunks = 1;
+  result.column_blocks = blocks;
+  return result;
 }
 span<chunk> table_of(chunk only) {
   const span<chunk> table = room<chunk>(1);
@@ -52,7 +52,7 @@ void sums(int64_t element) {
   partial[element] = 1.5f;
   become_thread_of(element);
   sum_kernel(partial, 1, elements, out);
-  tell(out[element].bits);
+  print(out[element].bits);
 }
 // Column 67 of the last group, in the last of three blocks.
 void scales(int64_t groups) {
@@ -64,7 +64,7 @@ void scales(int64_t groups) {
   scales[place] = half_of_bits(0x3c01);
   become_thread_of(element);
   scales_kernel(given, qzeros, scales, words);
-  for (int i = 0; i < 32; ++i) tell(words[element - 3 + i]);
+  for (int i = 0; i < 32; ++i) print(words[element - 3 + i]);
 }
 void tile(int64_t groups) {
   q4_matrix given = matrix(3, groups, 96);
@@ -75,9 +75,9 @@ void tile(int64_t groups) {
   for (int i = 0; i < WORDS_PER_CHUNK; ++i) codes[2 * WORDS_PER_CHUNK + i] = 0x76543210 + i;
   given.codes = codes;
   given.scales = scales;
-  const span<half> made = room<half>(TILE);
-  for (int lane = 0; lane < 32; ++lane) fill_tile<false>(given, 2, lane, made);
-  for (int i = 0; i < 64; ++i) tell(made[i].bits);
+  const span<half> weights = room<half>(TILE);
+  for (int lane = 0; lane < 32; ++lane) fill_tile<false>(given, 2, lane, weights);
+  for (int i = 0; i < 64; ++i) print(weights[i].bits);
 }
 // The last block of columns, of which there is one row.
 void stored(int64_t blocks) {
@@ -86,18 +86,18 @@ void stored(int64_t blocks) {
   const span<half> tile = room<half>(TILE), dense = room<half>(given.n);
   for (int i = 0; i < TILE; ++i) tile[i] = half_of_bits(i + 1);
   for (int lane = 0; lane < 32; ++lane) store_tile(given, blocks - 1, lane, tile, dense, true);
-  for (int i = 0; i < 32; ++i) tell(dense[(blocks - 1) * 32 + i].bits);
+  for (int i = 0; i < 32; ++i) print(dense[(blocks - 1) * 32 + i].bits);
 }
 void sizes(int64_t rows, int64_t chunks) {
   q4_matrix given = matrix(1 << 13, 1, 8);
   given.chunks = chunks;
   static int32_t row = 0;
   given.row_of = make_span(&row, 1);
-  tell(given.code_words());
-  tell(make_plan(given, rows, {0, false, false}, {4, 2}).temp_state_elements);
+  print(given.code_words());
+  print(make_plan(given, rows, {0, false, false}, {4, 2}).temp_state_elements);
 }
 void groups(int64_t count) {
-  for (const chunk& one : plan_rows(nullptr, 8 * count, count).table) tell(one.group());
+  for (const chunk& one : plan_rows(nullptr, 8 * count, count).table) print(one.group());
 }
 // A product of nothing with so many columns, in little memory.
 void product(int64_t columns, int64_t rows) {
@@ -105,9 +105,9 @@ void product(int64_t columns, int64_t rows) {
   setrlimit(RLIMIT_AS, &little);
   try {
     gemm_handle().run({}, nullptr, {}, 0, {}, {}, rows, columns, rows);
-    tell(1);
+    print(1);
   } catch (const std::bad_alloc&) {
-    tell(0);
+    print(0);
   }
 }
 int main(int, char** words) {
@@ -122,24 +122,8 @@ int main(int, char** words) {
   if (what == "product") product(number, std::strtoll(words[3], nullptr, 10));
 }
 """
-NO_ROOM = 3
 GROUPS = 22_400_000  # times 96 columns: just past 2^31, in 14 GB of addresses
-pytestmark = pytest.mark.skipif(programs.compiler() is None, reason="no_compiler")
-
-
-@pytest.fixture(scope="module")
-def numbers(tmp_path_factory):
-    """What the program prints for some words."""
-    program = programs.build_text(PROGRAM, tmp_path_factory.mktemp("wide"))
-
-    def run(*words):
-        ended = programs.run(program, *words)
-        if ended.returncode == NO_ROOM:
-            pytest.skip("no_memory: none may be reserved")
-        assert ended.returncode == 0, ended.stderr
-        return [int(word) for word in ended.stdout.split()]
-
-    return run
+pytestmark = programs.needs_compiler
 
 
 @pytest.mark.bug("L-73 OV-01")
@@ -148,10 +132,10 @@ def numbers(tmp_path_factory):
     [("sums", 5, 2**31 + 5), ("scales", 2, GROUPS), ("tile", 2, GROUPS), ("stored", 2, 2**26 + 1)],
 )
 def test_a_place_past_two_billion_elements_is_as_good_as_another(numbers, what, near, far):
-    """A partial sum; scales made and read; a column of weights written out."""
-    made = numbers(what, near)
-    assert any(made)
-    assert numbers(what, far) == made
+    """A partial sum; scales stored and read; a column of weights written out."""
+    wanted = numbers(what, near)
+    assert any(wanted)
+    assert numbers(what, far) == wanted
 
 
 @pytest.mark.bug("OV-02")

@@ -1,10 +1,10 @@
-"""Kernels compile ahead of time as the tables say, and the tuner lives with what cannot run."""
+"""Kernels compile for GPUs that are not here, and the tuner lives with what cannot run."""
 
 import datetime
+import itertools
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -12,103 +12,131 @@ import torch
 import triton
 from triton.runtime.errors import OutOfResources
 
+from kernels.checks import SUPPORTED_BITS
 from kernels.custom_autotune.config_pruner import matmul248_kernel_config_pruner
 from kernels.quant_linear import QuantLinear, matmul248, transpose_matmul248
 from qualification.aot import jit, nvcc
 from qualification.aot.architectures import ARCHITECTURES
-from qualification.aot.resources import Resources
-from qualification.aot.table import REFUSED, difference, read
-from qualification.aot.variants import SCALES_DTYPES, Sample, Variant, kernels, options_of, variants
+from qualification.aot.compare import read
+from qualification.aot.variants import DTYPES, Variant, kernels, options_of, variants
 from tests.autotune.stub import Stub, benchmarks, call, tuner_of
 
 __all__ = ["benchmarks"]
 ROOT = Path(__file__).resolve().parents[2]
-# A sample has every EVERY-th binary: fewer than an architecture has, so that it holds some of each,
-# and a prime, so that it keeps to no bits, dtype or alignment.
-EVERY = 211
+DAY = datetime.date.today().toordinal()
+LEAN = ("sm_86", "sm_90", "gfx942")  # little shared memory, much, and AMD's, which is least
+CLASSES = list(itertools.product(SUPPORTED_BITS, DTYPES, ("aligned", "unaligned")))
 # M, N, K of which pruning leaves the smallest blocks, those of a few rows, small sides, and all
 SHAPES = [(1, 4, 4), (1, 4096, 4096), (16, 64, 32), (33, 72, 136), (4096, 4096, 4096)]
-needs_nvcc = pytest.mark.skipif(
-    nvcc.compiler() is None, reason="no_nvcc: the CUDA compiler is not there"
-)
 UNRUNNABLE = """
 from dataclasses import replace
-from qualification.aot.architectures import ARCHITECTURES
 from qualification.aot.build import attempt
-from qualification.aot.table import line_of
+from qualification.aot.compare import Binary
 from qualification.aot.variants import variants
 
 variant = variants(["sm_86"])[0]
 for side in (256, 8):
     config = {"num_warps": 8} | dict.fromkeys(("BLOCK_SIZE_N", "BLOCK_SIZE_K"), side)
     wrong = replace(variant, config=tuple((dict(variant.config) | config).items()))
-    print(line_of(attempt(wrong), ARCHITECTURES["sm_86"]))
+    print(Binary.of("sm_86", wrong.kernel, str(wrong), attempt(wrong)).refused)
 """
 
 
-def run(*arguments, cache):
+def run(*arguments):
     """Without the interpreter, which compiles nothing."""
-    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(cache)}
+    environment = os.environ | {"TRITON_INTERPRET": "0"}
     command = [sys.executable, *arguments]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
 
 
-def test_a_sample_of_the_day_is_as_the_tables_say(tmp_path):
-    """Another one each day; the command in the message repeats it."""
-    sample = f"{datetime.date.today().toordinal() % EVERY}/{EVERY}"
-    command = ("-m", "qualification.aot", "--sample", sample)
-    compiled = run(*command, cache=tmp_path)
-    assert compiled.returncode == 0, (
-        f"python {' '.join(command)}\n{compiled.stdout}{compiled.stderr}"
-    )
-    assert len(list(tmp_path.rglob("aot/*"))) == len(variants(sample=parsed(sample)))
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """(architecture, kernel) -> the binaries that its tuner chooses among, of one class a day."""
+    folder = tmp_path_factory.mktemp("aot")
+    bits, dtype, alignment = CLASSES[DAY % len(CLASSES)]
+    chosen = [word for arch in LEAN for word in ("--arch", arch)]
+    chosen += ["--only", f"b{bits} {dtype} sf16 {alignment}"]
+    built = run("-m", "qualification.aot", *chosen, "--results", str(folder))
+    assert built.returncode == 0, f"python -m qualification.aot {chosen}\n{built.stdout}"
+    found = {}
+    for binary in read(folder / "aot.json"):
+        found.setdefault((binary.arch, binary.kernel), {})[binary.name] = binary
+    return found
 
 
-def parsed(sample):
-    return Sample(*map(int, sample.split("/")))
+def members(compiled, arch, kernel):
+    """Number of a config -> its binary."""
+    numbers = {options_of(config): n for n, config in enumerate(kernels()[kernel].configs)}
+    named = {str(variant): variant for variant in variants([arch])}
+    return {numbers[named[name].config]: b for name, b in compiled[arch, kernel].items()}
 
 
-def test_every_sample_holds_every_architecture():
-    every = variants()
-    assert variants(sample=Sample(5, EVERY)) == every[5::EVERY]
-    for start in range(EVERY):
-        held = {variant.arch for variant in every[start::EVERY]}
-        assert held == ARCHITECTURES.keys(), start
+def refused_with(shared, arch, binaries):
+    """Numbers of the configs that cannot run, were there so many bytes of shared memory."""
+    limits = ARCHITECTURES[arch]._replace(shared=shared)
+    return [n for n, b in binaries.items() if not b.needs or limits.lacks(b.resources)]
 
 
-@needs_nvcc
-def test_the_cuda_kernels_compile_as_the_table_says():
-    """For another architecture each day; nvcc of another version must compile and fit."""
+def chosen(kernel, refused, shape):
+    """The number of the config that the tuner takes where launches of these fail."""
+    configs = [
+        triton.Config({"BLOCK": number, **config.kwargs})
+        for number, config in enumerate(kernels()[kernel].configs)
+    ]
+    stub = Stub(dict.fromkeys(refused, OutOfResources(2, 1, "shared memory")))
+    pruning = {"early_config_prune": matmul248_kernel_config_pruner}
+    call(tuner_of(stub, configs, prune_configs_by=pruning), *shape)
+    return stub.blocks[-1]
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize("kernel", kernels())
+@pytest.mark.parametrize("arch", LEAN)
+def test_the_tuner_finds_a_config_for_every_shape(compiled, arch, kernel):
+    """Whatever cannot run on this architecture fails to launch."""
+    binaries = members(compiled, arch, kernel)
+    assert len(binaries) == len(kernels()[kernel].configs)
+    refused = refused_with(ARCHITECTURES[arch].shared, arch, binaries)
+    for shape in SHAPES:
+        assert chosen(kernel, refused, shape) not in refused, shape
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize("kernel", kernels())
+@pytest.mark.parametrize("arch", LEAN)
+def test_the_tuner_lives_with_less_shared_memory(compiled, arch, kernel):
+    """As above on a GPU that has what the leanest config needs and no byte more."""
+    binaries = members(compiled, arch, kernel)
+    leanest = min(binary.resources.shared for binary in binaries.values())
+    refused = refused_with(leanest, arch, binaries)
+    assert 0 < len(refused) < len(binaries)
+    for shape in SHAPES:
+        assert chosen(kernel, refused, shape) not in refused, shape
+
+
+@pytest.mark.skipif(nvcc.compiler() is None, reason="no_nvcc: the CUDA compiler is not there")
+def test_every_cuda_kernel_compiles_and_fits_and_none_spills():
+    """For another architecture each day."""
     every = nvcc.targets(ARCHITECTURES)
-    arch = every[datetime.date.today().toordinal() % len(every)]
-    (table,) = nvcc.tables([arch], lambda: None)
-    assert not table.refused
-    assert difference(read(table.name), table, whole=True) == []
+    built = nvcc.build([every[DAY % len(every)]])
+    assert {"multiply_kernel", "reconstruct_kernel"} <= {binary.kernel for binary in built}
+    assert [b.name for b in built if b.refused or any(b.resources.spilled)] == []
 
 
-@pytest.mark.parametrize("arch", nvcc.targets(ARCHITECTURES))
-def test_no_cuda_kernel_spills(arch):
-    lines = read(f"{nvcc.PREFIX}{arch}").lines
-    assert lines
-    assert not any(Resources.parse(line).spills for line in lines.values())
-
-
-@needs_nvcc
-def test_a_cuda_source_with_a_mistake_is_told(tmp_path):
+@pytest.mark.skipif(nvcc.compiler() is None, reason="no_nvcc: the CUDA compiler is not there")
+def test_a_mistake_in_a_cuda_source_is_reported(tmp_path):
     (tmp_path / "wrong.cu").write_text("__global__ void kernel() { no; }")
     with pytest.raises(nvcc.CannotCompile, match=r"wrong\.cu for sm_90: .*no"):
         nvcc.compiled("sm_90", tmp_path / "wrong.cu")
 
 
-def test_what_cannot_run_is_named_with_the_reason(tmp_path):
+def test_what_cannot_run_is_named_with_the_reason():
     """Blocks of 256 columns need too much shared memory, those of 8 are too small for tl.dot."""
-    compiled = run("-c", UNRUNNABLE, cache=tmp_path)
-    large, small = compiled.stdout.splitlines()
-    assert f"{REFUSED}needs " in large
+    large, small = run("-c", UNRUNNABLE).stdout.splitlines()
     assert "bytes of shared memory, there are 101376" in large
-    assert small.startswith(f"not compiled{REFUSED}CompilationError")
+    assert small.startswith("CompilationError")
 
 
 @pytest.mark.gpu
@@ -139,59 +167,3 @@ def compiled_hash(variant):
         return jit.compile_now(variant).hash
     finally:
         triton.runtime.driver.set_active(real)
-
-
-def classes(arch, kernel):
-    """Binaries that the tuner chooses among: for each, the number of its config and its line."""
-    lines, found = read(arch).lines, defaultdict(dict)
-    numbers = {options_of(config): n for n, config in enumerate(kernels()[kernel].configs)}
-    for variant in variants([arch]):
-        if variant.kernel == kernel and variant.scales_dtype == SCALES_DTYPES[0]:
-            members = found[variant.bits, variant.dtype, variant.aligned]
-            members[numbers[variant.config]] = lines[str(variant)]
-    return found.values()
-
-
-def refused_with(shared, arch, members):
-    """Numbers of the configs that cannot run, were there so many bytes of shared memory."""
-    limits = ARCHITECTURES[arch]._replace(shared=shared)
-    needs = {n: Resources.parse(line) for n, line in members.items() if REFUSED not in line}
-    return frozenset(n for n in members if n not in needs or limits.lacks(needs[n]))
-
-
-def chosen(kernel, refused, shape):
-    """The number of the config that the tuner takes where launches of these fail."""
-    configs = [
-        triton.Config({"BLOCK": number, **config.kwargs})
-        for number, config in enumerate(kernels()[kernel].configs)
-    ]
-    stub = Stub(dict.fromkeys(refused, OutOfResources(2, 1, "shared memory")))
-    pruning = {"early_config_prune": matmul248_kernel_config_pruner}
-    call(tuner_of(stub, configs, prune_configs_by=pruning), *shape)
-    return stub.blocks[-1]
-
-
-@pytest.mark.usefixtures("benchmarks")
-@pytest.mark.parametrize("kernel", kernels())
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_the_tuner_finds_a_config_for_every_shape(arch, kernel):
-    """Whatever the table says cannot run on this architecture fails to launch."""
-    there = ARCHITECTURES[arch].shared
-    for refused in {refused_with(there, arch, members) for members in classes(arch, kernel)}:
-        for shape in SHAPES:
-            assert chosen(kernel, refused, shape) not in refused, shape
-
-
-@pytest.mark.usefixtures("benchmarks")
-@pytest.mark.parametrize("kernel", kernels())
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_the_tuner_lives_with_less_shared_memory(arch, kernel):
-    """As above on a GPU that has what the leanest config needs and no byte more."""
-    refusals = set()
-    for members in classes(arch, kernel):
-        leanest = min(Resources.parse(line).shared for line in members.values())
-        refusals.add(refused_with(leanest, arch, members))
-    assert any(refusals)
-    for refused in refusals:
-        for shape in SHAPES:
-            assert chosen(kernel, refused, shape) not in refused, shape

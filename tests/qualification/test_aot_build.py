@@ -10,8 +10,7 @@ from triton.compiler.errors import CompilationError
 from triton.runtime.errors import PTXASError
 
 from qualification.aot import build as building
-from qualification.aot.build import attempt, build, cache_folder
-from qualification.aot.isolate import run_all
+from qualification.aot.build import attempt, build, cache_folder, isolated
 from qualification.aot.jit import arguments
 from qualification.aot.resources import Built, Resources
 from qualification.aot.variants import variants
@@ -28,19 +27,15 @@ def compile_or_die(given):
     return given * 2.0
 
 
-def test_every_input_is_answered_by_few_processes():
-    assert dict(run_all(compile_or_die, range(4, 20), 2)) == {n: 2 * n for n in range(4, 20)}
+def test_a_process_that_dies_fails_with_its_last_words():
+    assert isolated(compile_or_die, 4) == 8
+    with pytest.raises(ChildProcessError, match="exit status 6 LLVM ERROR: cannot select"):
+        isolated(compile_or_die, 3)
 
 
-def test_a_process_that_dies_fails_its_own_input_only():
-    results = dict(run_all(compile_or_die, range(6), 2))
-    assert str(results.pop(3)) == "exit status 6 LLVM ERROR: cannot select"
-    assert results == {0: 0, 1: 2, 2: 4, 4: 8, 5: 10}
-
-
-def test_an_exception_ends_everything_and_says_where():
+def test_an_exception_in_a_process_says_where():
     with pytest.raises(RuntimeError, match=r"compile_or_die[\s\S]*TypeError"):
-        list(run_all(compile_or_die, [1, "x", 2], 1))
+        isolated(compile_or_die, "x")
 
 
 @pytest.fixture
@@ -48,42 +43,40 @@ def asked(tmp_path, monkeypatch):
     """A cache of its own, and a compiler of no effort: the variants that it was asked for."""
     seen = []
 
-    def compiled(function, inputs, count):
-        seen.extend(inputs)
-        return ((variant, Built(NEEDED)) for variant in inputs)
+    def compiled(function, variant):
+        seen.append(variant)
+        return Built(NEEDED)
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(building, "run_all", compiled)
+    monkeypatch.setattr(building, "isolated", compiled)
     monkeypatch.setattr(building, "fingerprint", str)  # sources have none in the interpreter
     return seen
 
 
 def test_what_was_built_is_not_built_again(asked):
     first, second = variants(["sm_90"])[:2]
-    advanced = []
-    assert build([first], lambda: advanced.append(1)) == {first: Built(NEEDED)}
-    assert build([first, second], lambda: advanced.append(1)).keys() == {first, second}
+    assert build([first]) == {first: Built(NEEDED)}
+    assert list(build([first, second])) == [first, second]
     assert asked == [first, second]
-    assert len(advanced) == 3
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"threads": 1}', '{"warps": 1}', "\x00"])
 def test_a_damaged_file_of_the_cache_is_built_again(asked, content):
-    build([VARIANT], int)
+    build([VARIANT])
     (cache_folder() / str(VARIANT)).write_text(content)
-    assert build([VARIANT], int) == {VARIANT: Built(NEEDED)}
+    assert build([VARIANT]) == {VARIANT: Built(NEEDED)}
     assert asked == [VARIANT, VARIANT]
 
 
 def test_a_dead_compiler_is_named_and_not_remembered(asked, monkeypatch):
-    def died(function, inputs, count):
-        return ((variant, ChildProcessError("exit status -11")) for variant in inputs)
+    def died(function, variant):
+        raise ChildProcessError("exit status -11")
 
     with monkeypatch.context() as patch:
-        patch.setattr(building, "run_all", died)
-        made = build([VARIANT], int)
-    assert made == {VARIANT: Built(None, "the compiler died: exit status -11")}
-    build([VARIANT], int)
+        patch.setattr(building, "isolated", died)
+        built = build([VARIANT])
+    assert built == {VARIANT: Built(None, "the compiler died: exit status -11")}
+    build([VARIANT])
     assert asked == [VARIANT]
 
 
@@ -93,7 +86,7 @@ CAUSED.__cause__ = ValueError("too many elements")
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "words"),
     [
         (
             PTXASError(f"no\n {tempfile.gettempdir()}/tmp1.ptx, line 5"),
@@ -104,12 +97,12 @@ CAUSED.__cause__ = ValueError("too many elements")
         (CAUSED, "CompilationError: too many elements"),
     ],
 )
-def test_what_the_tuner_takes_for_a_refusal_is_one(error, told, monkeypatch):
+def test_what_the_tuner_takes_for_a_refusal_is_one(error, words, monkeypatch):
     def refuse(variant):
         raise error
 
     monkeypatch.setattr(building, "compile_variant", refuse)
-    assert attempt(VARIANT) == Built(None, told)
+    assert attempt(VARIANT) == Built(None, words)
 
 
 def test_what_the_compiler_does_not_raise_is_no_refusal(monkeypatch):

@@ -15,108 +15,54 @@ from gptq_fuzz.case.case import Token
 CALLS = itertools.count(1)
 
 
-def wrong(out, x):
-    return out + 100
-
-
-def result_in_float32(out, x):
-    return out.float()
-
-
-def one_row_more(out, x):
-    return torch.cat([out, out[:1]])
-
-
-def nothing(out, x):
-    return None
-
-
-def x_changed(out, x):
-    x.neg_()
-    return out
-
-
-def written_behind(out, x):
-    x.as_strided((1,), (1,), x.storage_offset() + x.numel()).fill_(1.5)
-    return out
-
-
-def third_call_wrong(out, x):
-    return out + 100 * (next(CALLS) % 3 == 0)
-
-
-def threads_set(out, x):
-    torch.set_num_threads(torch.get_num_threads() + 1)
-    return out
-
-
-def dtype_set(out, x):
-    torch.set_default_dtype(torch.float64)
-    return out
-
-
-def random_drawn(out, x):
-    torch.rand(1)
-    return out
-
-
-def gradients_off(out, x):
-    torch.set_grad_enabled(False)
-    return out
+def after(action):
+    """A scene in which something happens behind the back of a right result."""
+    return lambda out, x: (action(x), out)[1]
 
 
 def raises(out, x):
     raise RuntimeError("this scene raises\nand says more")
 
 
-def crashes(out, x):
-    ctypes.string_at(0)
-
-
-def hangs(out, x):
-    time.sleep(600)
-
-
-def exits(out, x):
+def exits(x):
     os.write(2, b"last words\n")
     os._exit(3)
 
 
-def garbage_sent(out, x):
-    os.write(int(sys.argv[3]), b"WRONG \xff garbage\n")  # the pipe that verdicts go into
-    return out
-
-
-def number_sent(out, x):
-    os.write(int(sys.argv[3]), b"7\n")
-    return out
-
-
-def noise(out, x):
+def noise(x):
     os.write(1, b'{"event": "verdict"}\n\xff\x00')
     os.write(2, b"Segmentation fault\n" * 10_000)
-    return out
 
 
-def right(out, x):
-    return out
-
-
-def accepts(out, x):
-    return out
-
-
-def asserts(out, x):
-    return out
+def send(data):
+    os.write(int(sys.argv[3]), data)  # the pipe that verdicts go into
 
 
 SCENES = {
-    scene.__name__: scene
-    for scene in (
-        *(right, wrong, result_in_float32, one_row_more, nothing, x_changed, written_behind),
-        *(third_call_wrong, threads_set, dtype_set, random_drawn, gradients_off, raises, crashes),
-        *(hangs, exits, garbage_sent, number_sent, noise, accepts, asserts),
-    )
+    # what becomes of a right result and of x
+    "right": lambda out, x: out,
+    "accepts": lambda out, x: out,
+    "asserts": lambda out, x: out,
+    "wrong": lambda out, x: out + 100,
+    "third_call_wrong": lambda out, x: out + 100 * (next(CALLS) % 3 == 0),
+    "result_in_float32": lambda out, x: out.float(),
+    "one_row_more": lambda out, x: torch.cat([out, out[:1]]),
+    "nothing": lambda out, x: None,
+    "x_changed": after(lambda x: x.neg_()),
+    "written_behind": after(
+        lambda x: x.as_strided((1,), (1,), x.storage_offset() + x.numel()).fill_(1.5)
+    ),
+    "threads_set": after(lambda x: torch.set_num_threads(torch.get_num_threads() + 1)),
+    "dtype_set": after(lambda x: torch.set_default_dtype(torch.float64)),
+    "random_drawn": after(lambda x: torch.rand(1)),
+    "gradients_off": after(lambda x: torch.set_grad_enabled(False)),
+    "raises": raises,
+    "crashes": after(lambda x: ctypes.string_at(0)),
+    "hangs": after(lambda x: time.sleep(600)),
+    "exits": after(exits),
+    "garbage_sent": after(lambda x: send(b"WRONG \xff garbage\n")),
+    "number_sent": after(lambda x: send(b"7\n")),
+    "noise": after(noise),
 }
 
 

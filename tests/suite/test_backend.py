@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.adapters.exllama import EXLLAMA, _host_g_idx
 from gptq_fuzz.adapters.triton import TRITON, _config, _name, matmul_248_kernel
@@ -17,8 +17,8 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.oracle.examination import Examination, Request
 from gptq_fuzz.problem.operands import Operands
 from tests.exllama.parts import build_or_skip
+from tests.suite.helpers import examination
 
-ROOT = Path(__file__).resolve().parents[2]
 BY_FUNCTIONS = (
     "m3-n16-k32-b4-g8-act-thd8",
     "m9-n16-k40-b4-g8-xt-bias-thd8-fused1",
@@ -53,8 +53,20 @@ def test_a_tile_has_a_side_for_each_of_m_n_and_k():
 
 
 @pytest.mark.parametrize("line", ["m4-n8-k32-b4-g8-none", "m4-n8-k36-b8-g24-none-bias"])
-def test_the_control_makes_an_absent_g_idx_of_the_group_size(line):
-    assert Examination(TORCH, Case.parse(line), "cpu", Request(())).verdict().kind == kinds.PASS
+def test_the_control_derives_an_absent_g_idx_from_the_group_size(line):
+    assert examination(TORCH, line).verdict().kind == kinds.PASS
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
+@pytest.mark.parametrize("k", [40, 72])  # beyond a tile of 32, and not whole ones
+def test_an_infinite_row_of_x_spoils_no_other(k, dtype):
+    """As oneDNN's bfloat16 products on CPUs with AMX do to the row before."""
+    operands = Operands(Case.parse(f"m33-n8-k{k}-b4-gall-{dtype}"), "cpu")
+    x, weights = operands.left.clone(), operands.weights()
+    plain = TORCH.matmul(x=x, **weights)
+    x[16] = float("inf")
+    others = torch.arange(33) != 16
+    assert torch.equal(TORCH.matmul(x=x, **weights)[others], plain[others])
 
 
 def test_the_control_sums_in_full_precision_and_leaves_no_trace(monkeypatch):
@@ -67,8 +79,7 @@ def test_the_control_sums_in_full_precision_and_leaves_no_trace(monkeypatch):
     )  # fmt: skip
     before = [getattr(cuda, name) for name in names]
     assert any(before), "torch's default is to reduce in less"
-    verdict = Examination(TORCH, Case.parse("m4-n8-k32-b4-g8"), "cpu", Request(())).verdict()
-    assert verdict.kind == kinds.PASS
+    assert examination(TORCH, "m4-n8-k32-b4-g8").verdict().kind == kinds.PASS
     assert seen == [[False, False]]
     assert [getattr(cuda, name) for name in names] == before
 
@@ -88,8 +99,7 @@ def test_a_gradient_without_a_config_goes_through_the_layer():
 @pytest.mark.parametrize("line", BY_FUNCTIONS)
 def test_exllama_is_right_by_its_functions(line):
     build_or_skip("cpu")
-    case = Case.parse(line, EXLLAMA.limits.tokens)
-    verdict = Examination(EXLLAMA, case, "cpu", Request(())).verdict()
+    verdict = examination(EXLLAMA, line).verdict()
     assert verdict.kind == kinds.PASS, verdict.headline()
 
 
@@ -98,9 +108,9 @@ def test_exllama_is_asked_for_a_result_of_its_own_too():
     case = Case.parse("m3-n16-k32-b4-g8-act-thd8", EXLLAMA.limits.tokens)
     operands = Operands(case, "cpu")
     given = operands.output()
-    made = EXLLAMA.call(case, operands.left, operands.weights())
+    own = EXLLAMA.call(case, operands.left, operands.weights())
     EXLLAMA.call(case, operands.left, operands.weights(), given.view)
-    assert torch.equal(made, given.view)
+    assert torch.equal(own, given.view)
 
 
 @pytest.mark.parametrize(("k", "groups", "size"), [(40_000, 2, 30_000), (64, 3, 24)])
@@ -111,15 +121,15 @@ def test_groups_that_are_not_equal_are_spelled_for_exllama(k, groups, size):
 
 def test_a_gpu_gives_both_stacks_problems_of_one_size():
     """In a process that takes this machine for one with a GPU."""
-    told = "import torch; torch.cuda.is_available = lambda: True; " + "; ".join(
+    program = "import torch; torch.cuda.is_available = lambda: True; " + "; ".join(
         f"from gptq_fuzz.adapters.{name} import {name.upper()} as {name}"
         for name in ("exllama", "triton")
     )
-    told += "; print(exllama.limits.max_tiles, triton.limits.max_tiles)"
+    program += "; print(exllama.limits.max_tiles, triton.limits.max_tiles)"
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    made = subprocess.run(
-        [sys.executable, "-c", told], env=environment, cwd=ROOT, capture_output=True, text=True
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True
     )
-    sizes = made.stdout.split()
-    assert len(sizes) == 2, made.stderr
+    sizes = ran.stdout.split()
+    assert len(sizes) == 2, ran.stderr
     assert sizes[0] == sizes[1]

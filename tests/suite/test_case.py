@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gptq_fuzz.case import case as axes
+from gptq_fuzz.case import axes
 from gptq_fuzz.case.case import Case, Token
 
 TOKENS = (Token("cfg", (".BM16.BN64.w4", ".BM128.BN32.w8")), Token("thd", ("0", "8", "50")))

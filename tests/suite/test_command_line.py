@@ -1,19 +1,16 @@
-"""What the command says and how it exits, run as an engineer runs it."""
+"""What a run prints and how it exits, as an engineer starts it from a checkout."""
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from gptq_fuzz.command import python_word
+from gptq_fuzz._checkout import ROOT
+from gptq_fuzz.search.called_as import python_word
+from tests.runs import QUIET, run_many, run_pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 TESTS = "gptq_fuzz/conformance/test_conformance.py"  # named, so that nothing else is collected
 RIGHT = "gptq_fuzz/museum/correct/float32_weights.py:f"
 FAULTY = "gptq_fuzz/museum/faulty/zero_not_wrapped.py:f"
@@ -22,7 +19,7 @@ TRUNCATING = "gptq_fuzz/museum/faulty/output_truncated.py:f"
 SUM = "m64-n8-k120-b4-gall"
 LINE = "m1-n32-k32-b4-gall-z0"
 ALONE = ("--in-process", "--kernel")
-QUIET = ("-p", "no:cacheprovider")
+AGAIN = f"reproduce: {python_word()} -m pytest"
 FILES = {
     "known.txt": f"# waived\n{FAULTY} b4-z0 #12 the wrap is missing\n",
     "stale.txt": f"{FAULTY} b4-z0 #12 the wrap is missing\n{FAULTY} b2 #13 two bits\n",
@@ -45,7 +42,7 @@ RUNS = {
             *("--json", "{}/faulty.json", "--junitxml", "{}/junit.xml"),
         ],
         1,
-        [f"reproduce: {python_word()} -m pytest --kernel {FAULTY} --device cpu --case {LINE}", "WRONG: "],
+        [f"{AGAIN} --kernel {FAULTY} --device cpu --case {LINE}", "WRONG: "],
     ),
     "faulty in process": ([*ALONE, FAULTY, "--case", LINE], 1, [f"--case {LINE}", "WRONG: "]),
     "malformed case": ([*ALONE, RIGHT, "--case", "m1-n4-k4-b3-gall"], 4, ["'b3'", "b[248]"]),
@@ -78,7 +75,7 @@ RUNS = {
     "corpus": (
         [*ALONE, FAULTY, "--corpus", "{}/corpus.txt", "-k", "corpus_line and z0"],
         1,
-        ["WRONG: ", f"reproduce: {python_word()} -m pytest"],
+        ["WRONG: ", AGAIN],
     ),
     "fingerprint": (
         [*ALONE, RIGHT, "--case", SUM, "--fingerprint={}/prints.json"],
@@ -99,50 +96,17 @@ RUNS = {
 }  # fmt: skip
 
 
-# Runs one after the other without a worker, so that torch is imported once; the results as JSON.
-MANY = """
-import contextlib, io, json, sys, pytest
-results = {}
-for name, words in json.load(sys.stdin).items():
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
-        status = pytest.main(words)
-    results[name] = int(status), out.getvalue()
-json.dump(results, sys.stdout)
-"""
-
-
-def run(command, started_in=ROOT, **more):
-    """Run to its end without what this run was told by its environment."""
-    told = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    return subprocess.run(
-        [sys.executable, *command], cwd=started_in, env=told, text=True, check=False, **more
-    )
-
-
-def run_pytest(words, started_in=ROOT):
-    """(exit status, all that was said)"""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    ran = run(["-m", "pytest", *QUIET, *words], started_in, **pipes)
-    return ran.returncode, ran.stdout
-
-
-def run_many(questions):
-    """Name -> (exit status, all that was said), from one process."""
-    ran = run(["-c", MANY], input=json.dumps(questions), stdout=subprocess.PIPE)
-    return json.loads(ran.stdout)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("command-line")
+    folder = tmp_path_factory.mktemp("command-line")
     for name, text in FILES.items():
-        (made / name).write_text(text)
-    return made
+        (folder / name).write_text(text)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def runs(folder):
-    """Name -> (exit status, all that was said); those with a worker are runs of their own."""
+    """Name -> (exit status, all output); those with a worker are runs of their own."""
     words = {
         name: [*QUIET, TESTS, "--device", "cpu", *(word.format(folder) for word in words)]
         for name, (words, _, _) in RUNS.items()
@@ -155,11 +119,11 @@ def runs(folder):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_exits_and_says_what_is_due(runs, name):
-    status, said = runs[name]
+def test_a_run_exits_and_prints_what_is_due(runs, name):
+    status, output = runs[name]
     _, wanted, words = RUNS[name]
-    assert status == wanted, said
-    assert not [word for word in words if word not in said], said
+    assert status == wanted, output
+    assert not [word for word in words if word not in output], output
 
 
 def read_json(folder, name):
@@ -190,29 +154,29 @@ def test_only_narrows_what_is_drawn(runs, folder):
 def test_junit_holds_the_reproduce_line(runs, folder):
     (failure,) = ElementTree.parse(folder / "junit.xml").iter("failure")
     assert f"--case {LINE}" in failure.text
-    assert failure.text.startswith(f"reproduce: {python_word()} -m pytest --kernel ")
+    assert failure.text.startswith(f"{AGAIN} --kernel ")
 
 
-def reproduced(said, started_in):
+def reproduced(output, started_in):
     """The first printed command, run as it stands where it was printed."""
-    printed = next(text for text in said.splitlines() if text.startswith("reproduce: "))
+    printed = next(text for text in output.splitlines() if text.startswith("reproduce: "))
     words = shlex.split(printed.removeprefix("reproduce: "))
     assert words[:3] == [python_word(), "-m", "pytest"]
     return run_pytest(words[3:], started_in)
 
 
 def test_the_printed_command_fails_again_alone(runs):
-    status, said = reproduced(runs["faulty"][1], ROOT)
-    assert status == 1, said
-    assert "WRONG: " in said
+    status, output = reproduced(runs["faulty"][1], ROOT)
+    assert status == 1, output
+    assert "WRONG: " in output
 
 
 def test_the_printed_command_fails_again_where_it_was_started(folder):
     """Started elsewhere, a path is relative to that place, and the tests have to be named."""
     (folder / "mine.py").write_text("def f(*, x, qweight, **_):\n    return x[:, :0]\n")
     words = ["--kernel", "mine.py:f", "--device", "cpu", "--case", "m1-n4-k4-b8-gall"]
-    first, said = run_pytest([str(ROOT / TESTS), *words], folder)
-    assert first == 1, said
-    again, said = reproduced(said, folder)
-    assert again == 1, said
-    assert "WRONG_TYPE: " in said
+    first, output = run_pytest([str(ROOT / TESTS), *words], folder)
+    assert first == 1, output
+    again, output = reproduced(output, folder)
+    assert again == 1, output
+    assert "WRONG_TYPE: " in output

@@ -1,16 +1,17 @@
-"""Each line of the corpus can be read with the tokens of the built-in kernels, and names a bug."""
+"""The corpus can be read by the built-in kernels, and every known bug is named by its guard."""
 
 import re
+from pathlib import Path
 
-import pytest
-
+from gptq_fuzz._checkout import PACKAGE
 from gptq_fuzz.adapters.exllama import EXLLAMA
 from gptq_fuzz.adapters.triton import TRITON
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.corpus import OURS, our_corpus
 
-BUG_ID = re.compile(r"\b[A-Z]{1,2}-\d+\b|\bmuseum \d+\b")
 TOKENS = (*TRITON.limits.tokens, *EXLLAMA.limits.tokens)
+BUGS = Path(__file__).with_name("bug_ids.txt")
+ID = re.compile(r"\b(?:PK|GI|MK|OV|AC|LY|BF|ST|DT|AT|PF|B|L)-\d+\b|\bmuseum[ -]\d+\b")
 
 
 def test_every_line_is_a_case():
@@ -18,10 +19,11 @@ def test_every_line_is_a_case():
         assert str(Case.parse(line, TOKENS)) == line
 
 
-@pytest.mark.parametrize("path", sorted(OURS.glob("*.txt")), ids=lambda path: path.stem)
-def test_lines_of_the_extension_name_what_they_guard_against(path):
-    texts = [text for text in path.read_text().splitlines() if "-thd" in text.partition("#")[0]]
-    assert all(BUG_ID.search(text.partition("#")[2]) for text in texts)
+def test_lines_of_the_extension_name_what_they_guard_against():
+    texts = "".join(path.read_text() for path in OURS.glob("*.txt")).splitlines()
+    lines = [text.partition("#") for text in texts if "-thd" in text.partition("#")[0]]
+    assert lines
+    assert all(ID.search(comment) for _, _, comment in lines)
 
 
 def test_every_way_through_the_extension_has_lines():
@@ -29,3 +31,22 @@ def test_every_way_through_the_extension_has_lines():
     cases = [Case.parse(line, TOKENS) for line in our_corpus() if "-thd" in line]
     seen = {(dict(case.extra)["thd"], case.g_idx) for case in cases}
     assert {("0", "seq"), ("0", "act"), ("1", "seq"), ("1", "act"), ("8", "seq")} <= seen
+
+
+def known_bugs():
+    """Id -> why nothing guards against it, "" where something must."""
+    lines = [line for line in BUGS.read_text().splitlines() if line and not line.startswith("#")]
+    fields = [[field.strip() for field in line.split("|")] for line in lines]
+    assert all(len(each) in (3, 4) and ID.fullmatch(each[0]) for each in fields)
+    bugs = {each[0]: each[3] if len(each) == 4 else "" for each in fields}
+    assert len(bugs) == len(lines), "an id is given twice"
+    return bugs
+
+
+def test_every_bug_that_applies_is_named_by_its_guard_and_no_other_id_is():
+    """In the tests, in the comments of the corpus and in the museum."""
+    files = [*Path(__file__).parents[1].rglob("*.py"), *OURS.glob("*.txt")]
+    files += (PACKAGE / "museum").rglob("*.py")
+    found = {each for path in files for each in ID.findall(path.read_text())}
+    named, bugs = {each.replace("museum-", "museum ") for each in found}, known_bugs()
+    assert {bug for bug, reason in bugs.items() if not reason} <= named <= bugs.keys()

@@ -1,54 +1,52 @@
-"""What the summary counts: values, pairs, what is missing, and what several workers saw."""
+"""What is covered and how: classes, counts, a short list of all pairs, cases for cold pairs."""
 
-from types import SimpleNamespace
+import contextlib
+import itertools
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 
-from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.axes import FILLS
 from gptq_fuzz.case.backend import PLAIN_LIMITS, Limits
-from gptq_fuzz.case.case import FILLS, Case, Token
+from gptq_fuzz.case.case import Case, Token
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.plugin.report import compiled_in_words, gather, merged, share
+from gptq_fuzz.search import pairwise
 from gptq_fuzz.search.coverage import Coverage, axis_values, classes, pairs_of
-from gptq_fuzz.search.pairwise import all_pairs, possible_values
+from gptq_fuzz.search.fuzz import AIMED, Lane
+from gptq_fuzz.search.pairwise import ABSENT, all_pairs, cases_for, pairwise_cases, possible_values
 from gptq_fuzz.search.strategies import cases
-from gptq_fuzz.worker.served import specialisation
+from tests.suite.helpers import LIMITS, SMALL, WIDE, drawn
 
 AXES = possible_values(PLAIN_LIMITS)
-SMALL = Limits(
-    bits=(8,),
-    g_idx=("seq", "act"),
-    zeros=("zall",),
-    layouts=("",),
-    ranks=(2, 1),
-    fills=("exact",),
-    bias=True,
-    backward=True,
-)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_list_holds_every_pair_within_the_limits(name):
+    limits = LIMITS[name]
+    listed = pairwise_cases(limits)
+    held = {pair for case in listed for pair in pairs_of(case)}
+    assert all_pairs(limits) <= held
+    assert not [case for case in listed if limits.violations(case)]
+    assert not [case for case in listed if limits.tiles(case.m, case.n, case.k) > limits.max_tiles]
+    assert len(listed) < 100
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_every_class_and_pair_of_a_drawn_case_is_taken_for_possible(name):
+    limits, pairs = LIMITS[name], all_pairs(LIMITS[name])
+    possible = axis_values(limits)
+    for case in drawn(cases(limits), 300):
+        assert not [sorted(pair) for pair in pairs_of(case) - pairs]
+        assert classes(case).keys() | {f"token {t.name}" for t in limits.tokens} == possible.keys()
+        assert not [axis for axis, value in classes(case).items() if value not in possible[axis]]
 
 
 def covered(*lines, kind=kinds.PASS):
     coverage = Coverage()
     for text in lines:
-        coverage.add(Case.parse(text), Verdict(kind, text, seconds=0.5))
+        case = Case.parse(text)
+        coverage.add(case, Verdict(kind, case, seconds=0.5))
     return coverage
-
-
-def drawn(limits, count):
-    found = []
-
-    @settings(
-        max_examples=count, derandomize=True, database=None, deadline=None,
-        phases=(Phase.generate,), suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(cases(limits))
-    def collect(case):
-        found.append(case)
-
-    collect()
-    return found
 
 
 CLASSES = [
@@ -81,17 +79,6 @@ CLASSES = [
 @pytest.mark.parametrize(("text", "axis", "value"), CLASSES)
 def test_a_case_has_one_value_on_each_axis(text, axis, value):
     assert classes(Case.parse(text))[axis] == value
-
-
-@pytest.mark.parametrize(
-    "limits", [PLAIN_LIMITS, TORCH.limits, SMALL], ids=["plain", "torch", "small"]
-)
-def test_every_class_of_a_drawn_case_is_one_that_can_be_asked_for(limits):
-    axes = axis_values(limits)
-    for case in drawn(limits, 200):
-        found = classes(case)
-        assert found.keys() == axes.keys()
-        assert not [axis for axis, value in found.items() if value not in axes[axis]], case
 
 
 def test_values_and_pairs_are_counted_once_a_case():
@@ -131,7 +118,7 @@ def test_the_tokens_of_a_kernel_are_axes_of_their_own():
     limits = Limits(tokens=(Token("thd", ("0", "8")),))
     case = Case.parse("m1-n4-k4-b8-gall-thd8", limits.tokens)
     coverage = Coverage()
-    coverage.add(case, Verdict(kinds.PASS, str(case)))
+    coverage.add(case, Verdict(kinds.PASS, case))
     assert axis_values(limits)["token thd"] == ("0", "8")
     assert coverage.values["token thd", "8"] == 1
     assert "token thd=0" in coverage.missing_values(axis_values(limits))
@@ -151,77 +138,111 @@ def test_the_worst_error_is_kept_with_its_line(fill):
     coverage = Coverage()
     for seed, used in enumerate((0.25, 0.5, 0.125)):
         case = Case.parse(f"m1-n4-k4-b8-gall-{fill}").replace(seed=seed)
-        coverage.add(case, Verdict(kinds.PASS, str(case), used=used))
+        coverage.add(case, Verdict(kinds.PASS, case, used=used))
     assert coverage.used == 0.5
-    assert coverage.used_by.endswith("s1")
+    assert coverage.used_by.seed == 1
 
 
-def seen(**changes):
-    """What one xdist worker reports of one kernel."""
-    return {
-        "verdicts": {"PASS": 2}, "skips": {}, "values": {"m=1": 2}, "cases": 2, "seconds": 1.0,
-        "restarts": 0, "missing": ["m=0", "bits=2"], "used": 0.1,
-        "pairs_missing": ["a=1 with b=2", "a=1 with b=3"], "specialisations": ["one[]"],
-        "used_by": "a", "fingerprints": {},
-        "first_verdict": {}, "first_failure": None, "first_finding": None, "ended": 3.0,
-    } | changes  # fmt: skip
+def legal_cases():
+    """Every Case of SMALL with sizes and groups of each class."""
+    sizes = itertools.product(
+        (0, 1, 2, 16, 64), (4, 8, 64), (4, 8, 64), (-1, 1, 2, 3, 16, 24, 64, 100)
+    )
+    flags = [(False, False), (True, False), (False, True)]  # a bias has no part in a gradient
+    for m, n, k, group in sizes:
+        for rank, g_idx, (bias, backward) in itertools.product(SMALL.ranks, SMALL.g_idx, flags):
+            with contextlib.suppress(ValueError):
+                yield Case(
+                    m, n, k, 8, group, g_idx, rank=rank, bias=bias, backward=backward
+                )  # fmt: skip
 
 
-def run_of(kernels, **changes):
-    empty = {"findings": [], "texts": [], "complaints": [], "left_out": {}, "kernels": kernels}
-    return empty | changes
+def test_the_possible_pairs_are_those_that_some_case_has():
+    reached = {pair for case in legal_cases() for pair in pairs_of(case)}
+    assert reached == all_pairs(SMALL)
 
 
-def test_reports_of_several_workers_add_up():
-    config = SimpleNamespace(stash=pytest.Stash())
-    gather(config, run_of({"torch": seen()}, texts=["found"]))
-    other = seen(verdicts={"PASS": 1, "WRONG": 1}, values={"m=0": 2}, missing=["bits=2"], used=0.3)
-    other |= {"pairs_missing": ["a=1 with b=3"], "specialisations": ["two[]"]}
-    other |= {"first_verdict": {"line": "b"}, "first_failure": 2.5}
-    gather(config, run_of({"torch": other}, texts=["found", "more"]))
-    whole = merged(run_of({}), config)
-    torch = whole["kernels"]["torch"]
-    assert whole["texts"] == ["found", "more"]
-    assert (torch["cases"], torch["seconds"], torch["used"]) == (4, 2.0, 0.3)
-    assert torch["verdicts"] == {"PASS": 3, "WRONG": 1}
-    assert torch["values"] == {"m=1": 2, "m=0": 2}
-    assert (torch["missing"], torch["pairs_missing"]) == (["bits=2"], ["a=1 with b=3"])
-    assert torch["specialisations"] == ["one[]", "two[]"]
-    assert (torch["first_verdict"], torch["first_failure"]) == ({"line": "b"}, 2.5)
+def test_values_that_no_case_has_are_not_asked_for():
+    assert possible_values(LIMITS["one tile"])["m"] == ("0", "1", "..15", "..63")
+    assert possible_values(LIMITS["one tile"])["k"] == ("one word", "..63")
+    assert possible_values(LIMITS["one group"])["last group"] == ("full",)
+    assert possible_values(LIMITS["one group"])["n"] == ("64..",)
 
 
-def test_the_first_failure_of_several_workers_is_the_earliest():
-    config = SimpleNamespace(stash=pytest.Stash())
-    gather(config, run_of({"torch": seen()}))
-    gather(config, run_of({"torch": seen(first_failure=2.0, first_finding=5.0)}))
-    gather(config, run_of({"torch": seen(first_failure=3.0, first_finding=4.0, ended=9.0)}))
-    torch = merged(run_of({}), config)["kernels"]["torch"]
-    assert [torch[name] for name in ("first_failure", "first_finding", "ended")] == [2.0, 4.0, 9.0]
+def test_the_list_is_the_same_each_time_and_its_lines_are_cases():
+    lines = [str(case) for case in pairwise_cases(WIDE)]
+    assert lines == [str(case) for case in pairwise_cases(WIDE)]
+    assert len(set(lines)) == len(lines)
+    assert [str(Case.parse(line, WIDE.tokens)) for line in lines] == lines
 
 
-def compiled(block, warps=4, name="matmul"):
-    """What Triton's hook tells of one binary."""
-    parameters = [SimpleNamespace(name="x_ptr"), SimpleNamespace(name="BLOCK_SIZE_M")]
-    return {
-        "repr": f"{name}[num_warps={warps}, num_stages=3](x_ptr: *fp16)",
-        "fn": SimpleNamespace(jit_function=SimpleNamespace(params=parameters)),
-        "compile": {"constants": {(1,): block}},
-    }
+def test_a_token_that_may_be_left_out_is_left_out_with_every_value_too():
+    without = [case for case in pairwise_cases(WIDE) if "cfg" not in dict(case.extra)]
+    held = {value for case in without for value in classes(case).items()}
+    everything = {(axis, v) for axis, values in possible_values(WIDE).items() for v in values}
+    assert {value for value in everything - held if value[0] != "token cfg"} == set()
+    assert ABSENT not in possible_values(WIDE)["token cfg"]
 
 
-def test_a_specialisation_is_told_with_its_constants_by_name():
-    wanted = "matmul[num_warps=4, num_stages=3](x_ptr: *fp16) BLOCK_SIZE_M=64"
-    assert specialisation(compiled(64)) == wanted
-    assert specialisation({"repr": "matmul[]()"}) == "matmul[]()"
+def test_cold_pairs_get_cases_as_many_as_are_asked_for():
+    cold = [pair for pair in all_pairs(WIDE) if ("fill", "tiny") in pair]
+    few = cases_for(WIDE, cold, 3, seed=7)
+    assert len(few) == 3
+    assert all(case.fill == "tiny" for case in few)
+    assert few == cases_for(WIDE, cold, 3, seed=7)
+    assert few != cases_for(WIDE, cold, 3, seed=8)
+    assert cases_for(WIDE, [], 3, seed=7) == []
 
 
-def test_specialisations_are_counted_by_kernel_and_launch_config():
-    told = [compiled(16), compiled(64), compiled(64, warps=8), compiled(64, name="other")]
-    told.append(compiled(64) | {"repr": "matmul[num_warps=4, num_stages=3](x_ptr: *bf16)"})
-    binaries = [specialisation(each) for each in told]
-    assert compiled_in_words(binaries) == "5 specialisations of 2 kernels, 4 launch configs"
+class Kernel:
+    """What a Lane needs of a kernel; nothing is judged."""
+
+    in_process, limits, worker = True, PLAIN_LIMITS, None
+
+    def __init__(self):
+        self.coverage, self.aimed = Coverage(), {}
 
 
-def test_all_pairs_are_100_percent_and_nothing_less_is():
-    assert (share(5000, 5000), share(4999, 5000)) == ("100% of 5000", "99.9% of 5000")
-    assert share(1, 3) == "33.3% of 3"
+def rounds(count, judged=True):
+    """The cases of some rounds, in their order, and the kernel that they were built for."""
+    kernel, found = Kernel(), []
+    lane = Lane(kernel, 1, 100)
+    for _ in range(count):
+        lane._draw()
+        lane.seed += 1
+        for _, case in lane.drawn:
+            kind = kinds.PASS if judged else kinds.SKIPPED
+            kernel.coverage.add(case, Verdict(kind, case))
+        found.append([case for _, case in lane.drawn])
+        lane.drawn.clear()
+    lane.pool.shutdown()
+    return found, kernel
+
+
+def test_rounds_are_steered_to_pairs_that_no_case_had_until_none_is_left():
+    found, kernel = rounds(8)
+    assert found[0][:AIMED] == kernel.aimed[100]
+    assert not kernel.coverage.missing_pairs(all_pairs(PLAIN_LIMITS))
+    assert 107 not in kernel.aimed
+    assert found == rounds(8)[0]
+
+
+def test_what_cannot_be_judged_is_not_aimed_at_for_ever():
+    _, kernel = rounds(40, judged=False)
+    aimed = [len(kernel.aimed.get(at, ())) for at in range(100, 140)]
+    assert aimed[:5] == [AIMED] * 5
+    assert max(aimed[30:]) <= AIMED / 3
+
+
+def test_the_best_of_a_few_rows_is_taken(monkeypatch):
+    built, row = [], pairwise._Grid.row
+    monkeypatch.setattr(pairwise._Grid, "row", lambda *given: built.append(given[1]) or row(*given))
+    assert len(cases_for(SMALL, all_pairs(SMALL), 3, 0)) == 3
+    assert [built.count(pair) for pair in dict.fromkeys(built)] == [pairwise.TRIES] * 3
+
+
+@pytest.mark.parametrize("turn", range(7))
+def test_sizes_of_a_class_take_turns(turn):
+    assert pairwise._turned([1, 2, 3], turn)[0] == turn % 3 + 1
+    assert sorted(pairwise._turned([1, 2, 3], turn)) == [1, 2, 3]
+    assert not pairwise._turned([], turn)

@@ -1,5 +1,10 @@
-"""One case on one Backend: what surrounds the call, and what is asked more than once."""
+"""One case on one Backend: each check, relation, fill and guard sees a fault that no other sees.
 
+A kernel of the museum that says ONLY = "..." is that fault: with all other oracles on and this one
+off it passes, with this one it does not. An oracle without such a kernel is not worth its time.
+"""
+
+import contextlib
 import warnings
 from dataclasses import replace
 
@@ -8,14 +13,148 @@ import torch
 
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.axes import FILLS
+from gptq_fuzz.case.backend import from_callable
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle.examination import Examination, Request
+from gptq_fuzz.museum.catalogue import faulty
+from gptq_fuzz.oracle import examination as execute
+from gptq_fuzz.oracle.examination import Request
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import global_state, restore_state
-from gptq_fuzz.problem.fills import make_values
+from gptq_fuzz.problem.layouts import Guarded
 from gptq_fuzz.problem.operands import Operands
-from gptq_fuzz.worker.loader import from_callable
+from gptq_fuzz.worker.loader import load
+from tests.suite.helpers import examination
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ALONE = {exhibit.only: exhibit for exhibit in faulty() if exhibit.only}
+CHECKS = ("repeat", "decoy", *RELATIONS)
+JUDGING = tuple(fill for fill in FILLS if fill != "lanes")  # which is for diagnosis
+LINES = (  # of every check
+    "m3-n8-k64-b4-g32",
+    "m1-n8-k8-b8-gall-sparse",
+    "m17-n16-k48-b8-g16-act-pad3",
+    "m5-n32-k96-b2-g24-skew-xt-sparse-s3",
+    "m2-n16-k80-b4-g16-gap-randn-s1",
+    "m4-n64-k32-b4-gall-onehot",
+    "m1-n4-k1040-b8-gall",
+    "m3-n8-k64-b4-g32-v2",
+    "m3-n8-k64-b4-g32-cfga",
+)
+SIZES = ("m17-n64-k96-b4-g32-{}", "m3-n32-k256-b8-g64-act-{}-s1", "m33-n48-k64-b2-g16-mix-{}-s2")
+
+
+def verdict_on(exhibit, line, checks=(), zones=True):
+    """On one case by the kernel as a new process loads it; None for a case outside its limits."""
+    backend = load(exhibit.spec, ".")
+    try:
+        exam = examination(backend, line, Request(checks), zones)
+    except ValueError:  # a token of another kernel
+        return None
+    return None if backend.limits.violations(exam.case) else exam.verdict()
+
+
+def verdicts_on(exhibit, lines, checks=()):
+    found = [verdict_on(exhibit, line, checks) for line in lines]
+    return [verdict for verdict in found if verdict is not None]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_sees_what_no_other_check_sees(check):
+    exhibit = ALONE[check]
+    for other in CHECKS:
+        if other != check:
+            assert {v.kind for v in verdicts_on(exhibit, LINES, (other,))} == {kinds.PASS}, other
+    failed = [v for v in verdicts_on(exhibit, LINES, (check,)) if not v.ok]
+    assert failed
+    assert {verdict.check for verdict in failed} == {check}
+    assert {verdict.kind for verdict in failed} <= set(exhibit.verdicts)
+
+
+def test_a_row_asked_for_alone_is_named_by_its_place_in_the_batch():
+    for line in ("m5-n32-k96-b2-g24-skew-xt-sparse-s3", "m5-n64-k32-b4-gall-onehot"):
+        verdict = verdict_on(ALONE["row alone"], line, ("row alone",))
+        assert (verdict.kind, verdict.check) == (kinds.WRONG, "row alone")
+        assert verdict.where.startswith("row 4 only")
+
+
+@pytest.mark.parametrize("fill", JUDGING)
+def test_a_fill_sees_what_no_other_fill_sees(fill):
+    exhibit = ALONE[fill]
+    for other in FILLS:
+        lines = [line.format(other).replace("-exact", "") for line in SIZES]
+        found = {verdict.kind for verdict in verdicts_on(exhibit, lines)}
+        assert (kinds.WRONG in found) == (other == fill), other
+
+
+def nothing_poisoned(monkeypatch):
+    monkeypatch.setattr(execute, "poisoned_allocations", contextlib.nullcontext)
+    monkeypatch.setattr(torch, "empty", torch.zeros)  # as fresh pages are
+
+
+def operands_not_compared(monkeypatch):
+    monkeypatch.setattr(Operands, "damage", lambda operands: None)
+
+
+def zones_not_compared(monkeypatch):
+    monkeypatch.setattr(Guarded, "is_inside", lambda guarded: True)
+    operands_not_compared(monkeypatch)
+
+
+def state_not_compared(monkeypatch):
+    monkeypatch.setattr(execute, "global_state", dict)
+    monkeypatch.setattr(execute, "restore_state", lambda state: None)
+
+
+def type_not_compared(monkeypatch):
+    monkeypatch.setattr(execute, "typed", lambda out, operands: out.to(torch.float16))
+
+
+GUARDS = {
+    # oracle: what switches it off
+    "poison": nothing_poisoned,
+    "operands compared": operands_not_compared,
+    "zones of operands": zones_not_compared,
+    "zones of the result": zones_not_compared,
+    "global state": state_not_compared,
+    "type": type_not_compared,
+}
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_a_guard_sees_what_values_do_not_show(guard, monkeypatch):
+    exhibit = ALONE[guard]
+    before = torch.get_default_dtype()
+    assert {v.kind for v in verdicts_on(exhibit, LINES)} & set(exhibit.verdicts)
+    GUARDS[guard](monkeypatch)
+    found = verdicts_on(exhibit, LINES)
+    torch.set_default_dtype(before)
+    assert {verdict.kind for verdict in found} == {kinds.PASS}
+
+
+def test_only_red_zones_show_what_is_read_behind_an_operand():
+    for line in ("m3-n8-k72-b4-g32", "m1-n4-k4-b8-gall", "m17-n16-k48-b8-g16-act-randn"):
+        assert verdict_on(ALONE["zones read"], line).kind == kinds.WRONG
+        assert verdict_on(ALONE["zones read"], line, zones=False).kind == kinds.PASS
+
+
+def test_only_what_must_be_refused_shows_a_kernel_that_takes_it():
+    exhibit = ALONE["refusal"]
+    for check in ((), *((check,) for check in CHECKS)):
+        assert {v.kind for v in verdicts_on(exhibit, LINES, check)} == {kinds.PASS}
+    verdict = verdict_on(exhibit, "m3-n8-k64-b4-g32-badgidx")
+    assert verdict.kind == kinds.FAILED_TO_REJECT
+
+
+def test_every_failing_verdict_has_a_kernel_that_gets_no_other():
+    sole = {exhibit.verdicts[0] for exhibit in faulty() if len(exhibit.verdicts) == 1}
+    assert sole == set(kinds.KINDS) - kinds.RIGHT
+
+
+def test_every_oracle_named_by_a_kernel_exists():
+    assert set(ALONE) == {*CHECKS, *JUDGING, *GUARDS, "zones read", "refusal"}
+
 
 LINE = "m3-n8-k64-b4-g32"
 
@@ -30,8 +169,8 @@ LINE = "m3-n8-k64-b4-g32"
 )
 def test_a_check_that_fails_now_and_then_is_a_flaky_kernels(answers, found, monkeypatch):
     asked = iter(answers)
-    wrong = Verdict(kinds.WRONG, LINE, "4 of 24 elements", check="strided")
-    exam = Examination(TORCH, Case.parse(LINE), "cpu", Request(()))
+    exam = examination(TORCH, LINE)
+    wrong = Verdict(kinds.WRONG, exam.case, "4 of 24 elements", check="strided")
     monkeypatch.setattr(exam, "_repeat", lambda: None)
     verdict = exam._stable(lambda: wrong if next(asked) == "W" else None)
     assert (verdict.kind, verdict.check) == found
@@ -46,13 +185,12 @@ def test_a_refusing_kernel_is_surrounded_as_any_other():
         seen.append(torch.empty(8).isnan().all())
         raise ValueError("g_idx must lie within the groups")
 
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        case = Case.parse(f"{LINE}-badgidx")
-        verdict = Examination(from_callable(refuses, "f"), case, "cpu", Request(())).verdict()
+        verdict = examination(from_callable(refuses, "f"), f"{LINE}-badgidx").verdict()
     assert verdict.kind == kinds.REJECTED
     assert seen == [True]
-    assert not told
+    assert not caught
 
 
 def test_subnormals_are_there_again_after_a_kernel_that_flushed_them():
@@ -70,9 +208,9 @@ def test_subnormals_are_there_again_after_a_kernel_that_flushed_them():
 @pytest.mark.parametrize("relation", ["contiguous", "strided", "group named"])
 def test_the_same_layer_is_asked_with_the_values_that_it_has(relation):
     """Which need not be those of its line: a check may come with others."""
-    case = Case.parse("m3-n8-k64-b4-gall-pad3" if relation == "contiguous" else "m3-n8-k64-b4-gall")
-    exam = Examination(TORCH, case, "cpu", Request(()))
-    values = make_values(case, "cpu")
-    exam.operands = Operands(case, "cpu", values=replace(values, left=values.left * 2))
+    layout = "-pad3" if relation == "contiguous" else ""
+    exam = examination(TORCH, f"m3-n8-k64-b4-gall{layout}")
+    values = Operands(exam.case, "cpu").values
+    exam.operands = Operands(exam.case, "cpu", values=replace(values, left=values.left * 2))
     exam.expected = exam.expectation(exam.operands)
     assert RELATIONS[relation].run(exam).count == 0

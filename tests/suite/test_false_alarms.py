@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gptq_fuzz.case.case import Case
-from qualification.false_alarms.chunk import Tally, judge_chunk, kernels, tall
+from qualification.false_alarms import Tally, judge_chunk, kernels, tall
 
 SEEDS = range(6)  # of 50 cases each
 CASES = 300

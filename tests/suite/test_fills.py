@@ -1,15 +1,22 @@
-"""Each fill is fit for the oracle that judges it."""
+"""The numbers behind a line: the same for ever, as its tokens say, fit for their oracle.
+
+`python -m tests.suite.test_fills` prints the table GOLDEN anew. A change of it changes what every
+line ever reported means: that is a new token with a default, never an edit of a fill.
+"""
 
 import math
+import sys
+import zlib
 
 import pytest
 import torch
 
-from gptq_fuzz.case.case import BITS, FILLS, Case
-from gptq_fuzz.problem.fills import make_values
+from gptq_fuzz.case.axes import BITS, FILLS
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.problem.philox import TENSORS, philox2x32, random_words
 from gptq_fuzz.problem.rounding import BF16, F16, FORMATS, round_to
-from reference.matmul import dequantize
+from tests.suite.helpers import Judged, problem
 
 LARGE = "m16-n32-k256-b4-g32-{}-s3"
 EXACT = [
@@ -23,17 +30,134 @@ EXACT = [
 ]
 
 
-def problem(case_line):
-    case = Case.parse(case_line)
-    return case, make_values(case, "cpu")
+# Random123 1.09, tests/kat_vectors, philox2x32 10
+KNOWN_ANSWERS = [
+    ((0x00000000, 0x00000000), 0x00000000, (0xFF1DAE59, 0x6CD10DF2)),
+    ((0xFFFFFFFF, 0xFFFFFFFF), 0xFFFFFFFF, (0x2C3F628B, 0xAB4FD7AD)),
+    ((0x243F6A88, 0x85A308D3), 0x13198A2E, (0xDD7CE038, 0xF62A4C12)),
+]
+GOLDEN = [
+    # line, and the CRC-32 of the bytes of left, qweight, qzeros, scales, g_idx, bias
+    ("m3-n8-k12-b8-g5-act", "98f72d57 4d475a40 c0b20381 dff96ad7 43021f71 -"),
+    ("m3-n8-k40-b4-g16-rev-sparse-s1", "d8fc8011 64afa182 4fae1b4c 310c95d9 431ebaa1 -"),
+    ("m3-n16-k32-b2-g7-one-onehot-s2", "ae7293c7 5edf384d 0f2545b9 35ccd0e6 c2a8fa9d -"),
+    ("m3-n8-k16-b4-g4-skew-lanes-s3", "87007d88 a521e39a d848e830 65fe2917 9601d611 -"),
+    ("m3-n8-k16-b4-gall-gap-v2-randn-s4", "e2c7efe4 86dbb5aa 59bfcc8d a3a0f8c1 758d6336 -"),
+    ("m3-n4-k8-b8-g3-z0-pad3-big-s5", "48a1350b d9209498 bb99ff8a 8d05b12f a18c7ce3 -"),
+    ("m3-n16-k16-b2-g5-none-xt-tiny-s6", "f0b26b63 6dee5538 0dddfe5c 1dedae04 - -"),
+    ("m4-n8-k32-b4-g8-zsym-dim3-nonfinite-s8", "20f10cac 29f1c716 c70633f4 f2800634 9f1ec608 -"),
+    ("m2-n8-k8-b4-g3-bf16-sbf16-bias-s9", "df37db65 fd58bc69 9f56d772 0adddcdd a18c7ce3 a3fd8549"),
+    ("m2-n8-k8-b4-g7-f32-sf32-wstr-onehot-s10", "b0f7d7f8 88755f2e 6670a822 1b55feec a1b632c8 -"),
+    ("m2-n24-k8-b8-g7-act-bwd-s12345678901", "5bab54cb baa36225 14859322 c4e4705f a1b632c8 -"),
+    ("m0-n4-k4-b8-gall", "00000000 88a230e6 5fcfdfd1 3804fbe3 ecbb4b55 -"),
+]
 
 
-def reference(case_line):
-    """[M, N] float64"""
+def checksums(case_line):
+    """One hexadecimal CRC-32 for each operand, `-` for one that is absent."""
     operands = Operands(Case.parse(case_line), "cpu")
-    weights = operands.weights()
-    weights.pop("bias")
-    return operands.values.left @ dequantize(**weights)
+    tensors = {"left": operands.left, **operands.weights()}
+    names = ("left", "qweight", "qzeros", "scales", "g_idx", "bias")
+    return " ".join("-" if tensors[name] is None else checksum(tensors[name]) for name in names)
+
+
+def checksum(tensor):
+    raw = tensor.contiguous().view(torch.uint8).numpy().tobytes()
+    return f"{zlib.crc32(raw):08x}"
+
+
+@pytest.mark.parametrize(("counter", "key", "words"), KNOWN_ANSWERS)
+def test_the_generator_gives_the_published_answers(counter, key, words):
+    assert philox2x32(*counter, key) == words
+    first, second = philox2x32(*(torch.tensor([word]) for word in counter), key)
+    assert (first.item(), second.item()) == words
+
+
+def test_the_number_of_a_tensor_is_fixed():
+    assert list(TENSORS.items()) == [
+        *(("codes", 1), ("zeros", 2), ("scales", 3), ("x", 4)),
+        *(("bias", 5), ("g_idx", 6), ("rows", 7), ("cols", 8)),
+    ]
+
+
+def test_a_word_depends_on_its_place_alone():
+    small, large = (
+        random_words(7, "x", rows, columns, "cpu") for rows, columns in ((3, 5), (8, 13))
+    )
+    assert torch.equal(small[0], large[0][:3, :5])
+    assert torch.equal(small[1], large[1][:3, :5])
+
+
+@pytest.mark.parametrize("other", [(8, "x"), (7, "codes"), (7 + 2**32, "x")])
+def test_seeds_and_tensors_do_not_share_words(other):
+    assert not torch.equal(
+        random_words(7, "x", 4, 4, "cpu")[0], random_words(*other, 4, 4, "cpu")[0]
+    )
+
+
+@pytest.mark.parametrize(("case_line", "wanted"), GOLDEN)
+def test_a_line_means_the_same_bytes_for_ever(case_line, wanted):
+    assert checksums(case_line) == wanted
+    assert {Case.parse(other).fill for other, _ in GOLDEN} == set(FILLS)
+
+
+@pytest.mark.parametrize("fill", [fill for fill in FILLS if fill not in ("lanes", "nonfinite")])
+def test_fewer_rows_and_columns_keep_the_rest(fill):
+    large, small = (problem(f"{size}-k96-b4-g32-{fill}-s5")[1] for size in ("m9-n64", "m4-n24"))
+    assert torch.equal(small.left, large.left[:4])
+    for name in ("codes", "zeros", "scales"):
+        assert torch.equal(getattr(small, name), getattr(large, name)[:, :24]), name
+
+
+@pytest.mark.parametrize("fill", ["randn", "big", "tiny"])
+def test_a_shorter_reduction_keeps_the_rest(fill):
+    large, small = (problem(f"m4-n16-{size}-b4-g32-{fill}-s5")[1] for size in ("k128", "k64"))
+    assert torch.equal(small.left, large.left[:, :64])
+    for name, rows in (("codes", 64), ("zeros", 2), ("scales", 2), ("g_idx", 64)):
+        assert torch.equal(getattr(small, name), getattr(large, name)[:rows]), name
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_all_codes_and_zero_points_occur(bits):
+    values = problem(f"m1-n128-k128-b{bits}-g4")[1]
+    assert torch.equal(values.codes.unique(), torch.arange(2**bits))
+    assert torch.equal(values.zeros.unique(), torch.arange(2**bits))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("bits", BITS)
+def test_the_smallest_problem_has_the_extreme_codes_and_zero_points(bits, seed):
+    word = 32 // bits
+    values = problem(f"m1-n{word}-k{word}-b{bits}-gall-s{seed}")[1]
+    top = 2**bits - 1
+    assert values.codes[:2, :2].tolist() == [[top, 0], [0, top]]
+    assert values.zeros[0, :2].tolist() == [0, top]
+
+
+G_IDX = [
+    ("seq", [0, 0, 0, 1, 1, 1, 2, 2]),
+    ("none", [0, 0, 0, 1, 1, 1, 2, 2]),
+    ("rev", [2, 2, 1, 1, 1, 0, 0, 0]),
+    ("one", [0, 0, 0, 0, 0, 0, 0, 0]),
+    ("skew", [0, 0, 0, 0, 0, 1, 1, 2]),
+    ("gap", [0, 0, 0, 0, 0, 0, 2, 2]),
+]
+
+
+@pytest.mark.parametrize(("kind", "rows"), G_IDX)
+def test_g_idx_is_what_its_token_says(kind, rows):
+    assert problem(f"m1-n8-k8-b4-g3-{kind}")[1].g_idx.tolist() == rows
+
+
+@pytest.mark.parametrize(("kind", "value"), [("zsym", 8), ("z0", 0), ("zmax", 15)])
+def test_fixed_zero_points_are_what_their_token_says(kind, value):
+    assert problem(f"m1-n8-k32-b4-g8-{kind}")[1].zeros.unique().tolist() == [value]
+
+
+def test_act_shuffles_the_sequential_g_idx():
+    g_idx = problem("m1-n8-k64-b4-g5-act")[1].g_idx
+    assert torch.equal(g_idx.sort().values, torch.arange(64) // 5)
+    assert not torch.equal(g_idx, torch.arange(64) // 5)
 
 
 def products(case, values):
@@ -56,14 +180,10 @@ def test_exact_sums_stay_below_the_steps_of_a_float32_accumulator(case_line):
     assert (magnitudes / step).sum(2).max() < 2**24
     assert (terms / step).frac().abs().max() == 0
     assert terms.sum(2).abs().max() < 65504
-
-
-@pytest.mark.parametrize("case_line", EXACT)
-def test_exact_sums_stay_below_those_steps_whatever_the_codes_are(case_line):
-    case, values = problem(case_line)
-    terms = (values.left != 0).sum(1).max() * values.left.abs().max()
+    # and whatever the codes are
+    longest = (values.left != 0).sum(1).max() * values.left.abs().max()
     spread = (values.scales.max(0).values / values.scales.min(0).values).max()
-    assert terms * 2 * case.maxq * spread < 2**24
+    assert longest * 2 * case.maxq * spread < 2**24
 
 
 @pytest.mark.parametrize("case_line", EXACT)
@@ -131,7 +251,7 @@ def test_lanes_tell_the_scales_of_neighbours_apart():
 
 
 def test_tiny_scales_and_products_reach_the_subnormals():
-    values, out = problem(LARGE.format("tiny"))[1], reference(LARGE.format("tiny")).abs()
+    values, out = problem(LARGE.format("tiny"))[1], Judged(LARGE.format("tiny")).exact.abs()
     assert (values.scales > 0).all()
     assert (values.scales < 2**-14).any()
     assert ((out > 0) & (out < 2**-14)).any()
@@ -139,7 +259,7 @@ def test_tiny_scales_and_products_reach_the_subnormals():
 
 def test_big_outputs_lie_on_both_sides_of_overflow_and_weights_below_it():
     case_line = LARGE.format("big")
-    out = reference(case_line).abs()
+    out = Judged(case_line).exact.abs()
     assert (out > 65520).any()
     assert (out < 65504).any()
     case, values = problem(case_line)
@@ -155,7 +275,7 @@ def test_nonfinite_has_a_special_value_where_all_rows_are_one(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_nonfinite_has_special_values_and_finite_outputs(seed):
     case_line = f"m16-n32-k64-b4-g32-nonfinite-s{seed}"
-    values, out = problem(case_line)[1], reference(case_line)
+    values, out = problem(case_line)[1], Judged(case_line).exact
     assert torch.isfinite(values.left).all() == (seed == 1)
     assert torch.isfinite(values.scales).all() == (seed == 0)
     assert torch.isfinite(out).any()
@@ -184,3 +304,8 @@ def test_a_special_scale_is_of_one_kind_for_sure_in_the_first_group_alone(seed):
     kinds = {str(scale) for scale in column[1:].tolist() if not math.isfinite(scale)}
     assert str(column[0].item()) == ("nan", "inf", "-inf")[seed // 3 % 3]
     assert kinds == {"nan", "inf", "-inf"}
+
+
+if __name__ == "__main__":
+    for row, _ in GOLDEN:
+        sys.stdout.write(f'    ("{row}", "{checksums(row)}"),\n')

@@ -1,4 +1,4 @@
-"""What no linter asks of the tree: one module a file, light imports, who includes torch's headers."""
+"""What no linter asks: one module a file, light imports, who includes torch's headers."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ SERVES = """
 import sys
 sys.modules.update(dict.fromkeys({absent}))
 import gptq_fuzz.worker.served, gptq_fuzz.adapters.control
-from gptq_fuzz.fingerprint import fingerprint
+from gptq_fuzz.fingerprint import measure
 from gptq_fuzz.oracle import diagnosis, examination
 """
 TWICE = """

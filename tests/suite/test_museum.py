@@ -5,22 +5,22 @@ Sixteen faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to
 
 import os
 import zlib
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.case import Case
 from gptq_fuzz.museum.catalogue import ALWAYS, correct, faulty
 from gptq_fuzz.search import search
+from gptq_fuzz.search.claims import must_pass
+from gptq_fuzz.search.findings import shrink_and_report
 from gptq_fuzz.search.kernel import KernelUnderTest
-from gptq_fuzz.search.search import FLAKY_CALLS, Failure
+from gptq_fuzz.search.search import FLAKY_CALLS, Failure, Search
 from gptq_fuzz.search.strategies import cases, refusals
 from gptq_fuzz.worker.supervisor import Launch
 
-ROOT = Path(__file__).resolve().parents[2]
 SHARDS = 20
 SHARD = int(os.environ.get("GPTQ_FUZZ_SHARD", "0"))
 DRAWS = 1000  # until a fault is met; most are within ten
@@ -61,14 +61,14 @@ def kernel(request, monkeypatch):
 
 def found_in(kernel: KernelUnderTest, at: int):
     """What a search over all fills from one seed reports: judged again alone, in a new process."""
-    looking = kernel.search()
+    looking = Search(kernel)
     drawn = cases(kernel.limits)
     if kernel.limits.bad:
         drawn = st.one_of(drawn, refusals(kernel.limits))
     met = looking.run(drawn, settings(max_examples=DRAWS), at=at)
     assert met is not None, f"{DRAWS} cases passed"
     with pytest.raises(Failure) as caught:
-        kernel.report(looking.polish(met, kernel.limits))
+        shrink_and_report(kernel, looking, met)
     return caught.value.verdict
 
 
@@ -80,7 +80,7 @@ def found_in(kernel: KernelUnderTest, at: int):
 )
 def test_a_faulty_kernel_is_caught_and_shrunk(exhibit, kernel):
     verdict = found_in(kernel, at=zlib.crc32(exhibit.name.encode()))
-    case = Case.parse(verdict.line, kernel.limits.tokens)
+    case = verdict.case
     assert verdict.kind in exhibit.verdicts, verdict.headline()
     # it was judged in a new process
     assert ("only after other cases" in verdict.message) == exhibit.after_others
@@ -93,7 +93,7 @@ def test_a_faulty_kernel_is_caught_and_shrunk(exhibit, kernel):
 
 @pytest.mark.parametrize("kernel", WATCHED, ids=lambda exhibit: exhibit.name, indirect=True)
 def test_a_correct_kernel_passes_every_check(kernel):
-    kernel.must_pass(cases(kernel.limits), DRAWS_OF_A_CORRECT_KERNEL, "all")
+    must_pass(kernel, cases(kernel.limits), DRAWS_OF_A_CORRECT_KERNEL, "all")
     assert kernel.coverage.judged >= 0.8 * DRAWS_OF_A_CORRECT_KERNEL  # a few are drawn twice
     assert set(kernel.coverage.verdicts) == {kinds.PASS}
 

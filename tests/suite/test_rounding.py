@@ -25,9 +25,9 @@ def numpy_rounded(values, name):
 
 def random_patterns(count, seed):
     """float64 of any bit pattern, and as many whose exponents lie near those of float16."""
-    made = np.random.default_rng(seed)
-    wild = made.integers(-(2**63), 2**63, count).view(np.float64)
-    near = np.ldexp(made.uniform(-2, 2, count), made.integers(-30, 20, count))
+    random = np.random.default_rng(seed)
+    wild = random.integers(-(2**63), 2**63, count).view(np.float64)
+    near = np.ldexp(random.uniform(-2, 2, count), random.integers(-30, 20, count))
     return torch.from_numpy(np.concatenate([wild, near]))
 
 

@@ -1,43 +1,56 @@
-"""The search: shrinks to the smallest failure, judges a case once, and keeps to its budgets."""
+"""The search: shrinks to the smallest failure, keeps to its budgets; what a kernel's run keeps."""
 
 import itertools
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 
+from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.backend import PLAIN_LIMITS
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search import search as searching
+from gptq_fuzz.search.claims import must_pass
+from gptq_fuzz.search.findings import MOST_PRODUCTS, record
+from gptq_fuzz.search.fuzz import Lane
+from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.minimise import simpler
 from gptq_fuzz.search.search import FLAKY_CALLS, OTHER_SEEDS, Failure, Search
 from gptq_fuzz.search.strategies import cases
+from gptq_fuzz.worker.supervisor import Launch
 
+CASE = Case.parse("m2-n8-k8-b4-gall")
+SMALLEST = Case.parse("m1-n4-k4-b8-gall")
 DRAWS = settings(max_examples=300, derandomize=True)
 
 
 class Kernel:
-    """A made-up kernel: `fails(case)` decides; every question is kept."""
+    """Stands for a KernelUnderTest: `fails(case)` decides; every question is kept."""
+
+    limits = PLAIN_LIMITS
 
     def __init__(self, fails, kind=kinds.WRONG, check="value", seconds=0.0):
         self.fails, self.kind, self.check, self.seconds = fails, kind, check, seconds
-        self.asked, self.restarts, self.is_dead = [], 0, False
+        self.asked, self.worker, self.is_dead = [], SimpleNamespace(restarts=0), False
 
-    def ask(self, case, checks, calls):
+    def judge(self, case, checks=None, calls=1):
         self.asked.append((case, checks, calls))
-        self.restarts += self.is_dead  # as a worker, which starts again when it is asked
+        self.worker.restarts += self.is_dead  # as a worker, which starts again when it is asked
         self.is_dead = self.kind in kinds.FATAL and bool(self.fails(case))
         if not self.fails(case):
-            return Verdict(kinds.PASS, str(case), seconds=self.seconds)
-        return Verdict(self.kind, str(case), check=self.check, seconds=self.seconds)
+            return Verdict(kinds.PASS, case, seconds=self.seconds)
+        return Verdict(self.kind, case, check=self.check, seconds=self.seconds)
 
-    def search(self, checks=None):
-        return Search(self.ask, lambda: self.restarts, checks)
+    def judge_alone(self, case):
+        return self.judge(case, ())
 
     def run(self, checks=None):
-        return self.search(checks).run(cases(PLAIN_LIMITS), DRAWS)
+        return Search(self, checks).run(cases(PLAIN_LIMITS), DRAWS)
 
 
 SHRUNK = [
@@ -85,11 +98,10 @@ def test_a_smaller_case_is_asked_by_the_check_that_failed(check):
 @pytest.mark.parametrize("alone", [kinds.PASS, kinds.WRONG])
 def test_a_leak_is_one_only_if_the_other_weights_are_right_in_a_new_process(alone):
     kernel = Kernel(lambda case: True, kinds.STATE_LEAKED, "decoy")
-    search = Search(kernel.ask, lambda: 0, None, lambda case: Verdict(alone, str(case)))
-    verdict = search.judge(Case.parse("m1-n4-k4-b8-gall"))
-    wanted = kinds.STATE_LEAKED if alone == kinds.PASS else kinds.WRONG
-    assert verdict.kind == wanted
-    assert (verdict.line == "m1-n4-k4-b8-gall-s1") == (wanted == kinds.WRONG)
+    kernel.judge_alone = lambda case: Verdict(alone, case)
+    verdict = Search(kernel).judge(SMALLEST)
+    wanted = (kinds.STATE_LEAKED, 0) if alone == kinds.PASS else (kinds.WRONG, 1)
+    assert (verdict.kind, verdict.case.seed) == wanted
 
 
 def test_a_flaky_kernel_is_called_often_while_shrinking():
@@ -104,14 +116,14 @@ def test_a_kernel_that_fails_one_question_in_five_has_one_verdict_and_line():
     kernel = Kernel(lambda case: next(count) % 5 == 0)
     found = kernel.run()
     assert found.kind == kinds.WRONG
-    assert Case.parse(found.line)
+    assert found.case in [case for case, _, _ in kernel.asked]
 
 
 def test_another_seed_is_tried_where_a_smaller_case_passes():
     """The bug needs data that the smaller problem does not have with its own seed."""
     kernel = Kernel(lambda case: case.m > 4 and (case.seed == 2 or case.m > 20))
     found = kernel.run()
-    assert Case.parse(found.line).m == 5
+    assert found.case.m == 5
 
 
 def test_other_seeds_are_not_tried_where_a_case_is_slow():
@@ -135,7 +147,7 @@ def test_nothing_is_judged_after_the_shrinking_time(monkeypatch):
 def restarts_of_a_crashing_kernel():
     kernel = Kernel(lambda case: min(case.m, case.n, case.k) > 20, kinds.CRASHED)
     assert kernel.run().kind == kinds.CRASHED
-    return kernel.restarts
+    return kernel.worker.restarts
 
 
 def test_a_worker_is_restarted_at_most_so_often_while_shrinking(monkeypatch):
@@ -160,8 +172,8 @@ def test_single_steps_make_a_failing_line_simpler(text, fails, wanted):
 
 
 def polished(kernel, text):
-    search = kernel.search()
-    return search.polish(search.judge(Case.parse(text)), PLAIN_LIMITS)
+    search = Search(kernel)
+    return search.polish(search.judge(Case.parse(text)))
 
 
 def test_polishing_stops_when_the_shrinking_time_is_over(monkeypatch):
@@ -180,11 +192,11 @@ def test_simpler_cases_are_legal_other_cases(text):
     assert not [other for other in found if PLAIN_LIMITS.violations(other)]
 
 
-def test_a_known_verdict_is_not_asked_for():
+def test_a_remembered_verdict_is_not_asked_for():
     kernel = Kernel(lambda case: False)
-    search, case = kernel.search(), Case.parse("m1-n4-k4-b8-gall")
-    search.know(case, Verdict(kinds.WRONG, str(case)))
-    assert search.judge(case).kind == kinds.WRONG
+    search = Search(kernel)
+    search.remember(SMALLEST, Verdict(kinds.WRONG, SMALLEST))
+    assert search.judge(SMALLEST).kind == kinds.WRONG
     assert kernel.asked == []
 
 
@@ -192,12 +204,103 @@ def test_one_seed_draws_the_same_cases():
     asked = []
     for at in (5, 5, 6):
         kernel = Kernel(lambda case: False)
-        kernel.search().run(cases(PLAIN_LIMITS), settings(max_examples=20), at=at)
+        Search(kernel).run(cases(PLAIN_LIMITS), settings(max_examples=20), at=at)
         asked.append([case for case, _, _ in kernel.asked])
     assert asked[0] == asked[1]
     assert asked[0] != asked[2]
 
 
 def test_a_failure_says_its_headline_and_line():
-    failure = Failure(Verdict(kinds.WRONG, "m1-n4-k4-b8-gall", "4 of 4 elements"))
+    failure = Failure(Verdict(kinds.WRONG, SMALLEST, "4 of 4 elements"))
     assert str(failure) == "WRONG: 4 of 4 elements [m1-n4-k4-b8-gall]"
+
+
+class Worker:
+    """Answers by `kind_of(case)`, and notes what it was asked."""
+
+    restarts = 0
+    limits = TORCH.limits
+
+    def __init__(self, kind_of=lambda case: kinds.PASS):
+        self.kind_of, self.checks, self.looked = kind_of, [], []
+
+    def ask(self, case, checks="all", calls=1):
+        self.checks.append(checks)
+        return Verdict(self.kind_of(case), case, check="value")
+
+    def look(self, task, case):
+        self.looked.append(str(case))
+        return {}
+
+    def stop(self):
+        pass
+
+
+@pytest.fixture
+def kernel():
+    under_test = KernelUnderTest(Launch("torch", "."))
+    under_test.worker = Worker()
+    return under_test
+
+
+def test_one_verdict_is_counted_at_a_time(kernel, monkeypatch):
+    counting, together = [], []
+
+    def add(case, verdict):
+        counting.append(case)
+        time.sleep(0.05)
+        together.append(len(counting))
+        counting.pop()
+
+    monkeypatch.setattr(kernel.coverage, "add", add)
+    judges = [threading.Thread(target=kernel.judge, args=(CASE,)) for _ in range(4)]
+    for judge in judges:
+        judge.start()
+    for judge in judges:
+        judge.join()
+    assert together == [1] * 4
+
+
+def test_the_first_failure_stays_the_first(kernel):
+    kernel.worker.kind_of = lambda case: kinds.WRONG if case.m > 1 else kinds.PASS
+    for m in (1, 3, 2):
+        kernel.judge(CASE.replace(m=m))
+    assert kernel.first_failing["line"] == "m3-n8-k8-b4-gall"
+    assert kernel.first_failing["cases"] == 2
+
+
+def test_the_check_of_a_drawn_case_is_chosen_by_its_line(kernel):
+    must_pass(kernel, st.just(CASE), 1)
+    assert kernel.worker.checks == [None]
+
+
+@pytest.mark.parametrize(
+    ("first", "looked"),
+    [
+        (None, []),
+        (CASE.replace(seed=1), []),  # as small
+        (CASE.replace(m=16), ["m16-n8-k8-b4-gall"]),
+        (CASE.replace(m=MOST_PRODUCTS // 64), [f"m{MOST_PRODUCTS // 64}-n8-k8-b4-gall"]),
+        (CASE.replace(m=MOST_PRODUCTS // 64 + 1), []),  # more products than are worth it
+    ],
+)
+def test_a_larger_problem_is_looked_at_too_unless_it_is_huge(kernel, first, looked):
+    with pytest.raises(Failure):
+        record(kernel, Verdict(kinds.WRONG, CASE, check="value"), first)
+    assert kernel.worker.looked == [str(CASE), *looked]
+
+
+def test_what_a_worker_has_compiled_is_taken_before_it_ends():
+    def worker(*compiled):
+        worker = SimpleNamespace(compiled=set(compiled))
+        worker.stop = worker.compiled.clear
+        return worker
+
+    main = worker("a")
+    pool = SimpleNamespace(shutdown=lambda: None)
+    lane = SimpleNamespace(
+        pending={}, settle=lambda: None, pool=pool, workers=[main, worker("b")],
+        kernel=SimpleNamespace(worker=main),
+    )  # fmt: skip
+    Lane.close(lane)
+    assert main.compiled == {"a", "b"}

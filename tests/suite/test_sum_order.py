@@ -1,4 +1,4 @@
-"""The order of a sum is read off its meeting sizes, whatever tree of partial sums made them."""
+"""The order of a sum is read off its meeting sizes, whatever tree of partial sums gave them."""
 
 import pytest
 import torch
@@ -136,7 +136,7 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("name", LENGTHS)
-def test_blocks_are_told_by_their_length(name):
+def test_blocks_are_named_by_their_length(name):
     found = block_lengths(sizes_of(TREES[name], 64), range(64))
     assert [alike for alike in found if len(alike) == 1] == [[size] for size in LENGTHS[name]]
 
@@ -147,7 +147,7 @@ def test_lengths_that_the_leaves_do_not_tell_apart_come_together():
     assert [alike for alike in block_lengths(sizes, leaves) if 24 in alike] == [[21, 22, 23, 24]]
 
 
-def test_dealt_blocks_are_told_by_length_and_number():
+def test_dealt_blocks_are_named_by_length_and_number():
     lengths = (1, 2, 4, 8, 16)
     assert dealt_blocks(sizes_of(TREES["4 lanes"], 64), range(64), lengths) == (1, 4)
     assert dealt_blocks(sizes_of(TREES["blocks of 8 dealt to 3"], 64), range(64), lengths) == (8, 3)

@@ -1,42 +1,242 @@
-"""Both ends of the pipe to a worker: how a kernel is made ready, and who is told what."""
+"""Both ends of the pipe to a worker, which may crash, hang, lie or be killed: every verdict."""
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
+from gptq_fuzz._checkout import ROOT
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.known import read_known
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.worker import in_process
-from gptq_fuzz.worker import served as worker
+from gptq_fuzz.worker import served as serving
 from gptq_fuzz.worker.in_process import InProcess
 from gptq_fuzz.worker.served import Served
 from gptq_fuzz.worker.supervisor import CannotRun, Launch, Worker
+from tests.suite.actor import PLAY
 
-pytestmark = pytest.mark.usefixtures("own_environment")
+ACTOR = "tests/suite/actor.py:ACTOR"
+SIZES = "m2-n4-k4-b8-gall"
 CONFIG = "CUBLAS_WORKSPACE_CONFIG"
-TOLD_WITHIN = 5.0  # seconds until a user hears of a worker that is not ready
+PATIENCE = 30.0  # seconds that a test waits for another process, at most
+SHOWN_WITHIN = 5.0  # seconds until a user hears of a worker that is not ready
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+def case_of(tokens, sizes=SIZES):
+    return Case.parse(f"{sizes}-{tokens}", [PLAY])
 
 
-def test_cublas_is_made_deterministic_before_cuda_starts(monkeypatch, one_thread):
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worker")
+    launch = Launch(ACTOR, str(ROOT), device="cpu", timeout=60, in_flight=str(folder / "in-flight"))
+    worker = Worker(launch)
+    worker.start()
+    yield worker
+    worker.stop()
+
+
+VERDICTS = [
+    # scene, verdict, and words of its message
+    ("playright", kinds.PASS, ""),
+    ("playwrong", kinds.WRONG, "8 of 8 elements; worst out["),
+    (
+        "playresult_in_float32",
+        kinds.WRONG_TYPE,
+        "wanted torch.float16 (2, 4) on cpu, got torch.float32",
+    ),
+    ("playone_row_more", kinds.WRONG_TYPE, "got torch.float16 (3, 4)"),
+    ("playnothing", kinds.WRONG_TYPE, "got NoneType"),
+    ("playx_changed", kinds.INPUT_CHANGED, "changed left"),
+    ("playwritten_behind", kinds.OUT_OF_BOUNDS, "wrote outside left"),
+    ("playthreads_set", kinds.STATE_LEAKED, "thread count"),
+    ("playdtype_set", kinds.STATE_LEAKED, "default dtype"),
+    ("playrandom_drawn", kinds.STATE_LEAKED, "random state"),
+    ("playgradients_off", kinds.STATE_LEAKED, "grad mode"),
+    ("playraises", kinds.RAISED, "RuntimeError: this scene raises"),
+    ("playnoise", kinds.PASS, ""),
+    ("badgdtype-playright", kinds.REJECTED, "ValueError: wanted integers"),
+    ("badbits-playright", kinds.REJECTED, "NotImplementedError"),
+    ("badgdtype-playaccepts", kinds.FAILED_TO_REJECT, "a result came"),
+    ("badgdtype-playasserts", kinds.FAILED_TO_REJECT, "unclear exception"),
+    ("playasserts", kinds.RAISED, "AssertionError"),
+    ("bf16-playright", kinds.FAILED_TO_REJECT, "a result came"),
+    ("playcrashes", kinds.CRASHED, "SIGSEGV"),
+    ("playexits", kinds.LOST, "exit status 3; its output ended: 'last words'"),
+    ("playgarbage_sent", kinds.LOST, "the worker's pipe carried 'WRONG"),
+    ("playnumber_sent", kinds.LOST, "the worker's pipe carried '7'"),
+]
+
+
+@pytest.mark.parametrize(("tokens", "kind", "words"), VERDICTS)
+def test_a_verdict_names_what_happened_and_a_worker_that_died_of_it_is_replaced(
+    worker, tokens, kind, words
+):
+    restarts = worker.restarts
+    verdict = worker.ask(case_of(tokens), checks=())
+    assert (verdict.kind, verdict.case) == (kind, case_of(tokens))
+    assert words in verdict.message
+    assert worker.ask(case_of("playright"), checks=()).kind == kinds.PASS
+    assert worker.restarts == restarts + (kind in kinds.FATAL)
+
+
+def test_a_worker_takes_fingerprints_and_names_what_kills_it(worker):
+    sizes = "m8-n4-k24-b8-gall"
+    taken = worker.look("fingerprint", case_of("playright", sizes))
+    assert taken["found"]["result"] == "nearest even"
+    taken = worker.look("fingerprint", case_of("playexits", sizes))
+    assert taken["problem"].startswith("LOST: the process ended with exit status 3")
+    worker.start()
+
+
+def test_a_hanging_kernel_is_timed_out():
+    impatient = Worker(Launch(ACTOR, str(ROOT), device="cpu", timeout=2))
+    impatient.start()
+    started = time.monotonic()
+    verdict = impatient.ask(case_of("playhangs"), checks=())
+    assert verdict.kind == kinds.TIMED_OUT
+    assert verdict.message == "no answer within 2 s (--timeout)"
+    assert 2 <= time.monotonic() - started < PATIENCE
+
+
+def test_the_line_is_on_disk_while_the_kernel_runs_and_a_killed_worker_is_replaced(worker):
+    answers, wanted = [], f"{ACTOR} {case_of('playhangs')}\n"
+    asking = threading.Thread(target=lambda: answers.append(worker.ask(case_of("playhangs"))))
+    asking.start()
+    ends = time.monotonic() + PATIENCE
+    while Path(worker.launch.in_flight).read_text() != wanted and time.monotonic() < ends:
+        time.sleep(0.01)
+    os.kill(worker._process.pid, signal.SIGKILL)
+    asking.join(PATIENCE)
+    (answer,) = answers
+    assert (answer.kind, answer.message) == (kinds.CRASHED, "the process died of SIGKILL")
+    assert worker.ask(case_of("playright"), checks=()).kind == kinds.PASS
+
+
+def test_a_flaky_kernel_is_reported_as_k_of_n(worker):
+    for _ in range(3):  # whichever of its calls comes first
+        verdict = worker.ask(case_of("playthird_call_wrong"), checks=("repeat",), calls=500)
+        wrong, runs = verdict.wrong_runs, verdict.runs
+        assert verdict.headline().startswith(f"NONDETERMINISTIC ({wrong} of {runs}")
+        assert 3 * wrong - 3 <= runs <= 3 * wrong + 3
+        assert wrong >= 2
+
+
+def test_a_wrong_answer_that_does_not_come_again_is_never_called_wrong(worker):
+    found = {worker.ask(case_of("playthird_call_wrong"), checks=()).kind for _ in range(6)}
+    assert found == {kinds.PASS, kinds.NONDETERMINISTIC}
+
+
+@pytest.mark.parametrize("tokens", ["playdtype_set", "playgradients_off"])
+def test_changed_state_is_put_back_for_the_cases_that_follow(worker, tokens):
+    found = [worker.ask(case_of(tokens), checks=()).kind for _ in range(2)]
+    assert found == [kinds.STATE_LEAKED] * 2
+
+
+def test_a_backend_may_skip_what_its_machine_cannot_judge(worker):
+    verdict = worker.ask(case_of("playnoise", "m0-n4-k4-b8-gall"), checks=())
+    assert (verdict.kind, verdict.message) == (kinds.SKIPPED, "no_stage")
+
+
+def test_a_waived_failure_is_reported_as_known(worker, tmp_path):
+    known = tmp_path / "known.txt"
+    known.write_text(f"{ACTOR} playwrong #12 a scene that is wrong\n")
+    kernel = KernelUnderTest(worker.launch, waivers=read_known(known))
+    verdict = kernel.judge(case_of("playwrong"), (), worker=worker)
+    assert verdict.kind == kinds.KNOWN
+    assert verdict.message.startswith("#12: WRONG: 8 of 8")
+    assert kernel.judge(case_of("playraises"), (), worker=worker).kind == kinds.RAISED
+
+
+def test_every_verdict_is_either_right_or_a_failure():
+    case = Case.parse(SIZES)
+    right = {kind for kind in kinds.KINDS if Verdict(kind, case).ok}
+    assert right == {kinds.PASS, kinds.KNOWN, kinds.SKIPPED, kinds.REJECTED}
+    with pytest.raises(ValueError, match="verdict must be one of"):
+        Verdict("FINE", case)
+
+
+PLUG_INS = {
+    # spec: the file's source, and words of the reason why its worker cannot start
+    "raising.py:f": ("raise RuntimeError('no such GPU')", ["raised RuntimeError: no such GPU"]),
+    "exiting.py:f": ("raise SystemExit(0)", ["importing it raised SystemExit"]),
+    "lacking.py:f": ("def g(): pass", ["has no 'f'", "it has g"]),
+    "number.py:f": ("f = 7", ["wanted a callable f(x=", "or a Backend, got int"]),
+    "absent.py:f": (None, ["there is no file", "absent.py"]),
+    "absent_package.absent:f": (None, ["ModuleNotFoundError", "absent_package"]),
+    "nameless.py": (
+        "",
+        ["wanted triton, exllama, torch, package.module:attribute or path/to/file.py"],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """Spec -> why its worker could not start; all of them start side by side."""
+    folder = tmp_path_factory.mktemp("plug-ins")
+    for spec, (source, _) in PLUG_INS.items():
+        if source is not None:
+            (folder / spec.partition(":")[0]).write_text(source)
+    workers = {spec: Worker(Launch(spec, str(folder), device="cpu")) for spec in PLUG_INS}
+    for worker in workers.values():
+        worker.begin()
+    return {spec: reason_not_to_start(worker) for spec, worker in workers.items()}
+
+
+def reason_not_to_start(worker):
+    with pytest.raises(CannotRun) as caught:
+        worker.wait_ready()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("spec", PLUG_INS)
+def test_a_plug_in_that_cannot_run_says_what_was_wanted(refusals, spec):
+    assert spec in refusals[spec]
+    missing = [words for words in PLUG_INS[spec][1] if words not in refusals[spec]]
+    assert not missing, refusals[spec]
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_a_kernel_that_does_not_load_in_this_process_cannot_run():
+    with pytest.raises(CannotRun, match="frobnicate"):
+        InProcess(Launch("frobnicate", ".", device="cpu")).wait_ready()
+
+
+@pytest.mark.usefixtures("own_environment", "one_thread")
+def test_cublas_is_deterministic_before_cuda_starts(monkeypatch):
     monkeypatch.delenv(CONFIG, raising=False)
     Served({"spec": "torch", "started_in": ".", "device": "cpu", "zones": True})
     assert os.environ[CONFIG] == ":4096:8"
 
 
-def starting(device, devices, ready_on):
-    """A Served that is about to start a backend which can be made ready on some devices."""
+STARTS = [
+    # where the kernel is asked for, what its Backend runs on, whether by name; where it runs then
+    ("cuda:0", ("cuda", "cpu"), False, ["cuda:0", "cpu"]),
+    ("cuda:0", ("cuda", "cpu"), True, ["cuda:0"]),
+    ("cuda:0", ("cuda",), False, ["cuda:0"]),
+    ("cpu", ("cuda", "cpu"), False, ["cpu"]),
+]
+
+
+@pytest.mark.parametrize(("device", "devices", "asked_for", "tried"), STARTS)
+def test_a_cpu_will_do_where_no_device_was_asked_for_and_the_kernel_has_another(
+    device, devices, asked_for, tried
+):
     served, asked = object.__new__(Served), []
+    ready_on = tried[1:]
 
     def start(place):
         asked.append(place)
@@ -45,35 +245,17 @@ def starting(device, devices, ready_on):
 
     served.device, served.note = device, ""
     served.backend = SimpleNamespace(start=start, devices=devices)
-    return served, asked
-
-
-def test_a_cpu_will_do_where_no_device_was_asked_for():
-    served, asked = starting("cuda:0", ("cuda", "cpu"), ["cpu"])
-    served._start(asked_for=False)
-    assert (served.device, served.note, asked) == (
-        "cpu",
-        "no compiler for cuda:0",
-        ["cuda:0", "cpu"],
-    )
-
-
-@pytest.mark.parametrize(
-    ("device", "devices", "asked_for"),
-    [
-        ("cuda:0", ("cuda", "cpu"), True),
-        ("cuda:0", ("cuda",), False),
-        ("cpu", ("cuda", "cpu"), False),
-    ],
-)
-def test_a_device_that_was_asked_for_or_has_no_other_is_not_changed(device, devices, asked_for):
-    served, asked = starting(device, devices, ["cpu"] if device != "cpu" else [])
-    with pytest.raises(OSError, match=f"no compiler for {device}"):
+    if ready_on:
         served._start(asked_for)
-    assert (served.device, asked) == (device, [device])
+        assert (served.device, served.note) == ("cpu", "no compiler for cuda:0")
+    else:
+        with pytest.raises(OSError, match=f"no compiler for {device}"):
+            served._start(asked_for)
+        assert served.device == device
+    assert asked == tried
 
 
-def test_a_triton_without_hooks_tells_of_no_compilations(monkeypatch):
+def test_a_triton_without_hooks_reports_no_compilations(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", SimpleNamespace())
     served = object.__new__(Served)
     served.device = "cuda:0"
@@ -83,8 +265,8 @@ def test_a_triton_without_hooks_tells_of_no_compilations(monkeypatch):
 class Reporting:
     """Stands for Served: it compiles while it is asked to report that."""
 
-    def __init__(self, options):
-        self.backend = None
+    def __init__(self, options, backend=None):
+        self.backend = backend
 
     def report_compilations(self, send):
         send({"event": "compiling"})
@@ -95,16 +277,16 @@ class Reporting:
 
 
 def test_a_worker_reports_compilations_from_the_start(monkeypatch):
-    monkeypatch.setattr(worker, "Served", Reporting)
+    monkeypatch.setattr(serving, "Served", Reporting)
     to_worker, request = os.pipe()
     answer, from_worker = os.pipe()
     os.close(request)
     with warnings.catch_warnings():  # the process ends where this function does
         warnings.simplefilter("ignore", ResourceWarning)
-        worker.main(to_worker, from_worker, {})
+        serving.main(to_worker, from_worker, {})
     with os.fdopen(answer) as replies:
-        told = [json.loads(line)["event"] for line in replies]
-    assert told == ["compiling", "compiled", "ready"]
+        events = [json.loads(line)["event"] for line in replies]
+    assert events == ["compiling", "compiled", "ready"]
 
 
 def test_a_kernel_in_this_process_reports_compilations_too(monkeypatch):
@@ -123,7 +305,7 @@ def test_a_user_soon_hears_of_a_worker_that_is_not_ready(monkeypatch):
         lambda limit: waited.append(limit) or {"event": "ready" if waited[1:] else "timed out"},
     )  # fmt: skip
     slow.wait_ready()
-    assert waited[0] <= TOLD_WITHIN < waited[1]
+    assert waited[0] <= SHOWN_WITHIN < waited[1]
 
 
 def test_a_process_that_does_not_end_has_not_been_ended_by_a_signal():
@@ -132,9 +314,24 @@ def test_a_process_that_does_not_end_has_not_been_ended_by_a_signal():
 
     stuck = Worker(Launch("f", "."))
     stuck._process = SimpleNamespace(wait=wait, returncode=None)
-    assert stuck._epitaph({"event": "closed"}) == "LOST"
+    assert stuck._kind_of_death({"event": "closed"}) == kinds.LOST
 
 
-def test_a_kernel_that_does_not_load_in_this_process_cannot_run():
-    with pytest.raises(CannotRun, match="frobnicate"):
-        InProcess(Launch("frobnicate", ".", device="cpu")).wait_ready()
+SANITIZED = {
+    # The result of the first is right and no red zone is written; only the read is wrong.
+    "gptq_fuzz/museum/gpu/unmasked_tail.py:f": (1, "OUT_OF_BOUNDS: compute-sanitizer memcheck"),
+    "torch": (0, "PASS 1"),
+}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(shutil.which("compute-sanitizer") is None, reason="no_compute_sanitizer")
+@pytest.mark.bug("MK-04 L-04")
+@pytest.mark.parametrize("kernel", SANITIZED)
+def test_memcheck_reports_an_unmasked_tail_and_nothing_of_the_control(kernel):
+    command = [sys.executable, "-m", "pytest", "--kernel", kernel, "--case", "m1-n4-k4-b8-gall"]
+    command += ["--sanitizer", "memcheck", "--timeout", "200"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    status, words = SANITIZED[kernel]
+    assert run.returncode == status, run.stdout
+    assert words in run.stdout

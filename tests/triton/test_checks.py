@@ -1,10 +1,18 @@
-"""The door: wrong operands raise, say what is wanted, and nothing is launched or written."""
+"""Argument checks: wrong operands raise with what is wanted; those at the edge are taken."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from kernels.quant_linear import QuantLinear, matmul248, matmul_248_kernel
+from kernels import checks
+from kernels.quant_linear import (
+    QuantLinear,
+    QuantLinearFunction,
+    matmul248,
+    matmul_248_kernel,
+)
+from tests.layers.small import WRONG_WEIGHTS, changed
+from tests.triton.products import both_products
 
 
 def good(device):
@@ -16,13 +24,7 @@ def good(device):
     return {"input": x, "bits": 4, "maxq": 15, **tensors}
 
 
-def changed(name, change):
-    return lambda arguments: arguments | {name: change(arguments[name])}
-
-
-REFUSED = {
-    "bits-3": (NotImplementedError, changed("bits", lambda bits: 3)),  # L-07
-    "bits-true": (NotImplementedError, changed("bits", lambda bits: True)),
+REFUSED = WRONG_WEIGHTS | {
     "maxq": (ValueError, changed("maxq", lambda maxq: 7)),
     "x-float32": (TypeError, changed("input", Tensor.float)),  # L-08, DT-01
     "x-integer": (TypeError, changed("input", Tensor.int)),
@@ -32,23 +34,6 @@ REFUSED = {
     "x-scalar": (ValueError, changed("input", lambda x: x[0, 0])),
     "x-meta": (ValueError, changed("input", lambda x: x.to("meta"))),  # L-11
     "x-sparse": (TypeError, changed("input", Tensor.to_sparse)),
-    "qweight-int64": (TypeError, changed("qweight", Tensor.long)),
-    "qweight-short": (ValueError, changed("qweight", lambda q: q[:-1])),
-    "qweight-rank": (ValueError, changed("qweight", lambda q: q[0])),
-    "qweight-partial-word": (ValueError, changed("qweight", lambda q: q[:, :12])),  # L-18
-    "qweight-empty": (ValueError, changed("qweight", lambda q: q[:0])),
-    "qweight-meta": (ValueError, changed("qweight", lambda q: q.to("meta"))),
-    "qzeros-groups": (ValueError, changed("qzeros", lambda z: z[:-1])),
-    "qzeros-transposed": (ValueError, changed("qzeros", lambda z: z.t())),  # GI-14
-    "qzeros-float": (TypeError, changed("qzeros", Tensor.float)),
-    "scales-float64": (TypeError, changed("scales", Tensor.double)),
-    "scales-columns": (ValueError, changed("scales", lambda s: s[:, :8])),
-    "scales-empty": (ValueError, changed("scales", lambda s: s[:0])),  # LY-05, B-07
-    "g_idx-int64": (TypeError, changed("g_idx", Tensor.long)),  # L-23
-    "g_idx-short": (ValueError, changed("g_idx", lambda g: g[:-1])),
-    "g_idx-rank": (ValueError, changed("g_idx", lambda g: g[None])),
-    "g_idx-large": (ValueError, changed("g_idx", lambda g: g + 1)),  # GI-01, L-05
-    "g_idx-negative": (ValueError, changed("g_idx", lambda g: g - 1)),
     "g_idx-none": (ValueError, changed("g_idx", lambda g: None)),
     "out-float32": (TypeError, lambda a: a | {"out": torch.empty(4, 16, device=a["input"].device)}),
     "out-shape": (ValueError, lambda a: a | {"out": a["input"].new_empty(4, 24)}),
@@ -59,6 +44,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.bug("L-07 L-18 L-23 GI-14 GI-01 L-05 LY-05 B-07")
 @pytest.mark.parametrize("name", REFUSED)
 def test_wrong_operands_raise_and_say_what_is_wanted(name, device):
     error, change = REFUSED[name]
@@ -97,6 +83,71 @@ def test_a_g_idx_changed_behind_the_checks_gives_nan_and_reads_nothing(group, de
     assert matmul248(**arguments).isnan().all()
 
 
+@pytest.mark.bug("GI-01")
+@pytest.mark.parametrize(
+    ("then", "lowest"),
+    [(slice(None, None, 2), 0), (slice(None), 0), (slice(4, None), 9)],
+    ids=["strides", "shape", "place"],
+)
+def test_a_g_idx_that_looks_elsewhere_is_checked_again(then, lowest):
+    """The same tensor, unwritten: only its strides, its length or its address changes."""
+    memory = torch.tensor([0, 1, 0, 1, 9, 9, 9, 9], dtype=torch.int32)
+    g_idx = memory[:4]
+    checks.require_group_indices(g_idx, 2)
+    g_idx.data = memory[then]
+    with pytest.raises(ValueError, match=f"from {lowest} to 9"):
+        checks.require_group_indices(g_idx, 2)
+
+
+@pytest.mark.bug("GI-01")
+def test_a_g_idx_is_checked_for_each_number_of_groups():
+    g_idx = torch.tensor([0, 1, 2, 3], dtype=torch.int32)
+    checks.require_group_indices(g_idx, 4)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 3\)"):
+        checks.require_group_indices(g_idx, 3)
+
+
+@pytest.mark.bug("LY-05")
+def test_weights_without_a_group_are_refused_before_their_values_are_there():
+    layer = QuantLinear.new(4, -1, 8, 8, False).to("meta")
+    with pytest.raises(ValueError, match="at least one group"):
+        checks.sizes_of_weights(layer.qweight, layer.qzeros[:0], layer.scales[:0], layer.g_idx, 4)
+
+
+@pytest.mark.parametrize("name", ["x", "qweight", "scales", "qzeros", "g_idx"])
+def test_the_function_names_what_is_no_tensor(name):
+    layer = QuantLinear.new(4, -1, 8, 8, False)
+    operands = {"x": torch.zeros(2, 8, dtype=torch.float16)}
+    operands |= {part: getattr(layer, part) for part in ("qweight", "scales", "qzeros", "g_idx")}
+    with pytest.raises(TypeError, match=f"^{name} "):
+        QuantLinearFunction.apply(*(operands | {name: [1.0]}).values(), 4, 15)
+
+
+def strided(shape, strides):
+    return torch.zeros(256, dtype=torch.float16).as_strided(shape, strides)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((4, 16), (16, 1)), ((4, 16), (1, 4)), ((4, 16), (17, 1)), ((1, 16), (0, 1)),
+     ((0, 16), (0, 1)), ((3, 0, 16), (0, 16, 1)), ((3, 4, 16), (16, 48, 1))],
+)  # fmt: skip
+def test_a_result_may_have_any_strides_that_keep_its_elements_apart(shape, strides):
+    x = torch.zeros(*shape[:-1], 8, dtype=torch.float16)
+    checks.require_output(strided(shape, strides), x, 16, {})
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((4, 16), (15, 1)), ((4, 16), (8, 1)), ((4, 16), (0, 1)), ((4, 16), (1, 1)),
+     ((4, 16), (1, 3)), ((3, 4, 16), (16, 16, 1))],
+)  # fmt: skip
+def test_a_result_whose_elements_share_memory_is_refused(shape, strides):
+    x = torch.zeros(*shape[:-1], 8, dtype=torch.float16)
+    with pytest.raises(ValueError, match="share memory"):
+        checks.require_output(strided(shape, strides), x, 16, {})
+
+
 @pytest.mark.bug("L-12 DT-06")
 def test_gradients_are_computed_or_refused_but_never_dropped(device):
     arguments = good(device)
@@ -117,3 +168,48 @@ def test_the_second_derivative_is_that_of_a_linear_map(device):
     (grad,) = torch.autograd.grad(matmul248(**arguments), x, weight, create_graph=True)
     (twice,) = torch.autograd.grad(grad.sum(), weight)
     assert torch.equal(twice, matmul248(**arguments | {"input": torch.ones_like(x)}))
+
+
+def one_group(device="cpu"):
+    """x [3, 16], and a layer of 16 rows in one group: ones in float16."""
+    layer = QuantLinear.new(4, -1, 16, 16, False).to(device)
+    layer.qweight.fill_(0x22222222)
+    layer.scales.fill_(1.0)
+    weights = {name: getattr(layer, name) for name in ("qweight", "scales", "qzeros")}
+    return torch.ones(3, 16, dtype=torch.float16, device=device), weights
+
+
+@pytest.mark.bug("GI-07")
+@both_products
+def test_one_group_needs_neither_g_idx_nor_a_group_size(product, device):
+    x, weights = one_group(device)
+    assert torch.equal(product(x, **weights, g_idx=None, bits=4, maxq=15), 16 * x)
+
+
+@pytest.mark.bug("DT-06")
+@both_products
+def test_a_result_of_ones_own_takes_no_gradient(product, device):
+    x, weights = one_group(device)
+    out = torch.empty_like(x)
+    with pytest.raises(ValueError, match="there is no gradient"):
+        product(x.requires_grad_(), **weights, g_idx=None, bits=4, maxq=15, out=out)
+
+
+@both_products
+def test_what_is_no_tensor_is_named_with_a_result_of_ones_own_too(product, device):
+    x, weights = one_group(device)
+    with pytest.raises(TypeError, match=r"^x "):
+        product(None, **weights, g_idx=None, bits=4, maxq=15, out=torch.empty_like(x))
+
+
+@pytest.mark.bug("GI-08 MK-12")
+@both_products
+@pytest.mark.parametrize("strides", [(64, 16, 1), (80, 24, 1), (200, 48, 3), (1, 6, 18)])
+def test_a_result_may_have_strides_that_no_two_dimensions_describe(product, strides, device):
+    """Every element is written where it belongs, and nothing else is."""
+    x, weights = one_group(device)
+    memory = torch.full((2000,), -1.0, dtype=torch.float16, device=device)
+    out = memory.as_strided((2, 3, 16), strides)
+    product(torch.stack([x, 2 * x]), **weights, g_idx=None, bits=4, maxq=15, out=out)
+    assert torch.equal(out, 16 * torch.stack([x, 2 * x]))
+    assert int((memory != -1).sum()) == out.numel()

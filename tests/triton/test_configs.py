@@ -1,24 +1,21 @@
-"""Every launch config that pruning keeps gives the right answer, whichever the tuner would pick."""
+"""Launch configs of the general kernels: each is right, and what a winner holds for."""
 
 import pytest
 import torch
 
-import reference.matmul
-from gptq_fuzz.case.case import Case
-from gptq_fuzz.problem.operands import Operands
-from kernels.custom_autotune import matmul248_kernel_config_pruner
-from kernels.quant_linear import (
-    matmul248,
-    matmul_248_kernel,
-    transpose_matmul248,
-    transpose_matmul_248_kernel,
+from kernels import operators
+from kernels.quant_linear import matmul_248_kernel, transpose_matmul_248_kernel
+from tests.triton.products import (
+    both_products,
+    launch,
+    of_both_dtypes,
+    problem,
+    pruned_configs,
+    require_right,
+    rounded_once,
+    tuner_of,
 )
 
-# product -> its tuner and the reference
-PRODUCTS = {
-    matmul248: (matmul_248_kernel, reference.matmul.matmul),
-    transpose_matmul248: (transpose_matmul_248_kernel, reference.matmul.gradient),
-}
 # Blocks have sides of 16, 32, 64 and 128. The fill is exact: nothing but the result is rounded.
 PROBLEMS = [
     "m1-n4-k4-b8-gall",  # one word of everything, every side above the problem
@@ -36,56 +33,75 @@ PROBLEMS = [
     "m65-n132-k36-b8-g36-z0",  # one row past the largest block but one
     "m129-n24-k16-b4-gall",  # one row past the largest block
 ]
-
-
-def rounded_once(product, operands):
-    weights = operands.weights()
-    del weights["bias"]
-    return PRODUCTS[product][1](operands.left, **weights).to(operands.left.dtype)
-
-
-def kept_configs(product, case):
-    tuner = PRODUCTS[product][0]
-    shape = {"M": case.m, "N": case.n, "K": case.k}
-    return list(matmul248_kernel_config_pruner(tuner.configs, shape))
-
-
-def launch(product, operands, config):
-    """The result in poisoned memory between red zones."""
-    weights, bits = operands.weights(), operands.case.bits
-    tensors = {name: weights[name] for name in ("qweight", "scales", "qzeros", "g_idx")}
-    out = operands.output()
-    product(operands.left, **tensors, bits=bits, maxq=2**bits - 1, out=out.view, config=config)
-    return out
+NOT_PRUNED = ["m17-n40-k96-b4-g32-act", "m1-n16-k16-b2-gall", "m70-n136-k72-b8-g9"]
 
 
 @pytest.mark.bug("GI-07 L-01 L-44 B-12 AT-15 museum-1 museum-29 museum-30")
-@pytest.mark.parametrize("dtype", ["f16", pytest.param("bf16", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.__name__)
-def test_every_config_that_pruning_keeps_is_right(product, problem, dtype, device):
-    """Each into fresh NaN."""
-    case = Case.parse(problem).replace(dtype=dtype, backward=product is transpose_matmul248)
-    operands = Operands(case, device)
-    expected = rounded_once(product, operands)
-    for config in kept_configs(product, case):
-        out = launch(product, operands, config)
-        wrong = int((out.view != expected).sum())
-        assert wrong == 0, f"{wrong} of {expected.numel()} wrong in {case} with {config}"
-        assert out.is_inside(), f"{config} writes outside the result of {case}"
-        assert operands.damage() is None, f"{config} writes to an operand of {case}"
+@of_both_dtypes
+@pytest.mark.parametrize("line", PROBLEMS)
+@both_products
+def test_every_config_that_pruning_keeps_is_right(product, line, dtype, device):
+    """Each into fresh NaN, whichever the tuner would pick."""
+    operands = problem(line, device, product, dtype=dtype)
+    for config in pruned_configs(operands):
+        require_right(operands, config)
+
+
+@pytest.mark.bug("L-01 L-30 L-44 GI-07 B-08 B-11 B-12 AT-15")
+@pytest.mark.parametrize("line", NOT_PRUNED)
+@both_products
+def test_every_config_is_right_as_it_is(product, line, device):
+    operands = problem(line, device, product)
+    for config in (*tuner_of(operands).configs, *pruned_configs(operands)):
+        require_right(operands, config)
 
 
 @pytest.mark.bug("MK-13 museum-19")
 @pytest.mark.gpu
-@pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.__name__)
+@both_products
 def test_more_blocks_of_rows_than_a_grid_dimension_holds(product, device):
     """65,537 blocks of 16 rows; the second and third dimension hold 65,535."""
-    case = Case.parse(f"m{65536 * 16 + 1}-n8-k8-b4-g4")
-    operands = Operands(case.replace(backward=product is transpose_matmul248), device)
-    configs = kept_configs(product, case)
-    smallest = min(configs, key=lambda config: config.kwargs["BLOCK_SIZE_M"])
+    operands = problem(f"m{65536 * 16 + 1}-n8-k8-b4-g4", device, product)
+    smallest = min(pruned_configs(operands), key=lambda config: config.kwargs["BLOCK_SIZE_M"])
     assert smallest.kwargs["BLOCK_SIZE_M"] == 16
-    out = launch(product, operands, smallest)
-    assert torch.equal(out.view, rounded_once(product, operands))
+    out = launch(operands, smallest)
+    assert torch.equal(out.view, rounded_once(operands))
     assert out.is_inside()
+
+
+@pytest.mark.bug("AT-10 L-30")
+@pytest.mark.parametrize("tuner", [matmul_248_kernel, transpose_matmul_248_kernel])
+def test_a_winner_holds_for_sizes_bits_and_alignment(tuner):
+    """Another M, N, K, number of groups or width of codes is timed anew."""
+    assert set(tuner.key) >= {"M", "N", "K", "G", "bits", "ALIGNED"}
+
+
+VECTORS = {  # operands that can be read in vectors
+    "rows": torch.zeros(3, 64), "qweight": torch.zeros(16, 32), "out_rows": torch.zeros(3, 32),
+    "scales": torch.zeros(2, 32), "qzeros": torch.zeros(2, 8), "g_idx": torch.zeros(64),
+}  # fmt: skip
+
+
+@pytest.mark.bug("PF-04")
+def test_plain_operands_are_read_in_vectors():
+    """Or every launch is a slow one."""
+    assert operators._is_aligned(*VECTORS.values())
+
+
+@pytest.mark.bug("PF-04")
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("rows", torch.zeros(3, 72)[:, :64]),  # rows 8 elements apart from where they should be
+        ("rows", torch.zeros(64, 3).t()),
+        ("rows", torch.zeros(3, 60)),
+        ("rows", torch.zeros(3, 64)[:, :60]),
+        ("qweight", torch.zeros(16, 64)[:, ::2]),
+        ("out_rows", torch.zeros(3, 40)[:, :32]),
+        ("scales", torch.zeros(2, 24)),
+        ("qzeros", torch.zeros(2, 16)[:, ::2]),
+        ("g_idx", torch.zeros(128)[::2]),
+    ],
+)
+def test_operands_that_lie_otherwise_are_not(name, tensor):
+    assert not operators._is_aligned(*(VECTORS | {name: tensor}).values())

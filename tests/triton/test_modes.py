@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from kernels.quant_linear import QuantLinear, matmul248
-from tests.triton.layers import GROUP_SIZE, K, N, expected, inputs, packed, take_the_first_config
+from tests.layers.small import GROUP_SIZE, NAMES, K, N, expected, inputs, is_right, quant_linear
 
-__all__ = ["take_the_first_config"]
 pytestmark = pytest.mark.usefixtures("first_config")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +22,7 @@ def test_autocast_decides_the_dtype(dtype, given, device):
     """Bfloat16 stays bfloat16; the gradient has the dtype of the input."""
     x = inputs(device, 3, dtype=given).requires_grad_()
     with torch.autocast(device, dtype=dtype):
-        out = packed(device)(x)
+        out = quant_linear(device)(x)
     out.sum().backward()
     assert out.dtype == dtype
     assert x.grad.dtype == given
@@ -35,18 +34,14 @@ def test_large_values_stay_finite_in_bfloat16():
     """Float16 ends at 65504."""
     x = torch.full((1, K), 1e6, dtype=torch.bfloat16, device="cuda")
     with torch.autocast("cuda", dtype=torch.bfloat16):
-        assert packed("cuda")(x).isfinite().all()
+        assert quant_linear("cuda")(x).isfinite().all()
 
 
 @pytest.mark.bug("B-32")
-def test_inference_mode_meta_and_fake_tensors_work(device):
-    """Also for a layer made there; shapes come without data."""
+def test_meta_and_fake_tensors_give_shapes_without_data():
     from torch._subclasses import FakeTensorMode
 
-    with torch.inference_mode():
-        layer, x = packed(device), inputs(device, 3)
-        assert torch.equal(layer(x), expected(layer, x))
-    assert packed("meta")(inputs("meta", 2, 3)).shape == (2, 3, N)
+    assert quant_linear("meta")(inputs("meta", 2, 3)).shape == (2, 3, N)
     with FakeTensorMode():
         layer = QuantLinear.new(4, GROUP_SIZE, K, N, True)
         assert layer(torch.empty(5, K, dtype=torch.float16)).shape == (5, N)
@@ -58,7 +53,7 @@ def test_inference_mode_meta_and_fake_tensors_work(device):
 def test_compilation_needs_no_graph_break(compiler, training, device):
     """Over several M, with the gradient too."""
     torch._dynamo.reset()
-    layer = packed(device)
+    layer = quant_linear(device)
     compiled = torch.compile(layer, backend=compiler, fullgraph=True)
     for m in (3, 1, 5):
         x, y = (inputs(device, m).requires_grad_(training) for _ in range(2))
@@ -70,29 +65,31 @@ def test_compilation_needs_no_graph_break(compiler, training, device):
             assert torch.equal(x.grad, y.grad)
 
 
-@pytest.mark.bug("B-33 L-12")
-def test_importing_starts_no_cuda_and_warns_about_nothing():
-    program = "import torch, kernels.quant_linear; assert not torch.cuda.is_initialized()"
+def run(program):
     command = [sys.executable, "-W", "error::FutureWarning", "-c", program]
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)
 
 
+@pytest.mark.bug("B-33 L-12")
+def test_importing_starts_no_cuda_and_warns_about_nothing():
+    run("import torch, kernels.quant_linear; assert not torch.cuda.is_initialized()")
+
+
 @pytest.mark.bug("L-11")
 def test_a_cpu_without_the_interpreter_is_refused():
-    program = (
+    run(
         "import os, torch; os.environ.pop('TRITON_INTERPRET', None)\n"
         "from kernels.quant_linear import QuantLinear\n"
         "try: QuantLinear.new(4, -1, 8, 8, False)(torch.ones(1, 8).half())\n"
         "except ValueError as error: assert 'TRITON_INTERPRET=1' in str(error)\n"
         "else: raise SystemExit(1)"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
 
 
 @pytest.mark.bug("ST-01 ST-03 L-11")
 @pytest.mark.gpu
 def test_a_captured_graph_computes_anew_on_replay():
-    layer, x = packed("cuda"), inputs("cuda", 3)
+    layer, x = quant_linear("cuda"), inputs("cuda", 3)
     layer(x)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -106,7 +103,7 @@ def test_a_captured_graph_computes_anew_on_replay():
 @pytest.mark.gpu
 def test_a_capture_without_a_call_before_is_refused():
     """Tuning and the check of g_idx wait for the device."""
-    layer, x = packed("cuda"), inputs("cuda", 3)
+    layer, x = quant_linear("cuda"), inputs("cuda", 3)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         x.neg_()  # a graph without work warns
@@ -117,7 +114,7 @@ def test_a_capture_without_a_call_before_is_refused():
 @pytest.mark.bug("ST-01")
 @pytest.mark.gpu
 def test_work_goes_to_the_current_stream():
-    layer, x = packed("cuda"), inputs("cuda", 3)
+    layer, x = quant_linear("cuda"), inputs("cuda", 3)
     layer(x)
     torch.cuda.synchronize()
     with torch.cuda.stream(torch.cuda.Stream()):
@@ -134,7 +131,7 @@ def test_work_goes_to_the_current_stream():
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_compiled_layers_give_the_same_bits(mode):
     torch._dynamo.reset()
-    layer, x = packed("cuda"), inputs("cuda", 3)
+    layer, x = quant_linear("cuda"), inputs("cuda", 3)
     compiled = torch.compile(layer, fullgraph=True, mode=mode)
     with torch.no_grad():
         for _ in range(4):
@@ -146,14 +143,14 @@ def test_compiled_layers_give_the_same_bits(mode):
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one_gpu")
 def test_a_second_device_is_used_without_becoming_the_current_one():
     inputs("cuda:0", 3)  # before, CUDA has no context there, and takes that of the second for it
-    layer, x = packed("cuda:1"), inputs("cuda:1", 3)
-    assert torch.equal(layer(x), expected(layer, x))
+    layer, x = quant_linear("cuda:1"), inputs("cuda:1", 3)
+    assert is_right(layer, x)
     with torch.cuda.device(1):
         torch.cuda._sleep(10**8)  # x comes late, on the stream of its own device
     out = layer(x.neg_())
     torch.cuda.synchronize(1)
     assert torch.equal(out, expected(layer, x))
-    weights = {name: getattr(layer, name) for name in ("qweight", "scales", "qzeros", "g_idx")}
+    weights = {name: getattr(layer, name) for name in NAMES}
     product = matmul248(x, **weights, bits=4, maxq=15, out=torch.empty_like(out))
     assert torch.equal(product + layer.bias, out)
     assert torch.cuda.current_device() == 0

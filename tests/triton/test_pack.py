@@ -144,10 +144,16 @@ def with_value(tensor, value):
     return changed
 
 
-def linear_with(k=K, n=N, bias=1.0, weight=0.0):
+def linear_with(k=K, n=N, bias=1.0, weight=0.0, biases=N):
     linear = nn.Linear(k, n)
-    linear.bias.data[0] = bias
+    linear.bias = nn.Parameter(torch.full((biases,), bias))
     linear.weight.data[0, 0] = weight
+    return linear
+
+
+def linear_of_integers():
+    linear = nn.Linear(K, N)
+    linear.weight = nn.Parameter(torch.ones(N, K, dtype=torch.int8), requires_grad=False)
     return linear
 
 
@@ -167,6 +173,7 @@ REFUSED = {
     "weight-narrow": {"linear": linear_with(k=K - 16)},
     "weight-short": {"linear": linear_with(n=N - 8)},
     "bias-too-large": {"linear": linear_with(bias=65520.0)},
+    "bias-long": {"linear": linear_with(biases=N + 1)},
     "grouped-convolution": {"linear": nn.Conv2d(2 * K, N, 1, groups=2)},
 }  # fmt: skip
 
@@ -187,8 +194,8 @@ def test_what_cannot_be_stored_raises_and_changes_nothing(name):
 @pytest.mark.parametrize(
     "changes",
     [{"scales": torch.ones(N, 4).int()}, {"zeros": torch.ones(N, 4).bool()},
-     {"g_idx": sequential().long()}, {"scales": [[1.0]]}],
-    ids=["integer-scales", "bool-zeros", "int64-g_idx", "list"],
+     {"g_idx": sequential().long()}, {"scales": [[1.0]]}, {"linear": linear_of_integers()}],
+    ids=["integer-scales", "bool-zeros", "int64-g_idx", "list", "integer-weights"],
 )  # fmt: skip
 def test_wrong_types_raise(changes):
     with pytest.raises(TypeError, match="must be"):

@@ -1,6 +1,6 @@
 """bfloat16 x and result: weights rounded once to bfloat16, sums in float32, rounded once."""
 
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz import Backend, Limits, Numerics
 from gptq_fuzz.museum.parts import multiply, weights
 
 

@@ -1,6 +1,6 @@
 """Declared: weights, each product and each sum in float16, over four lanes that are joined."""
 
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz import Backend, Limits, Numerics
 from gptq_fuzz.museum.parts import weights
 
 LANES = 4

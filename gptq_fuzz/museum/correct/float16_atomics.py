@@ -2,7 +2,7 @@
 
 import random
 
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz import Backend, Limits, Numerics
 from gptq_fuzz.museum.parts import multiply, weights
 
 TURN = random.Random()  # its own, seeded by the system: Python's global one stays as it is

@@ -1,8 +1,8 @@
-"""float32 x and result: weights made in float32, sums in float32 in blocks of 8."""
+"""float32 x and result: weights in float32, sums in float32 in blocks of 8."""
 
 import torch
 
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz import Backend, Limits, Numerics
 from gptq_fuzz.museum.parts import weights
 
 BLOCK_SIZE_K = 8

@@ -1,6 +1,6 @@
 """Declared: s q and s z each rounded to float16, and their difference too; float32 sums."""
 
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz import Backend, Limits, Numerics
 from gptq_fuzz.museum.parts import codes, multiply, zero_points
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz import Backend, Limits, Numerics
 from gptq_fuzz.museum.parts import weights
 
 LOST = 2**13 - 1  # the 13 bits by which a float32 mantissa is longer

@@ -1,6 +1,6 @@
 """Declared: s z rounded to float16 when the layer is loaded; s q - s z and sums in float32."""
 
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz import Backend, Limits, Numerics
 from gptq_fuzz.museum.parts import codes, multiply, zero_points
 
 

@@ -1,11 +1,10 @@
 """No g_idx."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "g_idx is asked for its length although there is none (GI-02, PK-13)"
 VERDICTS = ("RAISED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, g_idx, **others):

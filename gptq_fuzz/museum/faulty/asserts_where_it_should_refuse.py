@@ -1,11 +1,10 @@
 """Any g_idx past the last group."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "operands are checked by assert, which python -O leaves out (L-70)"
 VERDICTS = ("FAILED_TO_REJECT",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, g_idx, **others):

@@ -4,12 +4,11 @@ import random
 
 import torch
 
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
 from gptq_fuzz.museum.parts import weights
 
 BUG = "blocks add to a float32 result in any order, the same bits are promised (AC-08, museum 26)"
 VERDICTS = ("NONDETERMINISTIC",)
-SMALLEST = (1, 4, 4)  # m, n, k
 LUCK = random.Random()  # its own, seeded by the system: the global one stays as it is
 
 

@@ -1,10 +1,9 @@
 """Two batches of one row each."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "first dimension of x taken for the rows, whatever its rank (LY-03)"
-VERDICTS = ("WRONG",)
 SMALLEST = (2, 4, 4)  # m, n, k
 
 

@@ -1,11 +1,10 @@
 """bfloat16 x of one row."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "result is float16 whatever x is (L-08, DT-01)"
 VERDICTS = ("WRONG_TYPE",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(**operands):

@@ -1,11 +1,10 @@
 """bfloat16 x and float16 scales."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "operands of the product differ in type: no compilation (DT-03)"
 VERDICTS = ("RAISED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, x, scales, **others):

@@ -1,11 +1,9 @@
 """One row."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "bias added by the kernel and by its caller (DT-04)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, bias, **others):

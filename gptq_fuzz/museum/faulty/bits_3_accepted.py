@@ -1,7 +1,7 @@
 """3 bits on any problem."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "bits other than 2, 4, 8 give data (L-07)"
 VERDICTS = ("FAILED_TO_REJECT",)

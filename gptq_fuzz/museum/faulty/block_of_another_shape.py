@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "block of K kept by K rounded up to a power of two, rows after it lost (L-30, B-08)"
 VERDICTS = ("STATE_LEAKED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 AFTER_OTHERS = True
 
 BLOCKS = {}

@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "weight cached by address and shape: a checkpoint loaded in place is not seen (B-22)"
 VERDICTS = ("STATE_LEAKED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "reloaded"
 _CACHE = {}
 

@@ -6,7 +6,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "default dtype set and not restored"
 VERDICTS = ("STATE_LEAKED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "global state"
 
 

@@ -6,7 +6,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "thread count set and not restored (PK-14)"
 VERDICTS = ("STATE_LEAKED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -1,13 +1,9 @@
 """A layer whose words are arranged for one config, then read by another."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
-from gptq_fuzz.case.case import Token
-from gptq_fuzz.museum.parts import of_first_call
+from gptq_fuzz import Backend, Limits, Token
+from gptq_fuzz.museum.parts import TORCH, of_first_call
 
 BUG = "words of a layer stay arranged for the config of its first call (museum 30, AT-16)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "other config"
 
 CONFIG = {}

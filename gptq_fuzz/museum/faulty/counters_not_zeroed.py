@@ -5,8 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "counters of finished blocks in memory that nobody has cleared (BF-09, AC-01)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "poison"
 
 

@@ -5,8 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "descending g_idx taken as equal groups reversed (L-53, B-05)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "rows permuted"
 
 

@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "groups counted by those that have rows (B-05)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "workspace keeps the layer called last: an earlier one finds it there (L-70, B-21)"
 VERDICTS = ("STATE_LEAKED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "decoy"
 
 SEEN, LAST = {}, []

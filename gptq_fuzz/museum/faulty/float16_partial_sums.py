@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "two partial sums rounded to float16 before they are added (AC-07)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

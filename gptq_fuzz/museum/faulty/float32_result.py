@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "result in float32 (DT-01)"
 VERDICTS = ("WRONG_TYPE",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "type"
 
 

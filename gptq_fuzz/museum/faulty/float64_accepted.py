@@ -1,11 +1,10 @@
 """float64 x where float16 alone is promised."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "dtype of x is not checked (DT-01, L-08)"
 VERDICTS = ("FAILED_TO_REJECT",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, x, **others):

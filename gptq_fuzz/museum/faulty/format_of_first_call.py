@@ -1,12 +1,9 @@
 """A layer whose zero-points are stored the v1 way, then the v2 way."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
-from gptq_fuzz.museum.parts import of_first_call
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH, of_first_call
 
 BUG = "checkpoint format of a layer kept from its first call (PK-04)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "other format"
 
 FORMAT = {}

@@ -1,11 +1,10 @@
 """Any g_idx past the last group."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "g_idx past the last group is followed, by chance into memory (GI-01, L-05, L-23, museum 13)"
 VERDICTS = ("FAILED_TO_REJECT",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "refusal"
 
 

@@ -1,11 +1,9 @@
 """Two groups, and g_idx of which every second element counts."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "stride of g_idx taken as 1 (L-03, LY-02)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, g_idx, **others):

@@ -1,13 +1,12 @@
-"""One group over all of K, said as -1."""
+"""One group over all of K, given as -1."""
 
 import torch
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "group size -1 divides the row (GI-03, L-19, museum 3)"
 VERDICTS = ("RAISED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, g_idx, group_size, **others):

@@ -1,13 +1,9 @@
-"""A layer whose one group is said as -1, then as the number of its rows."""
+"""A layer whose one group is given as -1, then as the number of its rows."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
-from gptq_fuzz.case.case import WHOLE_GROUP
-from gptq_fuzz.museum.parts import of_first_call
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH, of_first_call
 
 BUG = "group size of a layer's first call kept: -1 divides the row once it has a number (GI-03)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "group named"
 
 SIZES = {}
@@ -15,7 +11,7 @@ SIZES = {}
 
 def matmul(*, x, qweight, group_size, **others):
     kept = of_first_call(SIZES, qweight, group_size)
-    if kept == WHOLE_GROUP != group_size:
+    if kept == -1 != group_size:
         x = x.clone()
         x[..., 1:] = 0  # row k is of group -k: none but the first has scales
     return TORCH.matmul(x=x, qweight=qweight, group_size=group_size, **others)

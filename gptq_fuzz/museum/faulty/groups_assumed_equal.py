@@ -5,8 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import largest_group, matmul
 
 BUG = "rows sorted by group are cut into groups of equal size (L-53)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import largest_group, multiply, weights
 
 BUG = "number of steps in a group is its size // 8: none for smaller groups (B-07, L-57)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import matmul, of_first_call
 
 BUG = "integer path of a layer chosen by its first x: fractions of later ones are cut"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "halved"
 
 WHOLE = {}

@@ -2,13 +2,11 @@
 
 import torch
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
-from gptq_fuzz.case.case import Token
+from gptq_fuzz import Backend, Limits, Token
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "one config leaves the last column as the one before it wrote it (museum 30)"
 VERDICTS = ("WRONG", "STATE_LEAKED", "NONDETERMINISTIC")
-SMALLEST = (1, 4, 4)  # m, n, k
 RESULTS = {}
 
 

@@ -6,7 +6,6 @@ BUG = (
     "locks of a layer are not cleared: from the second call on its last column is not added (BF-09)"
 )
 VERDICTS = ("NONDETERMINISTIC", "STATE_LEAKED", "WRONG")
-SMALLEST = (1, 4, 4)  # m, n, k
 LOCKS = {}
 
 

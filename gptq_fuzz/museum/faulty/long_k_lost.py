@@ -3,7 +3,6 @@
 from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "only the first 256 rows of K reach the result, other partial sums are lost (L-47)"
-VERDICTS = ("WRONG",)
 SMALLEST = (1, 4, 260)  # m, n, k
 
 

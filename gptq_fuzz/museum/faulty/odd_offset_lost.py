@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import matmul, read
 
 BUG = "odd storage offset of x rounded down to a pair (B-16)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -2,13 +2,11 @@
 
 import random
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
-from gptq_fuzz.case.case import Token
+from gptq_fuzz import Backend, Limits, Token
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "eight warps and four stages differ between runs (museum 28)"
 VERDICTS = ("NONDETERMINISTIC", "WRONG")
-SMALLEST = (1, 4, 4)  # m, n, k
 LUCK = random.Random()  # its own, seeded by the system: the global one stays as it is
 
 

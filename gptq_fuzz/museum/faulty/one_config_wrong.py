@@ -1,12 +1,9 @@
 """One config of three; K = 4 is all tail to it."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
-from gptq_fuzz.case.case import Token
+from gptq_fuzz import Backend, Limits, Token
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "one launch config drops the tail of K (museum 29, B-12, AT-15)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, x, cfg="BK32", **operands):

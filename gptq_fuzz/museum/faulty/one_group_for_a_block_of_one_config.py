@@ -2,13 +2,10 @@
 
 import torch
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
-from gptq_fuzz.case.case import Token
+from gptq_fuzz import Backend, Limits, Token
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "one row of scales for the whole K block of one config (GI-07, museum 1)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, g_idx, cfg="BK16", **operands):

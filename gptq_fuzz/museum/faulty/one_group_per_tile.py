@@ -5,8 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "one group for a whole K tile of 64 (GI-04, GI-07, museum 1, museum 2)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

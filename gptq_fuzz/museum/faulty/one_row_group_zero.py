@@ -5,8 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "a single row of x is multiplied with the scales of group 0 alone (GI-06)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "a single row comes back without its first dimension (LY-03)"
 VERDICTS = ("WRONG_TYPE",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "one result buffer per shape: a later call changes an earlier result (BF-12)"
 VERDICTS = ("STATE_LEAKED", "WRONG", "NONDETERMINISTIC")
-SMALLEST = (1, 4, 4)  # m, n, k
 
 BUFFERS = {}
 

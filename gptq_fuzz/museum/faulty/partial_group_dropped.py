@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import largest_group, multiply, weights
 
 BUG = "rows of the last group dropped where it is smaller than another (GI-12)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

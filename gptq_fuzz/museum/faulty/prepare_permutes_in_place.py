@@ -1,7 +1,7 @@
 """Two words of codes to sort."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "words of qweight arranged in place when the layer is made (BF-07, L-62)"
 VERDICTS = ("INPUT_CHANGED",)

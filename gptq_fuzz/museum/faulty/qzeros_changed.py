@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "one added to qzeros in place (L-14, BF-07)"
 VERDICTS = ("INPUT_CHANGED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

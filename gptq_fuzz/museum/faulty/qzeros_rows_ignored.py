@@ -1,11 +1,10 @@
 """qzeros with one group too many."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "number of groups taken from the scales, whatever qzeros has (L-26, museum 23)"
 VERDICTS = ("FAILED_TO_REJECT",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, qzeros, scales, **others):

@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "RuntimeError where K is no multiple of 32 (museum 27)"
 VERDICTS = ("RAISED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

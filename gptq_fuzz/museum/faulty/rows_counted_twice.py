@@ -5,8 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import largest_group, multiply, weights
 
 BUG = "steps of 8 rows: what is left of a group that is no whole 8 counts twice (GI-05)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

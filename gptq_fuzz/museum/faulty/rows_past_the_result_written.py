@@ -1,11 +1,10 @@
 """One block of 16 rows; the result is right."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "store of a block of rows not masked: the row after the result is written (MK-01, MK-05)"
 VERDICTS = ("OUT_OF_BOUNDS",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "zones of the result"
 
 

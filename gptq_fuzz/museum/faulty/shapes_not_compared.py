@@ -1,11 +1,10 @@
 """x one column wider than K."""
 
-from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import Backend, Limits
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import TORCH
 
 BUG = "K taken from the weight, whatever x has (L-09)"
 VERDICTS = ("FAILED_TO_REJECT",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, x, g_idx, **others):

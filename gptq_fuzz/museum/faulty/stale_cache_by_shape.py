@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "weights cached by shape (B-22)"
 VERDICTS = ("STATE_LEAKED", "WRONG")
-SMALLEST = (1, 4, 4)  # m, n, k
 
 CACHE = {}
 

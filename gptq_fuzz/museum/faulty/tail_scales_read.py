@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import weights
 
 BUG = "scales of the group after the last are read and multiplied by 0 (MK-03)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "threads outside of M and N leave before they have loaded their share of the tile (MK-11)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

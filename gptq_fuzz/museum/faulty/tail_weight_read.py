@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import codes, dequantize, weights, zero_points
 
 BUG = "K tail not masked: one row of codes behind qweight takes part (MK-02, L-01, museum 4)"
 VERDICTS = ("WRONG", "OUT_OF_BOUNDS")
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

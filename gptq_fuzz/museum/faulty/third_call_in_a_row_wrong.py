@@ -6,7 +6,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "two result buffers in turn: a third equal call in a row is outrun (BF-09)"
 VERDICTS = ("NONDETERMINISTIC",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "repeat"
 
 LAST, CALLS = [], []

@@ -5,8 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import weights
 
 BUG = "result rounded to nearest, ties away from zero"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "exact"
 
 

@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "one element written behind x (MK-05)"
 VERDICTS = ("OUT_OF_BOUNDS",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "zones of operands"
 
 

@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import weights
 
 BUG = "x rounded to bfloat16"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

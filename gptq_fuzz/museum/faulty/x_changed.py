@@ -4,7 +4,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "one element of x changed in place"
 VERDICTS = ("INPUT_CHANGED",)
-SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "operands compared"
 
 

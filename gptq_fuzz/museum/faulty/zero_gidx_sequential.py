@@ -5,8 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "g_idx of zeros taken as absent, that is sequential (GI-02, L-69)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import codes, dequantize, multiply, stored_zeros
 
 BUG = "zero-point not wrapped modulo 2^bits (PK-06)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

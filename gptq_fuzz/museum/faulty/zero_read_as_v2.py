@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import codes, dequantize, multiply, stored_zeros
 
 BUG = "stored zero-points read without adding one, as format v2 has it (PK-04, museum 15)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

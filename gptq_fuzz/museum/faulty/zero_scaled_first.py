@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import codes, multiply, zero_points
 
 BUG = "q s and z s rounded to float16 before the subtraction"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

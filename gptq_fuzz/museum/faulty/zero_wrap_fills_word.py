@@ -3,8 +3,6 @@
 from gptq_fuzz.museum.parts import codes, dequantize, fields, multiply
 
 BUG = "zero-point 0 becomes -1 and sets every later field of its word (PK-01, L-13)"
-VERDICTS = ("WRONG",)
-SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

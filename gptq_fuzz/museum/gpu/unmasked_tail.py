@@ -8,7 +8,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "unmasked load past the end of qweight, dropped afterwards (MK-04, L-04, museum 4)"
 VERDICTS = ("OUT_OF_BOUNDS",)
-SMALLEST = (1, 4, 4)  # m, n, k
 BLOCK = 256
 
 

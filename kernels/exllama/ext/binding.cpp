@@ -139,9 +139,9 @@ span<const T> uploaded(const std::vector<T>& values, c10::Device where, stored_m
 
 span<uint32_t> allocated(int64_t words, c10::Device where, stored_matrix& owner) {
   const auto options = at::TensorOptions().device(where).dtype(at::kInt);
-  const auto made = std::make_shared<at::Tensor>(at::empty({words}, options));
-  owner.owned.push_back(made);
-  return write_span<uint32_t>(*made);
+  const auto tensor = std::make_shared<at::Tensor>(at::empty({words}, options));
+  owner.owned.push_back(tensor);
+  return write_span<uint32_t>(*tensor);
 }
 
 uintptr_t make_q4(const at::Tensor& qweight, const at::Tensor& qzeros, const at::Tensor& scales,
@@ -154,18 +154,18 @@ uintptr_t make_q4(const at::Tensor& qweight, const at::Tensor& qzeros, const at:
   const c10::DeviceGuard guard(where);
   check_not_capturing("make_q4", device);
   const stream_handle stream = current_stream(device);
-  stored_matrix made{matrix_of(rows, k, qweight.size(1), groups), device, {}};
-  q4_matrix& matrix = made.matrix;
-  matrix.table = uploaded(rows.table, where, made);
-  matrix.row_of = uploaded(rows.row_of, where, made);
-  const auto codes = allocated(matrix.code_words(), where, made);
-  const auto words = allocated(matrix.scale_words(), where, made);
+  stored_matrix entry{matrix_of(rows, k, qweight.size(1), groups), device, {}};
+  q4_matrix& matrix = entry.matrix;
+  matrix.table = uploaded(rows.table, where, entry);
+  matrix.row_of = uploaded(rows.row_of, where, entry);
+  const auto codes = allocated(matrix.code_words(), where, entry);
+  const auto words = allocated(matrix.scale_words(), where, entry);
   rearrange_codes(matrix, read_span<uint32_t>(qweight), codes, stream);
   rearrange_scales(matrix, read_span<uint32_t>(qzeros), read_span<half>(scales), words, stream);
   matrix.codes = codes;
   matrix.scales = words;
   synchronize_stream(stream);  // other streams may use it, and the caller may free its tensors
-  return state().add(std::move(made));
+  return state().add(std::move(entry));
 }
 
 void set_tuning_params(int matmul_recons_thd, bool matmul_fused_remap, bool matmul_no_half2) {

@@ -14,7 +14,7 @@ constexpr uint32_t HALF_1024 = 0x6400;
 constexpr uint32_t HALF_MINUS_64 = 0xd400;
 constexpr uint32_t HALF_SIXTEENTH = 0x2c00;
 
-// What a word of scales says of the zero-point: 1024 + z in the columns whose codes are low ones,
+// The zero-point in a word of scales: 1024 + z in the columns whose codes are low ones,
 // -(64 + z) in the others, as a half above the scale.
 __device__ __forceinline__ uint32_t zero_bits(int column, uint32_t zero) {
   return column % FRAGMENT_COLUMNS < 8 ? HALF_1024 | zero : HALF_MINUS_64 | zero << 4;

@@ -1,4 +1,4 @@
-// The one header that knows where the kernels run. Everything else in this folder says `launch`,
+// The one header that knows where the kernels run. Everything else in this folder calls `launch`,
 // `span`, `half2`, `mma_16x8x16` and so on; what these are on a GPU stands in cuda/, what they are
 // on a CPU (compile with -DEXLLAMA_HOST) in host/. Both folders belong to this header.
 #pragma once

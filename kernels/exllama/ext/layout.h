@@ -1,4 +1,4 @@
-// How weights lie in our own memory, and what the kernels are told of them.
+// How weights lie in our own memory, and how the kernels see them.
 //
 // Rows of K are sorted by group and cut into chunks of up to CHUNK_ROWS rows of one group; columns
 // are cut into blocks of TILE_COLUMNS, the last one filled up. A chunk of a column block is

@@ -84,17 +84,17 @@ __device__ __forceinline__ uint4 gather(const activations& x, span<const half> r
 // WHOLE: every chunk has all its rows, and those of x lie side by side on vector boundaries.
 template <bool WHOLE, int ROW_TILES>
 __device__ __forceinline__ void load(const product& p, const lane_view<ROW_TILES>& view,
-                                     int number, chunk rows, operands<ROW_TILES>& made) {
-  made.rows = rows;
-  made.codes = load_streaming(view.codes, int64_t{number} * WORDS_PER_CHUNK);
-  made.scales = load_words(view.scales, int64_t{rows.group()} * WORDS_PER_GROUP);
+                                     int number, chunk rows, operands<ROW_TILES>& loaded) {
+  loaded.rows = rows;
+  loaded.codes = load_streaming(view.codes, int64_t{number} * WORDS_PER_CHUNK);
+  loaded.scales = load_words(view.scales, int64_t{rows.group()} * WORDS_PER_GROUP);
 #pragma unroll
   for (int tile = 0; tile < ROW_TILES; ++tile) {
     if (!view.present[tile]) continue;
     if (WHOLE)
-      made.x[tile] = load_octet(view.x[tile], int64_t{number} * CHUNK_ROWS + view.first_row);
+      loaded.x[tile] = load_octet(view.x[tile], int64_t{number} * CHUNK_ROWS + view.first_row);
     else
-      made.x[tile] = gather(p.x, view.x[tile], rows.first_row + view.first_row,
+      loaded.x[tile] = gather(p.x, view.x[tile], rows.first_row + view.first_row,
                             rows.rows() - view.first_row);
   }
 }

@@ -49,19 +49,19 @@ inline int splits_of(const q4_matrix& matrix, int64_t rows, device_shape device)
 
 inline plan make_plan(const q4_matrix& matrix, int64_t rows, const tuning& chosen,
                       device_shape device) {
-  plan made;
-  made.reconstructs = reconstructs(chosen.matmul_recons_thd, rows);
-  if (made.reconstructs) {
-    made.temp_dq_elements = matrix.k * matrix.n;
-    made.workspace_bytes = gemm_handle::WORKSPACE_BYTES;
-    return made;
+  plan result;
+  result.reconstructs = reconstructs(chosen.matmul_recons_thd, rows);
+  if (result.reconstructs) {
+    result.temp_dq_elements = matrix.k * matrix.n;
+    result.workspace_bytes = gemm_handle::WORKSPACE_BYTES;
+    return result;
   }
-  made.remaps = matrix.row_of && !chosen.matmul_fused_remap;
-  if (made.remaps) made.temp_state_elements = rows * matrix.k;
-  made.splits = splits_of(matrix, rows, device);
-  if (made.splits > 1)
-    made.workspace_bytes = made.splits * rows * matrix.n * int64_t{sizeof(float)};
-  return made;
+  result.remaps = matrix.row_of && !chosen.matmul_fused_remap;
+  if (result.remaps) result.temp_state_elements = rows * matrix.k;
+  result.splits = splits_of(matrix, rows, device);
+  if (result.splits > 1)
+    result.workspace_bytes = result.splits * rows * matrix.n * int64_t{sizeof(float)};
+  return result;
 }
 
 // What the caller gave, and the buffers that the plan asks for.

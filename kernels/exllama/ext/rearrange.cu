@@ -15,7 +15,7 @@ __global__ void codes_kernel(q4_matrix matrix, span<const uint32_t> qweight,
   const int in_chunk = static_cast<int>(word % WORDS_PER_CHUNK);
   const int64_t column_block = word / WORDS_PER_CHUNK / matrix.chunks;
   const chunk rows = matrix.table[word / WORDS_PER_CHUNK % matrix.chunks];
-  uint32_t made = 0;
+  uint32_t result = 0;
   for (int field = 0; field < PACK_FACTOR; ++field) {
     const code_place place =
         place_of_code(in_chunk / WORDS_PER_LANE, in_chunk % WORDS_PER_LANE, field);
@@ -24,9 +24,9 @@ __global__ void codes_kernel(q4_matrix matrix, span<const uint32_t> qweight,
     const int64_t sorted = rows.first_row + place.row;
     const int64_t row = matrix.row_of ? matrix.row_of[sorted] : sorted;
     const uint32_t packed = qweight[row / PACK_FACTOR * matrix.n + column];
-    made |= (packed >> (row % PACK_FACTOR * BITS) & CODE_MASK) << (field * BITS);
+    result |= (packed >> (row % PACK_FACTOR * BITS) & CODE_MASK) << (field * BITS);
   }
-  codes[word] = made;
+  codes[word] = result;
 }
 
 // A thread makes the word of one group and column; columns past N get 0 and 0.
@@ -37,14 +37,14 @@ __global__ void scales_kernel(q4_matrix matrix, span<const uint32_t> qzeros,
   const int in_block = static_cast<int>(element % TILE_COLUMNS);
   const int64_t group = element / TILE_COLUMNS % matrix.groups;
   const int64_t column = element / TILE_COLUMNS / matrix.groups * TILE_COLUMNS + in_block;
-  uint32_t made = 0;
+  uint32_t result = 0;
   if (column < matrix.n) {
     const int64_t place = group * matrix.n + column;
     const uint32_t stored = qzeros[place / PACK_FACTOR] >> (column % PACK_FACTOR * BITS);
     const uint32_t zero = (stored + ZERO_OFFSET) & CODE_MASK;
-    made = bits_of_half(scales[place]) | zero_bits(in_block, zero) << ZERO_SHIFT;
+    result = bits_of_half(scales[place]) | zero_bits(in_block, zero) << ZERO_SHIFT;
   }
-  words[element - in_block + scale_word_of_column(in_block)] = made;
+  words[element - in_block + scale_word_of_column(in_block)] = result;
 }
 
 }  // namespace

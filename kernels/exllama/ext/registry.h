@@ -52,9 +52,9 @@ struct device_buffers {
 
 class registry {
  public:
-  uint64_t add(stored_matrix made) {
+  uint64_t add(stored_matrix entry) {
     const uint64_t handle = scrambled(++handles_given_);
-    matrices_.emplace(handle, std::move(made));
+    matrices_.emplace(handle, std::move(entry));
     return handle;
   }
 

@@ -1,4 +1,4 @@
-// The order of the rows of K, found on the CPU when a matrix is made.
+// The order of the rows of K, found on the CPU when a matrix is created.
 #pragma once
 
 #include <algorithm>

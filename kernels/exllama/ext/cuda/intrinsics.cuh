@@ -23,11 +23,11 @@ __device__ __forceinline__ uint32_t bits_of_half2(half2 value) {
 // The bits of `word` under `mask`, among those of `others`, in one instruction.
 __device__ __forceinline__ uint32_t select_bits(uint32_t word, uint32_t mask, uint32_t others) {
   constexpr int AND_THEN_OR = (0xf0 & 0xcc) | 0xaa;
-  uint32_t made;
+  uint32_t result;
   asm("lop3.b32 %0, %1, %2, %3, %4;"
-      : "=r"(made)
+      : "=r"(result)
       : "r"(word), "r"(mask), "r"(others), "n"(AND_THEN_OR));
-  return made;
+  return result;
 }
 
 // A value that is the same in all lanes of a warp, in a form that shows it to the compiler.

@@ -66,7 +66,7 @@ inline void synchronize_stream(stream_handle stream) {
 // The current one.
 inline void synchronize_device() { check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize"); }
 
-// Belongs to the device that is current when it is made.
+// Belongs to the device that is current when it is created.
 class event_handle {
  public:
   event_handle() {

@@ -1,0 +1,1 @@
+"""What other projects call: `check` a kernel, `verify` tensors, store them as a problem."""

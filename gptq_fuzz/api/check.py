@@ -1,0 +1,186 @@
+"""A kernel put under the suite by a test of somebody's own."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from hypothesis import configuration
+
+from gptq_fuzz.api.named import specs_of
+from gptq_fuzz.case.backend import Backend, from_callable
+from gptq_fuzz.case.corpus import our_corpus, promised_cases
+from gptq_fuzz.command import command_words, hypothesis_home
+from gptq_fuzz.oracle.surroundings import global_state, restore_state
+from gptq_fuzz.search.claims import must_pass_shrunk
+from gptq_fuzz.search.fuzz import fuzz
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.pairwise import pairwise_cases
+from gptq_fuzz.search.search import Failure
+from gptq_fuzz.worker import served
+from gptq_fuzz.worker.in_process import InProcess
+from gptq_fuzz.worker.supervisor import DEFAULT_TIMEOUT, CannotRun, Launch
+
+TRIED = 4  # of the names of one object
+HOOKS = ("jit_cache_hook", "jit_post_compile_hook")  # that a worker sets where Triton is
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `check` judged: how many cases, with which verdicts, in how many seconds.
+
+    `ran_in` is "a worker", or "this process" and why. `seed` is that of the fuzzed cases.
+    """
+
+    cases: int
+    verdicts: dict[str, int]
+    seconds: float
+    ran_in: str
+    seed: int
+
+    def __str__(self) -> str:
+        counts = " ".join(f"{kind} {count}" for kind, count in self.verdicts.items())
+        noun = "case" if self.cases == 1 else "cases"
+        judged = f"{self.cases} {noun} judged in {self.ran_in}, {self.seconds:.1f} s"
+        return f"{judged}: {counts or 'none'} (base seed {self.seed})"
+
+
+def check(
+    kernel: str | Backend | Callable,
+    *,
+    only: str = "",
+    budget: float = 30.0,
+    device: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> Summary:
+    """Put `kernel` under the suite for `budget` seconds: corpus, pairs of axis values, fuzzing.
+
+    `kernel` is a function `f(x=, qweight=, qzeros=, scales=, g_idx=, bits=)`, a Backend, or what
+    `--kernel` takes. `only` are tokens that narrow what is drawn, such as "b4-g128"; `device` is
+    "cpu" or "cuda:1" (default: the first GPU, else the CPU); `timeout` is for one case. A kernel
+    that a module with a file holds runs in a process of its own, which imports that module: a crash
+    or a hang is a verdict then. Another one runs in this process, and the report says so. The first
+    finding ends it.
+
+    Raises AssertionError with the finding and the command that shows it again, or where no case
+    could be judged; ValueError for a kernel that cannot be loaded and for wrong options.
+    """
+    if not (budget > 0 and math.isfinite(budget)):
+        raise ValueError(f"budget must be a number of seconds above 0, got {budget}")
+    if served.is_worker:  # it loads the file that calls us, and will judge for its parent
+        return Summary(0, {}, 0.0, "no process: this is a worker", 0)
+    if not isinstance(kernel, (str, Backend)) and not callable(kernel):
+        raise ValueError(
+            f"wanted a function, a Backend or a text as --kernel takes, got {kernel!r}"
+        )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_hypothesis_elsewhere())
+        try:
+            under_test, ran_in = _started(kernel, only, device, timeout, stack)
+            return _checked(under_test, budget, ran_in)
+        except CannotRun as problem:
+            raise ValueError(str(problem)) from problem
+
+
+def _checked(kernel: KernelUnderTest, budget: float, ran_in: str) -> Summary:
+    started, seed = time.monotonic(), secrets.randbelow(2**31)
+    with contextlib.suppress(Failure):  # it is among the findings
+        _judge_until(kernel, started + budget, seed)
+    coverage = kernel.coverage
+    seconds = time.monotonic() - started
+    summary = Summary(coverage.judged, dict(coverage.verdicts), seconds, ran_in, seed)
+    if kernel.findings:
+        raise AssertionError(f"{_report(kernel)}\n{summary}")
+    if not coverage.judged:
+        skipped = ", ".join(f"SKIPPED({code}) {count}" for code, count in coverage.skips.items())
+        raise AssertionError(f"no case was judged: {skipped or 'none was drawn'}\n{summary}")
+    return summary
+
+
+def _report(kernel: KernelUnderTest) -> str:
+    finding = kernel.findings[0]
+    if not kernel.in_process:
+        return finding.text()
+    return (
+        f"case {finding.verdict.line}; no command shows it, since the kernel ran in this process\n"
+        f"{finding.verdict}"
+    )
+
+
+def _judge_until(kernel: KernelUnderTest, ends: float, seed: int) -> None:
+    """Keep the first finding of corpus, pairs and fuzzing; those before the last raise Failure."""
+    corpus = ((case, "all") for case in promised_cases(our_corpus(), kernel.limits))
+    pairs = ((case, None) for case in pairwise_cases(kernel.limits))
+    for case, checks in itertools.chain(corpus, pairs):
+        if time.monotonic() >= ends:
+            return
+        must_pass_shrunk(kernel, case, checks)
+    fuzz([kernel], ends - time.monotonic(), seed)
+
+
+def _started(kernel, only, device, timeout, stack) -> tuple[KernelUnderTest, str]:
+    """The kernel in the first process that can load it, and which that is. Raises CannotRun."""
+    is_object = not isinstance(kernel, str)
+    why = "no module with a file holds the kernel"
+    for spec in specs_of(kernel)[:TRIED] if is_object else [kernel]:
+        under_test = KernelUnderTest(
+            Launch(spec, os.getcwd(), device, timeout=timeout),
+            only,
+            called_as=tuple(command_words()),
+        )
+        stack.callback(under_test.worker.stop)
+        try:
+            under_test.worker.start()
+        except CannotRun as problem:
+            if not is_object:
+                raise
+            why = str(problem)
+        else:
+            return under_test, "a worker"
+    stack.enter_context(_state_kept())
+    return _in_process(kernel, only, device, timeout), f"this process ({why})"
+
+
+def _in_process(kernel, only, device, timeout) -> KernelUnderTest:
+    name = getattr(kernel, "__qualname__", type(kernel).__name__)
+    backend = kernel if isinstance(kernel, Backend) else from_callable(kernel, name)
+    launch = Launch(backend.name, os.getcwd(), device, timeout=timeout)
+    under_test = KernelUnderTest(launch, only, in_process=True)
+    under_test.worker = InProcess(launch, backend)
+    under_test.worker.wait_ready()
+    return under_test
+
+
+@contextlib.contextmanager
+def _hypothesis_elsewhere() -> Iterator[None]:
+    """No `.hypothesis` in the caller's folder, and the caller's own where it was afterwards."""
+    before = getattr(configuration, "__hypothesis_home_directory", None)
+    configuration.set_hypothesis_home_dir(hypothesis_home())
+    try:
+        yield
+    finally:
+        configuration.set_hypothesis_home_dir(before)
+
+
+@contextlib.contextmanager
+def _state_kept() -> Iterator[None]:
+    """Environment, torch's and Triton's settings as they were: a worker has its own."""
+    environment, state = dict(os.environ), global_state()
+    knobs = getattr(sys.modules.get("triton"), "knobs", None)
+    hooks = {name: getattr(knobs.runtime, name) for name in HOOKS} if knobs else {}
+    try:
+        yield
+    finally:
+        for name, hook in hooks.items():
+            setattr(knobs.runtime, name, hook)
+        restore_state(state)
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)

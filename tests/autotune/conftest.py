@@ -1,0 +1,3 @@
+from tests.autotune.stub import benchmarks
+
+__all__ = ["benchmarks"]

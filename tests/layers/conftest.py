@@ -1,0 +1,3 @@
+from tests.layers.small import first_config, fresh
+
+__all__ = ["first_config", "fresh"]

@@ -1,0 +1,105 @@
+"""`gptq-fuzz` where it is installed: any folder, any shell, and what it prints can be pasted."""
+
+import json
+
+import pytest
+
+from tests.packaging.environments import RIGHT, WRONG, project, reproduce_line
+
+LINE = "m1-n32-k32-b4-gall-z0"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A user's folder whose name, and whose kernel's name, holds a space."""
+    files = {"mine.py": WRONG, "right.py": RIGHT, "my kernels/one more.py": WRONG}
+    return project(tmp_path / "a folder", files)
+
+
+@pytest.mark.parametrize("words", ["gptq-fuzz", "python -m gptq_fuzz"])
+def test_the_reproduce_line_fails_again_where_it_was_printed(installed, folder, words):
+    status, output = installed.run(f"{words} --kernel mine.py:f --device cpu -x", folder)
+    assert status == 1, output
+    assert "explained by zero-point" in output
+    line = reproduce_line(output)
+    assert line.startswith("gptq-fuzz --kernel mine.py:f ")
+    again, output = installed.run(line, folder)
+    assert (again, "WRONG: " in output) == (1, True), output
+
+
+def test_a_path_with_spaces_is_quoted(installed, folder):
+    words = ["gptq-fuzz", "--kernel", "my kernels/one more.py:f", "--case", LINE, "--device", "cpu"]
+    status, output = installed.run(words, folder)
+    assert status == 1, output
+    again, output = installed.run(reproduce_line(output), folder)
+    assert (again, "WRONG: " in output) == (1, True), output
+
+
+def test_a_user_s_folder_is_left_as_it_was(installed, folder):
+    before = {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+    words = "gptq-fuzz --kernel right.py:f --device cpu --budget 2"
+    status, output = installed.run(words, folder)
+    assert status == 0, output
+    after = {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+    assert {path.relative_to(folder).parts[0] for path in after - before} <= {".gptq-fuzz"}
+
+
+def test_options_of_pytest_and_its_plug_ins_work(installed, folder):
+    words = ["gptq-fuzz", "--kernel", "right.py:f", "--device", "cpu", "-n", "2", "-k", "exact"]
+    status, output = installed.run(
+        [*words, "--junitxml", "junit.xml", "--json", "run.json", "--hypothesis-profile", "pr"],
+        folder,
+    )
+    assert status == 0, output
+    assert "<testsuite " in (folder / "junit.xml").read_text()
+    run = json.loads((folder / "run.json").read_text())
+    assert run["kernels"]["right.py:f"]["verdicts"].keys() == {"PASS"}
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        ("--kernel nowhere.py:f", "there is no file"),
+        ("--kernel right.py:f --case m1-n4-k4-b3-gall", "'b3'"),
+        ("--kernel right.py:f -k no_such_test", "no case was judged"),
+        ("--frobnicate", "unrecognized arguments: --frobnicate"),
+    ],
+)
+def test_a_wrong_command_exits_with_4(installed, folder, words, output):
+    status, printed = installed.run(f"gptq-fuzz --device cpu {words}", folder)
+    assert status == 4, printed
+    assert output in printed
+
+
+def test_help_names_every_option_and_starts_nothing(installed, folder):
+    status, output = installed.run("gptq-fuzz --help", folder)
+    assert status == 0
+    for option in ("--kernel", "--case", "--only", "--budget", "--timeout", "--junitxml"):
+        assert option in output
+    assert "--called-as" not in output
+
+
+def test_a_fingerprint_is_a_command_of_its_own(installed, folder):
+    words = "gptq-fuzz fingerprint --kernel right.py:f --device cpu --case m64-n8-k120-b4-gall"
+    status, output = installed.run(words, folder)
+    assert status == 0, output
+    assert "weights: exact" in output
+
+
+def test_the_kernels_that_come_with_it_run_by_name(installed, folder):
+    words = "gptq-fuzz --kernel torch --kernel triton --device cpu --case m3-n32-k64-b4-g32-act"
+    status, output = installed.run(words, folder)
+    assert status == 0, output
+    assert output.count("PASS 1") == 2
+
+
+@pytest.mark.parametrize("name", ["kernels.custom_autotune", "reference.matmul"])
+def test_a_file_is_one_module_and_has_no_top_level_name(installed, folder, name):
+    program = (
+        "import importlib, importlib.util, pathlib, gptq_fuzz\n"
+        f"module = importlib.import_module('gptq_fuzz.{name}')\n"
+        "assert pathlib.Path(gptq_fuzz.__file__).parent in pathlib.Path(module.__file__).parents\n"
+        f"assert importlib.util.find_spec('{name.split('.')[0]}') is None\n"
+    )
+    status, output = installed.run(["python", "-c", program], folder)
+    assert status == 0, output

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gptq_fuzz._checkout import PACKAGE
+from gptq_fuzz.case.environment import hypothesis_home
 from gptq_fuzz.plugin.options import OPTIONS
 from gptq_fuzz.search.called_as import command_words
 
@@ -44,12 +45,6 @@ def main(words: list[str] | None = None) -> int:
 
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(hypothesis_home()))
     return int(pytest.main([*_settings(words), *_translated(words)]))
-
-
-def hypothesis_home() -> Path:
-    """Where Hypothesis keeps what it finds out about the machine: not in a user's folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache, "gptq-fuzz", "hypothesis")
 
 
 def _settings(words: list[str]) -> list[str]:

@@ -39,6 +39,7 @@ TALL_WORK = 2e8  # multiplications
 TALL_INPUT = 4e6  # elements of x
 LONGEST_SHORT = LAMBDA**2 - EXTRA_ROUNDINGS  # terms: beyond, a probability bounds their sum
 ONE_PRODUCT = ("onehot", "lanes")
+ROW = "{:<24}{:>7}{:>11}{:>8}{:>7}{:>6}"  # the last two: the most of a bound that was used
 
 
 @dataclass
@@ -113,10 +114,11 @@ def main(arguments: list[str]) -> int:
         judged = pool.map(judge_chunk, *zip(*work, strict=True))
         for (name, _), tally in zip(work, judged, strict=True):
             tallies[name].merge(tally)
+    say(ROW.format("kernel", "cases", "elements", "alarms", "short", "long"))
     for name, tally in tallies.items():
-        shares = ", ".join(f"{length} {share:.2f}" for length, (share, _) in tally.used.items())
-        say(f"{name}: {tally.cases} cases, {tally.elements:.2g} elements, {len(tally.alarms)} "
-            f"alarms, most of a bound: {shares}")  # fmt: skip
+        shares = [f"{tally.used.get(length, (0.0, ''))[0]:.2f}" for length in ("short", "long")]
+        elements = f"{tally.elements:.3g}"
+        say(ROW.format(name, tally.cases, elements, len(tally.alarms), *shares))
     alarms = [f"{name}: {alarm}" for name, tally in tallies.items() for alarm in tally.alarms]
     for alarm in alarms:
         say(alarm)

@@ -17,8 +17,9 @@ from hypothesis import configuration
 from gptq_fuzz.api.named import specs_of
 from gptq_fuzz.case.backend import Backend, from_callable
 from gptq_fuzz.case.corpus import our_corpus, promised_cases
-from gptq_fuzz.command import command_words, hypothesis_home
+from gptq_fuzz.case.environment import hypothesis_home
 from gptq_fuzz.oracle.surroundings import global_state, restore_state
+from gptq_fuzz.search.called_as import command_words
 from gptq_fuzz.search.claims import must_pass_shrunk
 from gptq_fuzz.search.fuzz import fuzz
 from gptq_fuzz.search.kernel import KernelUnderTest

@@ -24,7 +24,11 @@ from gptq_fuzz.search.pairwise import pairwise_cases
 
 
 def pytest_generate_tests(metafunc):
-    """`backend` runs over the chosen kernels, `case` over what the test's marker asks for."""
+    """`backend` runs over the chosen kernels, `case` over what the test's marker asks for, and
+    `problem` over the files of --problem.
+    """
+    if "problem" in metafunc.fixturenames:
+        metafunc.parametrize("problem", asked_of(metafunc.config).problem)
     if "case" not in metafunc.fixturenames:
         over_kernels(metafunc)
         return

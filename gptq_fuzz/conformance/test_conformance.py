@@ -14,6 +14,7 @@ from gptq_fuzz.search.claims import (
     must_pass_case,
     must_pass_shrunk,
 )
+from gptq_fuzz.search.problem import must_pass_problem
 from gptq_fuzz.search.strategies import cases, refusals
 
 __all__ = ["backend", "fuzz_run", "pytest_generate_tests", "suite_session"]
@@ -31,6 +32,11 @@ def fills_of(backend) -> tuple[str, ...]:
 @pytest.mark.given_case
 def test_the_given_case_passes(backend, case):
     must_pass_case(backend, case)
+
+
+@pytest.mark.given_problem
+def test_the_stored_problem_is_solved(backend, problem):
+    must_pass_problem(backend, problem)
 
 
 def test_every_corpus_line_passes(backend, case):

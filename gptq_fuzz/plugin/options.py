@@ -23,6 +23,12 @@ OPTIONS: dict[str, dict] = {
         "help": f"{', '.join(BUILT_IN)}, package.module:attribute or path.py:attribute; repeatable",
     },
     "case": {"action": "append", "metavar": "LINE", "default": [], "help": "judge this case alone"},
+    "problem": {
+        "action": "append",
+        "metavar": "FILE",
+        "default": [],
+        "help": "judge on the tensors that gptq_fuzz.save_problem stored there",
+    },
     "only": {
         "metavar": "TOKENS",
         "default": "",

@@ -162,7 +162,7 @@ def write_summary(reporter, data: dict, session: Session) -> None:
     for line in left_out(data["left_out"]):
         reporter.write_line(line)
     asked = asked_of(reporter.config)
-    is_about_kernels = asked.kernel or asked.budget
+    is_about_kernels = asked.kernel or asked.problem or asked.budget
     none_judged = not any(seen["cases"] for seen in judged.values())
     if is_about_kernels and none_judged and not session.fingerprints:
         reporter.write_line("no case was judged: exit status 4", red=True)

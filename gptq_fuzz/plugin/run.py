@@ -17,19 +17,28 @@ from gptq_fuzz.fingerprint.store import DEFAULT_FILE, OURS, Changed, Fingerprint
 from gptq_fuzz.plugin import report
 from gptq_fuzz.plugin.options import asked_of
 from gptq_fuzz.plugin.session import SESSION, Session
+from gptq_fuzz.problem.file import load_problem
 from gptq_fuzz.search.called_as import command_words, python_word
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.search import Failure
 from gptq_fuzz.worker.loader import BUILT_IN
 from gptq_fuzz.worker.supervisor import CannotRun, Launch
 
-ALONE = ("fingerprint", "given_case", "given_steps", "fuzz")  # run only when asked for, and alone
+# Markers of tests that run only when asked for, and alone
+ALONE = ("fingerprint", "given_case", "given_problem", "given_steps", "fuzz")
+    "fingerprint",
+    "given_case",
+    "given_problem",
+    "given_steps",
+    "fuzz",
+)  # run only when asked for, and alone
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     """Start the workers, so that a kernel that cannot run ends the run at once."""
     config.addinivalue_line("markers", "given_case: judges the lines of --case")
+    config.addinivalue_line("markers", "given_problem: judges the files of --problem")
     config.addinivalue_line("markers", "given_steps: runs the steps of --steps")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
     config.addinivalue_line("markers", "pairwise: judges cases that hold every pair of values")
@@ -48,6 +57,8 @@ def pytest_configure(config):
 
 
 def _fill(session: Session, config, asked) -> None:
+    for file in asked.problem:
+        load_problem(file)  # now: a file that holds none is a wrong option, not a failing test
     session.waivers = read_known(Path(asked.known) if asked.known else None)
     for spec in asked.kernel or BUILT_IN if asked.fingerprint else ():
         is_ours = IS_CHECKOUT and asked.fingerprint == DEFAULT_FILE and spec in BUILT_IN
@@ -162,7 +173,7 @@ def pytest_pyfunc_call(pyfuncitem):
 def pytest_collection_modifyitems(config, items):
     """--case, --steps, --budget, --fingerprint run one test alone; --kernel what is about it."""
     asked = asked_of(config)
-    given = (asked.fingerprint, asked.case, asked.steps, asked.budget)
+    given = (asked.fingerprint, asked.case, asked.problem, asked.steps, asked.budget)
     mark = next((mark for mark, value in zip(ALONE, given, strict=True) if value), None)
     is_guest = _is_guest(config)
 
@@ -194,7 +205,7 @@ def pytest_sessionfinish(session, exitstatus):
     if config.option.collectonly or not ours.kernels:
         return
     asked = asked_of(config)
-    is_about_kernels = asked.kernel or asked.case or asked.budget
+    is_about_kernels = asked.kernel or asked.case or asked.problem or asked.budget
     none_judged = is_about_kernels and not ours.judged and not ours.fingerprints
     if none_judged and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.USAGE_ERROR

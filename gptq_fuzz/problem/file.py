@@ -34,7 +34,11 @@ def save(path: str | Path, problem: Problem) -> None:
     options = {name: json.dumps(getattr(problem, name)) for name in OPTIONS}
     versions = {"gptq_fuzz": __version__, "torch": torch.__version__}
     metadata = options | versions | {"operands": json.dumps(described)}
-    write_atomically(Path(path), to_bytes(cells, metadata))
+    try:
+        data = to_bytes(cells, metadata)
+    except KeyError as unknown:  # of a dtype, which only `out` may have
+        raise ValueError(f"out cannot be stored: its dtype is {unknown}") from unknown
+    write_atomically(Path(path), data)
 
 
 def _described(name: str, tensor: torch.Tensor) -> dict[str, Any]:

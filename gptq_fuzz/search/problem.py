@@ -26,4 +26,4 @@ def must_pass_problem(kernel: KernelUnderTest, path: str | Path) -> None:
     """Judge a kernel on a file. Raises Failure, with the command that shows it again."""
     verdict = judge_problem(kernel, path)
     if not verdict.ok:
-        keep(kernel, verdict, "--problem", str(path))
+        keep(kernel, verdict, f"--problem={path}")  # a bare path would look like a test file

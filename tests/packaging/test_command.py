@@ -86,6 +86,34 @@ def test_a_fingerprint_is_a_command_of_its_own(installed, folder):
     assert "weights: exact" in output
 
 
+STORES = """
+import torch, gptq_fuzz
+torch.manual_seed(0)
+words = torch.randint(-(2**31), 2**31, (8, 32), dtype=torch.int32)
+operands = dict(
+    x=torch.randn(3, 64).half(), qweight=words, qzeros=torch.full((2, 4), -1, dtype=torch.int32),
+    scales=torch.rand(2, 32).half(), g_idx=torch.arange(64, dtype=torch.int32) // 32, bits=4,
+)
+gptq_fuzz.save_problem("stored problem.safetensors", **operands)
+verdict = gptq_fuzz.verify(torch.zeros(3, 32).half(), **operands)
+assert verdict.kind == "WRONG" and not verdict.ok, verdict
+"""
+
+
+def test_a_problem_of_an_engine_becomes_a_command(installed, folder):
+    status, output = installed.run(["python", "-c", STORES], folder)
+    assert status == 0, output
+    words = ["gptq-fuzz", "--problem", "stored problem.safetensors", "--device", "cpu", "--kernel"]
+    status, output = installed.run([*words, "right.py:f"], folder)
+    assert (status, "PASS 1" in output) == (0, True), output
+    status, output = installed.run([*words, "mine.py:f"], folder)
+    assert (status, "WRONG: " in output) == (1, True), output
+    again, output = installed.run(reproduce_line(output), folder)
+    assert (again, "WRONG: " in output) == (1, True), output
+    status, output = installed.run([*words[:2], "mine.py", *words[3:], "right.py:f"], folder)
+    assert (status, "mine.py holds no problem" in output) == (4, True), output
+
+
 def test_the_kernels_that_come_with_it_run_by_name(installed, folder):
     words = "gptq-fuzz --kernel torch --kernel triton --device cpu --case m3-n32-k64-b4-g32-act"
     status, output = installed.run(words, folder)

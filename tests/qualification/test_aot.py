@@ -24,7 +24,7 @@ from tests.autotune.stub import Stub, benchmarks, call, tuner_of
 __all__ = ["benchmarks"]
 ROOT = Path(__file__).resolve().parents[2]
 DAY = datetime.date.today().toordinal()
-LEAN = ("sm_86", "sm_90", "gfx942")  # little shared memory, much, and AMD's, which is least
+LEAN = ("sm_86", "gfx942")  # those with the least shared memory of NVIDIA and of AMD
 CLASSES = list(itertools.product(SUPPORTED_BITS, DTYPES, ("aligned", "unaligned")))
 # M, N, K of which pruning leaves the smallest blocks, those of a few rows, small sides, and all
 SHAPES = [(1, 4, 4), (1, 4096, 4096), (16, 64, 32), (33, 72, 136), (4096, 4096, 4096)]

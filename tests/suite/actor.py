@@ -1,4 +1,4 @@
-"""A kernel that plays what its token `play` says: a scene for each verdict, for test_verdicts."""
+"""A kernel that plays what its token `play` says: a scene for each verdict, for test_worker."""
 
 import ctypes
 import itertools

@@ -64,7 +64,7 @@ def operands():
 
 
 @pytest.mark.parametrize("name", CORRECT)
-@pytest.mark.parametrize("fill", ["randn", "big", "tiny", "nonfinite", "exact"])
+@pytest.mark.parametrize("fill", ["randn", "big", "nonfinite"])
 def test_right_kernels_pass(name, fill):
     backend = load(CORRECT[name].spec, ".")
     dtype, scales = backend.limits.dtypes[-1], backend.limits.scales_dtypes[-1]

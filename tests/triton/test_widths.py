@@ -26,8 +26,8 @@ from qualification.aot.widths import widths_of
 
 found = {}
 for variant in variants(["sm_90"]):
-    told = variant.kernel, variant.aligned, variant.bits, variant.dtype, variant.scales_dtype
-    if told[1:] == (True, 4, "f16", "sf16") and variant.kernel in sys.argv[1:]:
+    kind = variant.aligned, variant.bits, variant.dtype, variant.scales_dtype
+    if kind == (True, 4, "f16", "sf16") and variant.kernel in sys.argv[1:]:
         found.setdefault(variant.kernel, variant)
 print(json.dumps({kernel: widths_of(variant) for kernel, variant in found.items()}))
 """

@@ -26,12 +26,6 @@ from gptq_fuzz.worker.supervisor import CannotRun, Launch
 
 # Markers of tests that run only when asked for, and alone
 ALONE = ("fingerprint", "given_case", "given_problem", "given_steps", "fuzz")
-    "fingerprint",
-    "given_case",
-    "given_problem",
-    "given_steps",
-    "fuzz",
-)  # run only when asked for, and alone
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from hypothesis import configuration
+from hypothesis import configuration, currently_in_test_context
 
 from gptq_fuzz.api.named import specs_of
 from gptq_fuzz.case.backend import Backend, from_callable
@@ -73,6 +73,7 @@ def check(
     Raises AssertionError with the finding and the command that shows it again, or where no case
     could be judged; ValueError for a kernel that cannot be loaded and for wrong options.
     """
+    __tracebackhide__ = True
     if not (budget > 0 and math.isfinite(budget)):
         raise ValueError(f"budget must be a number of seconds above 0, got {budget}")
     if served.is_worker:  # it loads the file that calls us, and will judge for its parent
@@ -81,6 +82,8 @@ def check(
         raise ValueError(
             f"wanted a function, a Backend or a text as --kernel takes, got {kernel!r}"
         )
+    if currently_in_test_context():
+        raise ValueError("check draws cases itself, and cannot do so inside a test of @given")
     with contextlib.ExitStack() as stack:
         stack.enter_context(_hypothesis_elsewhere())
         try:
@@ -91,6 +94,7 @@ def check(
 
 
 def _checked(kernel: KernelUnderTest, budget: float, ran_in: str) -> Summary:
+    __tracebackhide__ = True
     started, seed = time.monotonic(), secrets.randbelow(2**31)
     with contextlib.suppress(Failure):  # it is among the findings
         _judge_until(kernel, started + budget, seed)
@@ -123,7 +127,8 @@ def _judge_until(kernel: KernelUnderTest, ends: float, seed: int) -> None:
         if time.monotonic() >= ends:
             return
         must_pass_shrunk(kernel, case, checks)
-    fuzz([kernel], ends - time.monotonic(), seed)
+    if (left := ends - time.monotonic()) > 0:
+        fuzz([kernel], left, seed)
 
 
 def _started(kernel, only, device, timeout, stack) -> tuple[KernelUnderTest, str]:

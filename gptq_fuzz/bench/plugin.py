@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from gptq_fuzz.bench import BENCHMARKS
 from gptq_fuzz.bench.gate import LEAST_PAIRS
@@ -56,7 +57,7 @@ def pytest_configure(config):
         return
     if option.pairs < LEAST_PAIRS:
         raise pytest.UsageError(f"--pairs {option.pairs}: {LEAST_PAIRS} or more can be compared")
-    if asked_of(config).device == "cpu":
+    if asked_of(config).device == "cpu" or not torch.cuda.is_available():
         os.environ.setdefault("TRITON_INTERPRET", "1")
     run = run_of(config)
     storage = option.benchmark_storage.removeprefix("file://")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import random
 
 import torch
@@ -47,7 +48,7 @@ def global_state() -> dict:
     state = {
         "default dtype": torch.get_default_dtype(),
         "thread count": torch.get_num_threads(),
-        "random state": torch.get_rng_state().numpy().tobytes(),
+        "random state": _bytes_of(torch.get_rng_state()),
         "grad mode": torch.is_grad_enabled(),
         "matmul precision": torch.get_float32_matmul_precision(),
         "fp16 reduction": torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
@@ -58,8 +59,13 @@ def global_state() -> dict:
     if torch.cuda.is_initialized():
         state["current device"] = torch.cuda.current_device()
         state["current stream"] = torch.cuda.current_stream().cuda_stream
-        state["random state of the GPU"] = torch.cuda.get_rng_state().numpy().tobytes()
+        state["random state of the GPU"] = _bytes_of(torch.cuda.get_rng_state())
     return state
+
+
+def _bytes_of(state: torch.Tensor) -> bytes:
+    """Of a contiguous tensor on the CPU; torch may be there without numpy."""
+    return ctypes.string_at(state.data_ptr(), state.nbytes)
 
 
 def restore_state(state: dict) -> None:

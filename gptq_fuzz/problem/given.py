@@ -17,7 +17,7 @@ from gptq_fuzz.reference.matmul import dequantize
 from gptq_fuzz.reference.packing import unpack_rows, unpack_zeros
 
 DTYPE_NAMES = {fmt.torch_dtype: name for name, fmt in rounding.FORMATS.items()}
-INTEGERS = {"qweight": torch.int32, "qzeros": torch.int32, "g_idx": torch.int32}
+INTEGERS = ("qweight", "qzeros", "g_idx")
 TENSORS = ("x", "qweight", "qzeros", "scales", "g_idx", "bias")
 OPTIONAL = ("g_idx", "bias")
 
@@ -139,7 +139,7 @@ class Problem:
         tensor = getattr(self, name)
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
-        wanted = [INTEGERS[name]] if name in INTEGERS else list(DTYPE_NAMES)
+        wanted = [torch.int32] if name in INTEGERS else list(DTYPE_NAMES)
         wanted = [self.x.dtype] if name == "bias" else wanted
         if tensor.dtype not in wanted:
             of_x = " as x is" if name == "bias" else ""
@@ -222,5 +222,5 @@ class GivenOperands(GuardedOperands):
 
     def output(self) -> Guarded:
         """A poisoned buffer for the result, red zones around it."""
-        poison = torch.full(self.out_shape, torch.nan, dtype=self.out_dtype)
+        poison = torch.full(self.out_shape, torch.nan, dtype=self.out_dtype, device="cpu")
         return Guarded.like(poison, self.device, self._zones)

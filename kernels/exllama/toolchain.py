@@ -16,7 +16,9 @@ from torch.utils.cpp_extension import library_paths
 
 NAME = "gptq_fuzz_exllama"
 COMPILERS = ("c++", "g++", "clang++")
-COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-pthread")
+TORCH = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+STANDARD = "-std=c++20" if TORCH >= (2, 14) else "-std=c++17"  # of torch's headers
+COMMON = (STANDARD, "-fPIC", "-fvisibility=hidden", "-pthread")
 # Without contraction a host build gives the same bits on every CPU.
 HOST_FLAGS = ("-O2", "-ffp-contract=off", "-Wno-unknown-pragmas", "-DEXLLAMA_HOST")
 POISONED_LOCALS = "-ftrivial-auto-var-init=pattern"  # what a kernel forgets to zero is no zero

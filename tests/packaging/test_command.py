@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.packaging.environments import RIGHT, WRONG, project, reproduce_line
+from tests.packaging.environments import RIGHT, WRONG, environment, project, reproduce_line
 
 LINE = "m1-n32-k32-b4-gall-z0"
 
@@ -69,6 +69,15 @@ def test_a_wrong_command_exits_with_4(installed, folder, words, output):
     status, printed = installed.run(f"gptq-fuzz --device cpu {words}", folder)
     assert status == 4, printed
     assert output in printed
+
+
+def test_no_numpy_is_needed(distributions, folder, tmp_path):
+    """What `pip install torch` brings does not hold it."""
+    own = environment(tmp_path / "env", distributions[0])
+    (site,) = own.folder.glob("lib/python*/site-packages")
+    (site / "numpy.py").write_text("raise ModuleNotFoundError('no numpy here')")
+    status, output = own.run("gptq-fuzz --kernel right.py:f --device cpu --budget 3", folder)
+    assert status == 0, output
 
 
 def test_help_names_every_option_and_starts_nothing(installed, folder):

@@ -1,4 +1,4 @@
-"""`check` inside somebody's own test: where the kernel runs, what is raised, what is left behind."""
+"""`check` in a test of somebody's own: where the kernel runs, what is raised, what is left."""
 
 import importlib
 import math
@@ -60,8 +60,9 @@ def report_of(kernel, budget=SHORT, **options):
 def test_a_right_kernel_passes_in_a_worker(kernel):
     summary = check(kernel, budget=SHORT, device="cpu")
     assert summary.ran_in == "a worker"
-    assert summary.cases > 0
-    assert summary.verdicts == {"PASS": summary.cases}
+    assert summary.verdicts["PASS"] > 0
+    assert summary.verdicts.keys() <= {"PASS", "REJECTED"}
+    assert summary.cases == sum(summary.verdicts.values())
     assert str(summary).startswith(f"{summary.cases} case")
 
 
@@ -84,9 +85,8 @@ def test_the_command_of_a_finding_shows_it_again(tmp_path, monkeypatch):
     text = report_of(importlib.import_module("faulty_here").f, budget=10)
     first, verdict, *_ = text.splitlines()
     assert first.startswith("reproduce: ")
-    assert first.endswith(
-        "--kernel 'my kernels/faulty_here.py:f' --device cpu --case m1-n4-k4-b8-gall"
-    )
+    words = "--kernel 'my kernels/faulty_here.py:f' --device cpu --case m1-n4-k4-b8-gall"
+    assert first.endswith(words)
     assert verdict.startswith("WRONG: 1 of 4 elements")
     assert "explained by zero-point 256 for 0" in text
     assert "judged in a worker" in text
@@ -103,7 +103,8 @@ def test_what_fuzzing_finds_is_raised():
     assert "--only b4 --device cpu --case m1-n8-k8-b4-gall" in text
 
 
-def test_a_crash_is_a_verdict():
+def test_a_crash_is_a_verdict(monkeypatch):
+    monkeypatch.setattr(search, "SHRINK_RESTARTS", 2)
     assert "CRASHED: the process died of SIGSEGV" in report_of(crashes.f, budget=10)
 
 
@@ -153,7 +154,7 @@ def test_objects_are_named_as_a_worker_can_load_them(monkeypatch):
     assert specs_of(tf32_nearest.f)[0] == "gptq_fuzz.museum.correct.tf32_nearest:f"
     assert f"{HERE}:named_lambda" in specs_of(named_lambda)
     assert f"{HERE}:Held.static" in specs_of(Held.static)
-    for unnamed in (Held().bound, closure(), lambda: None, backend_in_a_closure(), math.sin):
+    for unnamed in (Held().bound, closure(), lambda: None, backend_in_a_closure(), len):
         assert specs_of(unnamed) == []
 
 
@@ -216,6 +217,14 @@ def test_no_case_judged_is_a_failure(backend):
     assert "0 cases judged" in text
 
 
+@pytest.fixture
+def two_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
 def state():
     """What a caller may rely on."""
     return {
@@ -223,19 +232,17 @@ def state():
         "random": torch.get_rng_state().tolist(),
         "Python's random": random.getstate(),
         "environment": dict(os.environ),
-        "profile": settings.get_current_profile_name()
-        if hasattr(settings, "get_current_profile_name")
-        else settings(),
+        "profile": repr(settings()),
         "folder": getattr(configuration, "__hypothesis_home_directory", None),
         "sys.path": list(sys.path),
         "grad": torch.is_grad_enabled(),
     }
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("kernel", [pairwise.f, lambda **operands: pairwise.f(**operands)])
 def test_the_caller_s_state_and_folder_stay_as_they_are(kernel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(2)
     before = state()
     check(kernel, budget=SHORT, device="cpu")
     assert state() == before
@@ -244,8 +251,9 @@ def test_the_caller_s_state_and_folder_stay_as_they_are(kernel, tmp_path, monkey
 
 @settings(max_examples=1, deadline=None)
 @given(st.just(4))
-def test_it_works_inside_a_test_of_hypothesis(bits):
-    assert check(pairwise.f, only=f"b{bits}", budget=SHORT, device="cpu").cases > 0
+def test_it_is_refused_inside_a_test_that_draws_cases_too(bits):
+    with pytest.raises(ValueError, match="cannot do so inside a test of @given"):
+        check(pairwise.f, only=f"b{bits}")
 
 
 SCRIPT = """

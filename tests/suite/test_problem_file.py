@@ -242,7 +242,8 @@ def stored(tmp_path):
 
 @pytest.fixture
 def kernel(request):
-    under_test = KernelUnderTest(Launch(request.param, str(ROOT), device="cpu"))
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    under_test = KernelUnderTest(Launch(request.param, str(ROOT), device=device))
     under_test.worker.start()
     yield under_test
     under_test.worker.stop()

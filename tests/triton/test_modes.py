@@ -102,8 +102,8 @@ def test_a_captured_graph_computes_anew_on_replay():
 @pytest.mark.bug("ST-03 L-11")
 @pytest.mark.gpu
 def test_a_capture_without_a_call_before_is_refused():
-    """Tuning and the check of g_idx wait for the device."""
-    layer, x = quant_linear("cuda"), inputs("cuda", 3)
+    """Tuning and the check of g_idx wait for the device; a moved layer has a g_idx of its own."""
+    layer, x = quant_linear("cpu").to("cuda"), inputs("cuda", 3)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         x.neg_()  # a graph without work warns

@@ -11,7 +11,7 @@ CACHE = {}
 
 def f(x, qweight, qzeros, scales, g_idx, bits):
     parts = qweight[:, -1], scales[:, -1], qzeros[:, -1], g_idx
-    key = bits, *(part.cpu().numpy().tobytes() for part in parts)
+    key = bits, *(tuple(part.flatten().tolist()) for part in parts)
     if key not in CACHE:
         CACHE[key] = weights(qweight, qzeros, scales, g_idx, bits)
     n = min(qweight.shape[1], CACHE[key].shape[1])

@@ -12,6 +12,8 @@ from gptq_fuzz import _checkout
 
 if TYPE_CHECKING:
     from gptq_fuzz.api.check import check as check
+    from gptq_fuzz.api.problem_file import Problem as Problem
+    from gptq_fuzz.api.problem_file import load_problem as load_problem
     from gptq_fuzz.api.problem_file import save_problem as save_problem
     from gptq_fuzz.api.verify import verify as verify
     from gptq_fuzz.case.backend import Backend as Backend
@@ -33,6 +35,8 @@ _PUBLIC = {
     "Token": "gptq_fuzz.case.case",
     "Verdict": "gptq_fuzz.case.verdict",
     "check": "gptq_fuzz.api.check",
+    "Problem": "gptq_fuzz.api.problem_file",
+    "load_problem": "gptq_fuzz.api.problem_file",
     "save_problem": "gptq_fuzz.api.problem_file",
     "verify": "gptq_fuzz.api.verify",
 }

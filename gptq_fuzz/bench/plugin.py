@@ -111,6 +111,7 @@ def bench(request):
     return run_of(request.config)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config, machine_info):
     """GPU, driver, torch and triton: what a timing holds for; not the name of one machine."""
     if RUN in config.stash:
@@ -118,6 +119,7 @@ def pytest_benchmark_update_machine_info(config, machine_info):
         machine_info.update(config.stash[RUN].about)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config, benchmarks, output_json):
     """The ceilings of this run; not among what is compared between machines."""
     if RUN in config.stash and config.stash[RUN].facts:

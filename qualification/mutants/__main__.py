@@ -34,9 +34,8 @@ def main(words: list[str] | None = None, judge: Judge | None = None) -> int:
     say(f"mutants: seed {seed}, {len(sample)} drawn")
     judge = judge or Judge()
     try:
-        _baselines(judge, sample, options.jobs)
-        ends = started + options.budget
-        verdicts = _judge_all(judge, sample, options.jobs, ends)
+        judge.prepare()
+        verdicts = _judge_all(judge, sample, options.jobs, started + options.budget)
     except BrokenBaseline as problem:
         say(str(problem))
         return 2
@@ -100,20 +99,6 @@ def _in_turn(sites: list[Site], generator: random.Random) -> Iterator[Site]:
             yield areas[name].pop()
             if not areas[name]:
                 del areas[name]
-
-
-def _baselines(judge: Judge, sample: list[Mutant], jobs: int) -> None:
-    """Everything that will judge must pass on the code as it is."""
-    paths = {mutant.site.path for mutant in sample}
-    if paths:
-        judge.prepare()
-    commands = {tuple(sorted(words)): words for path in paths for words in judge.plan(path)}
-    with ThreadPoolExecutor(jobs) as pool:
-        for words, seconds in zip(
-            commands.values(), pool.map(judge.baseline, commands.values()), strict=True
-        ):
-            about = " ".join(word for word in words if not word.startswith("-"))
-            say(f"mutants: passes without any, {seconds:.0f} s: {about[:70]}")
 
 
 def _judge_all(judge: Judge, sample: list[Mutant], jobs: int, ends: float) -> dict[Mutant, Verdict]:

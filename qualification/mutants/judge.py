@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ class Judge:
         self._scratch = Path(tempfile.mkdtemp(prefix="gptq-mutants-"))
         self._template, self._extensions = self._scratch / "tree", self._scratch / "extensions"
         self._limits: dict[tuple[str, ...], float] = {}
+        self._turns: dict[tuple[str, ...], threading.Lock] = {}  # one baseline of each command
         self._extensions.mkdir()
         self._template.mkdir()
         for name in COPIED:
@@ -81,29 +83,34 @@ class Judge:
         if ended.status != 0:
             raise BrokenBaseline(f"the host build fails:\n{ended.output[-2000:]}")
 
-    def plan(self, path: str) -> list[list[str]]:
-        return self._plan(path, self._template)
+    def limit(self, words: list[str]) -> float:
+        """Seconds for a command, from how long it takes on the code as it is.
 
-    def baseline(self, words: list[str]) -> float:
-        """Run one command on the code as it is; its seconds. Raises BrokenBaseline."""
-        with self._copy() as (folder, extensions):
-            ended = run(["-m", *words], folder, extensions, LONGEST)
-        if ended.status != 0:
-            raise BrokenBaseline(f"fails without any mutant: {ended.late}\n{ended.output[-3000:]}")
-        self._limits[_key(words)] = PATIENCE * ended.seconds + GRACE
-        return ended.seconds
+        Raises BrokenBaseline where it fails there.
+        """
+        key = tuple(sorted(words))  # the order of files differs from mutant to mutant
+        with self._turns.setdefault(key, threading.Lock()):
+            if key not in self._limits:
+                with self._copy() as (folder, extensions):
+                    ended = run(["-m", *words], folder, extensions, LONGEST)
+                about = f"{' '.join(words)}, {ended.seconds:.0f} s"
+                if ended.status != 0:
+                    last = f"{ended.late}\n{ended.output[-3000:]}"
+                    raise BrokenBaseline(f"fails without any mutant: {about}\n{last}")
+                self._limits[key] = PATIENCE * ended.seconds + GRACE
+            return self._limits[key]
 
     def judge(self, mutant: Mutant) -> Verdict:
-        """Up to the first command that fails. Each must have had its baseline."""
-        seconds = 0.0
+        """Up to the first command that fails; each must pass on the code as it is before."""
+        seconds, path = 0.0, mutant.site.path
         with self._copy() as (folder, extensions):
-            (folder / mutant.site.path).write_text(mutant.source, encoding="utf-8")
-            if not mutant.site.path.endswith(".py"):
+            (folder / path).write_text(mutant.source, encoding="utf-8")
+            if not path.endswith(".py"):
                 built = run(["-c", BUILD], folder, extensions, LONGEST)
                 if built.status != 0:
                     return Verdict(STILLBORN, seconds=built.seconds)
-            for words in self.plan(mutant.site.path):
-                ended = run(["-m", *words], folder, extensions, self._limits[_key(words)])
+            for words in self._plan(path, self._template):
+                ended = run(["-m", *words], folder, extensions, self.limit(words))
                 seconds += ended.seconds
                 if ended.status != 0:
                     return Verdict(KILLED, _noticed(ended), seconds)
@@ -119,10 +126,6 @@ class Judge:
             yield folder / "tree", folder / "extensions"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _key(words: list[str]) -> tuple[str, ...]:
-    return tuple(sorted(words))  # the order of files differs from mutant to mutant
 
 
 def _noticed(ended: Ended) -> str:

@@ -49,11 +49,13 @@ def sites(path: str, text: str) -> Iterator[Site]:
 
 
 def _mutable(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    """Nodes of the body, without annotations and without strings."""
+    """Nodes of the body, without annotations and what masks put in place, which `_calls` knows."""
     silent = set()
     for node in ast.walk(function):
         if annotation := getattr(node, "annotation", None):
             silent |= set(ast.walk(annotation))
+        if isinstance(node, ast.keyword) and node.arg == "other":
+            silent.add(node.value)
     for statement in function.body:
         for node in ast.walk(statement):
             if hasattr(node, "lineno") and node not in silent:

@@ -71,8 +71,8 @@ def test_a_wrong_command_exits_with_4(installed, folder, words, output):
     assert output in printed
 
 
-def test_no_numpy_is_needed(distributions, folder, tmp_path):
-    """What `pip install torch` brings does not hold it."""
+def test_a_kernel_is_judged_where_numpy_is_missing(distributions, folder, tmp_path):
+    """An engine's own environment (--python) need not hold it."""
     own = environment(tmp_path / "env", distributions[0])
     (site,) = own.folder.glob("lib/python*/site-packages")
     (site / "numpy.py").write_text("raise ModuleNotFoundError('no numpy here')")

@@ -110,12 +110,6 @@ class Pretended:
 
     close = prepare
 
-    def plan(self, path):
-        return [["pytest", path]]
-
-    def baseline(self, words):
-        return 1.0
-
     def judge(self, mutant):
         killed = mutant.site.path.endswith(self._killed)
         return Verdict(KILLED, "test_x") if killed else Verdict(SURVIVED)
@@ -179,8 +173,6 @@ def mutant(source):
 
 
 def test_a_test_that_fails_kills_and_the_tree_stays_as_it_was(judge, tmp_path):
-    (words,) = judge.plan("kernels/f.py")
-    judge.baseline(words)
     killed = judge.judge(mutant("def f():\n    return 2\n"))
     assert (killed.outcome, killed.by) == (KILLED, "tests/test_f.py::test_f - assert 2 == 1")
     survivor = judge.judge(mutant("def f():\n    return 2 - 1\n"))
@@ -192,7 +184,7 @@ def test_a_test_that_fails_kills_and_the_tree_stays_as_it_was(judge, tmp_path):
 
 def test_nothing_is_judged_by_tests_that_fail_without_any_mutant(judge):
     with pytest.raises(BrokenBaseline, match="fails without any mutant"):
-        judge.baseline(["pytest", "-q", "no_such_file.py"])
+        judge.limit(["pytest", "-q", "no_such_file.py"])
 
 
 def test_what_uses_too_much_processor_time_is_ended(judge, tmp_path):

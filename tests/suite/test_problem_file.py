@@ -32,8 +32,8 @@ NAMES = ("x", "qweight", "qzeros", "scales", "g_idx", "bias", "out")
 
 
 def operands_of(line):
-    made = Operands(Case.parse(line), "cpu")
-    return {"x": made.left} | made.weights()
+    built = Operands(Case.parse(line), "cpu")
+    return {"x": built.left} | built.weights()
 
 
 def transposed(operands):

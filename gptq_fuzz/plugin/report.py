@@ -212,7 +212,8 @@ def _ordered(verdicts: dict) -> list[str]:
 
 def _write_notes(reporter, spec: str, seen: dict) -> None:
     fills = [f"{key[5:]} {n}" for key, n in seen["values"].items() if key.startswith("fill=")]
-    reporter.write_line(f"{spec}: fills {', '.join(fills)}")
+    if fills:
+        reporter.write_line(f"{spec}: fills {', '.join(fills)}")
     for code, count in seen["skips"].items():
         reporter.write_line(f"{spec}: SKIPPED({code}) {count}")
     if seen["first_failure"] is not None:
@@ -224,7 +225,7 @@ def _write_notes(reporter, spec: str, seen: dict) -> None:
     if seen["specialisations"]:
         reporter.write_line(f"{spec}: compiled {compiled_in_words(seen['specialisations'])}")
     for what, missing in (("values", seen["missing"]), ("pairs", _beyond(seen))):
-        if missing:
+        if missing and fills:  # a stored problem has no axes
             shown = ", ".join(missing[:MISSING_SHOWN])
             more = len(missing) - MISSING_SHOWN
             reporter.write_line(

@@ -109,10 +109,12 @@ def _judge_all(judge: Judge, sample: list[Mutant], jobs: int, ends: float) -> di
         if time.monotonic() > ends:
             return
         verdict = judge.judge(mutant)
-        if verdict.outcome == SURVIVED and (mutant.site.path, mutant.diff) in equivalents:
-            verdict = Verdict(ACCEPTED, seconds=verdict.seconds)
-        verdicts[mutant] = verdict
         by = f", by {verdict.by}" if verdict.by else ""
+        if (mutant.site.path, mutant.diff) in equivalents:
+            by += ", though equivalents.txt has it" * (verdict.outcome == KILLED)
+            if verdict.outcome == SURVIVED:
+                verdict = Verdict(ACCEPTED, seconds=verdict.seconds)
+        verdicts[mutant] = verdict
         say(f"{verdict.outcome}: {mutant.site}{by} ({verdict.seconds:.0f} s)")
 
     with ThreadPoolExecutor(jobs) as pool:

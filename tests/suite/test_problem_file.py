@@ -289,7 +289,8 @@ def test_a_finding_names_the_command_that_shows_it(kernel, stored, kind, words):
     assert words in raised.value.verdict.message
     command = str(raised.value).splitlines()[0]
     assert command == (
-        f"reproduce: gptq-fuzz --kernel {kernel.spec} --device cpu '--problem={stored}'"
+        f"reproduce: gptq-fuzz --kernel {kernel.spec} --device {kernel.launch.device} "
+        f"'--problem={stored}'"
     )
     assert [finding.text() for finding in kernel.findings] == [str(raised.value)]
 

@@ -11,13 +11,11 @@ import json
 import os
 import sys
 
-is_worker = False  # of this process
+is_worker = False  # of this process; set where a worker is started
 
 
 def main(read_fd: int, write_fd: int, options: dict) -> None:
     """Serve requests until the pipe closes. `options`: spec, started_in, device, zones."""
-    global is_worker
-    is_worker = True
     replies = os.fdopen(write_fd, "w", buffering=1)
 
     def send(message: dict) -> None:

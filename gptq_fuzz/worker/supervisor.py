@@ -38,8 +38,9 @@ spec = importlib.util.spec_from_file_location(
     "gptq_fuzz", folder + "/__init__.py", submodule_search_locations=[folder])
 sys.modules["gptq_fuzz"] = package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
-from gptq_fuzz.worker.served import main
-main(int(requests), int(replies), json.loads(options))
+from gptq_fuzz.worker import served
+served.is_worker = True
+served.main(int(requests), int(replies), json.loads(options))
 """
 
 

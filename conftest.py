@@ -19,9 +19,7 @@ def pytest_configure(config):
     import kernels
 
     root = Path(__file__).resolve().parent
-    for module in (gptq_fuzz, kernels):
-        ours = root / module.__name__ / "__init__.py"
+    for name, module in (("gptq_fuzz", gptq_fuzz), ("kernels", kernels)):
+        ours = root / name / "__init__.py"
         if Path(module.__file__ or "").resolve() != ours:
-            raise pytest.UsageError(
-                f"`import {module.__name__}` gives {module.__file__}, wanted {ours}"
-            )
+            raise pytest.UsageError(f"`import {name}` gives {module.__file__}, wanted {ours}")

@@ -26,22 +26,32 @@ PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", "-rfE")
 
 
 def commands(path: str, root: Path) -> list[list[str]]:
-    """What is run, up to the first failure, for a mutant of this file: words after `python -m`."""
+    """What is run, up to the first failure, for a mutant of this file: words after `python -m`.
+
+    First tests called as the file or its folder; then all that are quick, the corpus, the slow.
+    """
     places, kernels = next(plan for folder, plan in PLANS.items() if path.startswith(f"{folder}/"))
-    quick = [_files(path, place, root, slow=False) for place in places]
-    slow = [_files(path, place, root, slow=True) for place in places]
-    return [
-        *(["pytest", *PYTEST, *files] for files in quick if files),
-        *(["gptq_fuzz", *PYTEST, "--kernel", kernel, "-k", "corpus"] for kernel in kernels),
-        *(["pytest", *PYTEST, *files] for files in slow if files),
+    files = [file for place in places for file in _files(place, root)]
+    names = Path(path).stem, Path(path).parent.name
+    groups = [
+        [file for file in files if any(name in file.stem for name in names)],
+        *(
+            [file for file in files if file.parent.name == p and file.stem not in SLOW]
+            for p in places
+        ),
+        [file for file in files if file.stem in SLOW],
     ]
+    tests = [
+        ["pytest", *PYTEST, *(file.relative_to(root).as_posix() for file in group)]
+        for group in groups
+        if group
+    ]
+    corpora = [["gptq_fuzz", *PYTEST, "--kernel", kernel, "-k", "corpus"] for kernel in kernels]
+    return [*tests[:-1], *corpora, tests[-1]]
 
 
-def _files(path: str, place: str, root: Path, slow: bool) -> list[str]:
-    """Test files, first those that are called as the mutated one."""
+def _files(place: str, root: Path) -> list[Path]:
     found = sorted(root.glob(f"tests/{place}/test_*.py"))
     if not found:
         raise ValueError(f"tests/{place} holds no tests, {__name__} names it")
-    wanted = [f for f in found if f.stem not in LEFT_OUT and (f.stem in SLOW) == slow]
-    wanted.sort(key=lambda file: Path(path).stem not in file.stem)
-    return [file.relative_to(root).as_posix() for file in wanted]
+    return [file for file in found if file.stem not in LEFT_OUT]

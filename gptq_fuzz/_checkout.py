@@ -39,9 +39,9 @@ class TwoNames(importlib.abc.MetaPathFinder):
         family, other = _other_name(name)
         if family is None:
             return None
-        made = sys.modules.get(other)
-        if made is not None and _is_ours(made) and _would_be_ours(name, path):
-            return importlib.util.spec_from_loader(name, _Same(made))
+        loaded = sys.modules.get(other)
+        if loaded is not None and _is_ours(loaded) and _would_be_ours(name, path):
+            return importlib.util.spec_from_loader(name, _Same(loaded))
         if name == f"gptq_fuzz.{family}":
             folder = ROOT / family
             return importlib.util.spec_from_file_location(

@@ -7,7 +7,6 @@ import os
 import shlex
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 from gptq_fuzz._checkout import PACKAGE
 from gptq_fuzz.case.environment import hypothesis_home
@@ -49,7 +48,8 @@ def main(words: list[str] | None = None) -> int:
 
 def _settings(words: list[str]) -> list[str]:
     suite = BENCH if words[:1] == ["bench"] else SUITE
-    places = [f"--rootdir={Path.cwd()}", f"--confcutdir={suite}"]
+    # "." and no path: pytest expands variables in it, and a folder may be called $HOME.
+    places = ["--rootdir=.", f"--confcutdir={suite}"]
     return [*SETTINGS, *LEFT_OUT, *places, f"--called-as={shlex.join(command_words())}"]
 
 

@@ -266,8 +266,8 @@ class Examination:
         damage = self.operands.damage()
         if damage:
             return self._result(damage[0], f"{damage[1]} changed before the exception")
-        if not str(problem) or isinstance(problem, AssertionError):
-            return self._result(kinds.FAILED_TO_REJECT, f"unclear exception: {problem!r}")
+        if not message_of(problem) or isinstance(problem, AssertionError):
+            return self._result(kinds.FAILED_TO_REJECT, f"unclear exception: {describe(problem)}")
         return self._result(kinds.REJECTED, describe(problem))
 
     def _raised(self, problem: Exception) -> Verdict:
@@ -297,7 +297,15 @@ def same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
     return bool(((first == second) | (torch.isnan(first) & torch.isnan(second))).all())
 
 
+def message_of(problem: BaseException) -> str:
+    """What an exception says; nothing where its own `__str__` raises."""
+    try:
+        return str(problem).strip()
+    except Exception:  # noqa: BLE001 - a kernel may raise anything
+        return ""
+
+
 def describe(problem: BaseException) -> str:
     """`ValueError: first line of its message`"""
-    lines = str(problem).strip().splitlines() or [""]
+    lines = message_of(problem).splitlines() or [""]
     return f"{type(problem).__name__}: {lines[0][:300]}"

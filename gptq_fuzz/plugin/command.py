@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
+from hypothesis.errors import InvalidArgument
 
 from gptq_fuzz.plugin import run
 from gptq_fuzz.plugin.options import add_options
@@ -24,6 +26,13 @@ def pytest_addoption(parser):
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)  # Hypothesis raises, as an internal error, when it loads one
 def pytest_configure(config):
-    """Every run of these is about kernels under test."""
+    """Every run of these is about kernels under test. Raises UsageError for an unknown profile."""
+    profile = config.getoption("--hypothesis-profile", None)
+    if profile is not None:
+        try:
+            settings.get_profile(profile)
+        except InvalidArgument as problem:
+            raise pytest.UsageError(f"--hypothesis-profile {profile}: {problem}") from problem
     config.pluginmanager.register(run, "gptq_fuzz_run")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 from types import SimpleNamespace
 
@@ -12,6 +13,19 @@ from gptq_fuzz.worker.loader import BUILT_IN
 from gptq_fuzz.worker.supervisor import DEFAULT_TIMEOUT
 
 PREFIX = "gptq-fuzz-"  # of the options inside another project's run
+
+
+def seconds(text: str) -> float:
+    """A time limit from the command line: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"wanted a number of seconds above 0, got {text!r}")
+    return value
+
+
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 TITLE = "kernels under test"
 # Name -> its arguments in argparse. In `config.option` each is `gptq_fuzz_<name>`.
@@ -46,7 +60,7 @@ OPTIONS: dict[str, dict] = {
         "default": [],
         "help": "replay these lines too",
     },
-    "budget": {"type": float, "metavar": "SECONDS", "help": "fuzz for so long, and nothing else"},
+    "budget": {"type": seconds, "metavar": "SECONDS", "help": "fuzz for so long, and nothing else"},
     "fingerprint": {
         "nargs": "?",
         "const": DEFAULT_FILE,
@@ -55,7 +69,7 @@ OPTIONS: dict[str, dict] = {
         f"a checkout, for built-in kernels, the package's own)",
     },
     "timeout": {
-        "type": float,
+        "type": seconds,
         "metavar": "SECONDS",
         "default": DEFAULT_TIMEOUT,
         "help": f"for one case, compilation not counted (default {DEFAULT_TIMEOUT:g})",

@@ -39,6 +39,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "stored_fingerprint: compares with what is stored")
     config.addinivalue_line("markers", "fingerprint: probes how a kernel computes")
     asked = asked_of(config)
+    _require_one_task(asked)
+    _require_file(asked.json)
     session = config.stash[SESSION] = Session(json_path=Path(asked.json) if asked.json else None)
     is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if config.option.collectonly or config.option.help or is_controller:
@@ -48,6 +50,27 @@ def pytest_configure(config):
     except (CannotRun, ValueError, OSError) as problem:
         session.stop()
         raise pytest.UsageError(str(problem)) from problem
+
+
+def _require_one_task(asked) -> None:
+    """Each of these runs alone: of two, one would be passed over. (--case shapes --fingerprint.)"""
+    given = [name for name in ("case", "problem", "steps", "budget") if getattr(asked, name)]
+    given += ["fingerprint"] if asked.fingerprint and given != ["case"] else []
+    if len(given) > 1:
+        options = " and ".join(f"--{name}" for name in given)
+        raise pytest.UsageError(f"{options} are runs of their own: give one of them")
+
+
+def _require_file(path: str | None) -> None:
+    """Now, not when everything has been judged, a report that cannot be written is refused."""
+    if path is None:
+        return
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise pytest.UsageError(f"--json={path}: {problem}") from problem
+    if Path(path).is_dir():
+        raise pytest.UsageError(f"--json={path}: wanted a file, this is a folder")
 
 
 def _fill(session: Session, config, asked) -> None:

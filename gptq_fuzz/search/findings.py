@@ -47,7 +47,9 @@ def command(kernel: KernelUnderTest, *asked: str) -> str:
     `asked` is what selects it: `"--case", LINE`.
     """
     launch = kernel.launch
-    words = [*kernel.called_as, "--kernel", kernel.spec]
+    is_like_an_option = kernel.spec.startswith("-")
+    named = [f"--kernel={kernel.spec}"] if is_like_an_option else ["--kernel", kernel.spec]
+    words = [*kernel.called_as, *named]
     words += ["--only", kernel.only] if kernel.only else []
     words += ["--device", launch.device] if launch.device else []
     words += ["--sanitizer", launch.sanitizer] if launch.sanitizer else []

@@ -153,7 +153,8 @@ class Worker:
         if self._process is None:
             self.start()
         if self.launch.in_flight:
-            Path(self.launch.in_flight).write_text(f"{self.launch.spec} {name}\n")
+            text = f"{self.launch.spec} {name}\n"  # as the file system has it, whatever the locale
+            Path(self.launch.in_flight).write_bytes(text.encode("utf-8", "surrogateescape"))
         request["seconds"] = min(REPEAT_SECONDS, self.launch.timeout / 4)
         message = self._exchange(request, limit)
         died = "verdict" not in message

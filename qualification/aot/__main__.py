@@ -45,7 +45,7 @@ def main(words: list[str] | None = None) -> int:
 def binaries_of(architectures: list[str], only: str = "") -> list[Binary]:
     """What Triton compiles; of all also what nvcc does, where it is. Raises nvcc.CannotCompile."""
     built = build(variants(architectures, only))
-    found = [Binary.of(v.arch, v.kernel, str(v), made) for v, made in built.items()]
+    found = [Binary.of(v.arch, v.kernel, str(v), binary) for v, binary in built.items()]
     return found if only or nvcc.compiler() is None else found + nvcc.build(architectures)
 
 

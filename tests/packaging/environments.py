@@ -63,13 +63,13 @@ class NoIndex(Exception):
 def environment(folder: Path, wheel: Path) -> Environment:
     """A new one with the wheel, which sees the packages of the interpreter that runs the tests."""
     venv.create(folder, with_pip=False, symlinks=True)
-    made = Environment(folder)
-    made.install("--no-deps", str(wheel))
+    created = Environment(folder)
+    created.install("--no-deps", str(wheel))
     (site,) = folder.glob("lib/python*/site-packages")
     # A path alone: the files of an outer environment's own .pth, editable installs say, stay out.
     outer = {str(Path(module.__file__).parents[1]) for module in (torch, sys.modules["pytest"])}
     (site / "outer.pth").write_text("\n".join(sorted(outer)) + "\n")
-    return made
+    return created
 
 
 def _pip(python: Path, *words: str) -> subprocess.CompletedProcess:

@@ -11,9 +11,9 @@ LINE = "m1-n32-k32-b4-gall-z0"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A user's folder whose name, and whose kernel's name, holds a space."""
+    """A user's folder whose name, and whose kernel's name, holds what a shell might read."""
     files = {"mine.py": WRONG, "right.py": RIGHT, "my kernels/one more.py": WRONG}
-    return project(tmp_path / "a folder", files)
+    return project(tmp_path / "it's a $HOME; folder", files | {"-kérnel.py": WRONG})
 
 
 @pytest.mark.parametrize("words", ["gptq-fuzz", "python -m gptq_fuzz"])
@@ -27,11 +27,14 @@ def test_the_reproduce_line_fails_again_where_it_was_printed(installed, folder, 
     assert (again, "WRONG: " in output) == (1, True), output
 
 
-def test_a_path_with_spaces_is_quoted(installed, folder):
-    words = ["gptq-fuzz", "--kernel", "my kernels/one more.py:f", "--case", LINE, "--device", "cpu"]
-    status, output = installed.run(words, folder)
-    assert status == 1, output
-    again, output = installed.run(reproduce_line(output), folder)
+@pytest.mark.parametrize("kernel", ["my kernels/one more.py:f", "-kérnel.py:f"])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_any_name_can_be_pasted_in_any_locale(installed, folder, kernel, locale):
+    variables = {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    words = ["gptq-fuzz", f"--kernel={kernel}", "--case", LINE, "--device", "cpu"]
+    status, output = installed.run(words, folder, **variables)
+    assert (status, "WRONG: " in output) == (1, True), output
+    again, output = installed.run(reproduce_line(output), folder, **variables)
     assert (again, "WRONG: " in output) == (1, True), output
 
 

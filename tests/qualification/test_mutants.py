@@ -163,9 +163,9 @@ def judge(tmp_path):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(text)
     words = ["pytest", "-q", "-rfE", "-p", "no:cacheprovider", "tests"]
-    made = Judge(tmp_path, plan=lambda path, root: [words])
-    yield made
-    made.close()
+    judge = Judge(tmp_path, plan=lambda path, root: [words])
+    yield judge
+    judge.close()
 
 
 def mutant(source):

@@ -28,6 +28,15 @@ FILES = {
     "corpus.txt": f"{LINE}  # a zero-point of 0\n",
     "raising.py": "raise RuntimeError('no such GPU')\n",
     "lacking.py": "def g(): pass\n",
+    "speechless.py": """
+class Speechless(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def f(**operands):
+    raise Speechless
+""",
 }
 RUNS = {
     # name: options, the exit status that is due, and words of the output; {} is a folder of FILES
@@ -49,6 +58,20 @@ RUNS = {
     "unknown kernel": ([*ALONE, "frobnicate"], 4, ["frobnicate", "wanted triton, exllama, torch,"]),
     "raising": ([*ALONE, "{}/raising.py:f"], 4, ["raised RuntimeError: no such GPU"]),
     "lacking": ([*ALONE, "{}/lacking.py:f"], 4, ["has no 'f'; it has g"]),
+    "no time": ([*ALONE, RIGHT, "--timeout", "-3"], 4, ["seconds above 0, got '-3'"]),
+    "endless": ([*ALONE, RIGHT, "--budget", "inf"], 4, ["seconds above 0, got 'inf'"]),
+    "two tasks": (
+        [*ALONE, RIGHT, "--case", LINE, "--budget", "5"],
+        4,
+        ["--case and --budget are runs of their own"],
+    ),
+    "a folder": ([*ALONE, RIGHT, "--json={}"], 4, ["wanted a file, this is a folder"]),
+    "no profile": (
+        [*ALONE, RIGHT, "--hypothesis-profile", "absent"],
+        4,
+        ["--hypothesis-profile absent", "not registered"],
+    ),
+    "speechless": ([*ALONE, "{}/speechless.py:f", "--case", LINE], 1, ["RAISED: Speechless: "]),
     "only": (
         [*ALONE, TWO_BIT, "--only", "b4", "-k", "right and exact", "--json", "{}/only.json"],
         0,

@@ -182,3 +182,9 @@ def test_no_panel_is_empty(N, panels, monkeypatch):
     x, out = torch.zeros(1, 64).half(), torch.zeros(1, N).half()
     uniform.matmul(x, None, out, plan.Plan(DENSE[0], 64, 1))
     assert widths == panels
+
+
+def test_more_blocks_of_rows_than_any_block_has_sides_are_all_written(device):
+    """129 blocks of 64 rows: a band that took its height from a block's side would end at 128."""
+    operands = problem("m8256-n16-k32-b4-g32-sparse", device)
+    assert torch.equal(launch(operands, plan.TILES["dense64x128"]).view, rounded_once(operands))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -33,7 +34,12 @@ BENCH = PACKAGE / "bench"
 
 def main(words: list[str] | None = None) -> int:
     """Run the command with `words` (default: of this process); gives the exit status."""
-    words = list(sys.argv[1:] if words is None else words)
+    if words is None:
+        words = sys.argv[1:]
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # The bytes of a name go out as they came in, whatever encoding output was set to.
+            sys.stdout.reconfigure(errors="surrogateescape")
+    words = list(words)
     if words and words[0] in ("-h", "--help"):
         sys.stdout.write(_parser().format_help())
         return 0

@@ -95,10 +95,10 @@ REFUSALS = {
     "gidxsquare": _created(g_idx=lambda g: g[None]),
     "gidxstrided": _created(g_idx=strided),
     "nogroups": _created(qzeros=lambda z: z[:0], scales=lambda s: s[:0]),
-    "unequalgroups": _created(
+    "unequalgroups": _created(  # 7 divides no K of the steps
         g_idx=lambda g: None,
-        qzeros=lambda z: torch.cat([z[:1]] * 3),
-        scales=lambda s: torch.cat([s[:1]] * 3),
+        qzeros=lambda z: torch.cat([z[:1]] * 7),
+        scales=lambda s: torch.cat([s[:1]] * 7),
     ),
     "qweightdtype": _created(qweight=lambda q: q.long()),
     "qweightflat": _created(qweight=lambda q: q.flatten()),

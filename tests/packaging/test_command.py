@@ -27,10 +27,18 @@ def test_the_reproduce_line_fails_again_where_it_was_printed(installed, folder, 
     assert (again, "WRONG: " in output) == (1, True), output
 
 
-@pytest.mark.parametrize("kernel", ["my kernels/one more.py:f", "-kérnel.py:f"])
-@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_any_name_can_be_pasted_in_any_locale(installed, folder, kernel, locale):
+@pytest.mark.parametrize(
+    ("kernel", "locale", "encoding"),
+    [
+        ("my kernels/one more.py:f", "C", ""),
+        ("-kérnel.py:f", "C", ""),
+        ("-kérnel.py:f", "C", "utf-8"),
+        ("-kérnel.py:f", "C.UTF-8", ""),
+    ],
+)
+def test_any_name_can_be_pasted_in_any_locale(installed, folder, kernel, locale, encoding):
     variables = {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    variables["PYTHONIOENCODING"] = encoding
     words = ["gptq-fuzz", f"--kernel={kernel}", "--case", LINE, "--device", "cpu"]
     status, output = installed.run(words, folder, **variables)
     assert (status, "WRONG: " in output) == (1, True), output

@@ -23,7 +23,8 @@ from gptq_fuzz.search.called_as import command_words
 from gptq_fuzz.search.claims import must_pass_shrunk
 from gptq_fuzz.search.fuzz import fuzz
 from gptq_fuzz.search.kernel import KernelUnderTest
-from gptq_fuzz.search.pairwise import pairwise_cases
+from gptq_fuzz.search.own_time import TookTooLong
+from gptq_fuzz.search.pairwise import covering_cases
 from gptq_fuzz.search.search import Failure
 from gptq_fuzz.worker import served
 from gptq_fuzz.worker.in_process import InProcess
@@ -61,7 +62,7 @@ def check(
     device: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Summary:
-    """Put `kernel` under the suite for `budget` seconds: corpus, pairs of axis values, fuzzing.
+    """Put `kernel` under the suite for `budget` seconds: corpus, a covering list, fuzzing.
 
     `kernel` is a function `f(x=, qweight=, qzeros=, scales=, g_idx=, bits=)`, a Backend, or what
     `--kernel` takes. `only` are tokens that narrow what is drawn, such as "b4-g128"; `device` is
@@ -71,7 +72,8 @@ def check(
     finding ends it.
 
     Raises AssertionError with the finding and the command that shows it again, or where no case
-    could be judged; ValueError for a kernel that cannot be loaded and for wrong options.
+    could be judged; ValueError for a kernel that cannot be loaded and for wrong options;
+    RuntimeError where this process did not get done with drawing or listing cases.
     """
     __tracebackhide__ = True
     if not (budget > 0 and math.isfinite(budget)):
@@ -91,6 +93,8 @@ def check(
             return _checked(under_test, budget, ran_in)
         except CannotRun as problem:
             raise ValueError(str(problem)) from problem
+        except TookTooLong as late:
+            raise RuntimeError(str(late)) from late
 
 
 def _checked(kernel: KernelUnderTest, budget: float, ran_in: str) -> Summary:
@@ -120,10 +124,10 @@ def _report(kernel: KernelUnderTest) -> str:
 
 
 def _judge_until(kernel: KernelUnderTest, ends: float, seed: int) -> None:
-    """Keep the first finding of corpus, pairs and fuzzing; those before the last raise Failure."""
+    """Keep the first finding of corpus, list and fuzzing; those before the last raise Failure."""
     corpus = ((case, "all") for case in promised_cases(our_corpus(), kernel.limits))
-    pairs = ((case, None) for case in pairwise_cases(kernel.limits))
-    for case, checks in itertools.chain(corpus, pairs):
+    listed = ((case, None) for case in covering_cases(kernel.limits, 2 if kernel.is_slow else 3))
+    for case, checks in itertools.chain(corpus, listed):
         if time.monotonic() >= ends:
             return
         must_pass_shrunk(kernel, case, checks)

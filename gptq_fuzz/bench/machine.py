@@ -37,7 +37,8 @@ def _driver() -> str:
     tool = shutil.which("nvidia-smi")
     if tool:
         words = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
-        output = subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
+        ran = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        output = ran.stdout.split()
         if output:
             return output[0]
     return "unknown"

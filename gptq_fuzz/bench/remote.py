@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gptq_fuzz._checkout import PACKAGE
 
 TREE = PACKAGE.parent  # ours: a checkout, or where the package is installed
 PATIENCE = 900.0  # seconds for an answer: the build of an extension and tuning are among them
+END_LIMIT = 30.0  # seconds for a killed process to go: a driver may keep it
 TAIL = 600  # characters of its output that an error shows
 BOOT = """
 import importlib.util, json, sys
@@ -80,7 +82,7 @@ class Remote:
         os.close(self._write)
         os.close(self._read)
         self._process.kill()
-        self._process.wait()
+        self._process.wait(END_LIMIT)
         self._log.close()
 
     def _within(self, started_in: str) -> str:
@@ -102,8 +104,10 @@ class Remote:
         return answer
 
     def _answer(self) -> dict | None:
+        ends = time.monotonic() + PATIENCE
         while b"\n" not in self._buffer:
-            ready, _, _ = select.select([self._read], [], [], PATIENCE)
+            left = max(0.0, ends - time.monotonic())
+            ready = select.select([self._read], [], [], left)[0] if left else []
             data = os.read(self._read, 65536) if ready else b""
             if not data:
                 return None

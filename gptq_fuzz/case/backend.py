@@ -26,7 +26,18 @@ class Limits:
     dtypes: tuple[str, ...] = ("f16",)
     scales_dtypes: tuple[str, ...] = ("sf16",)
     formats: tuple[str, ...] = ("v1",)
-    g_idx: tuple[str, ...] = ("seq", "act", "rev", "one", "skew", "mix", "gap")
+    g_idx: tuple[str, ...] = (
+        "seq",
+        "act",
+        "rev",
+        "one",
+        "skew",
+        "mix",
+        "gap",
+        "perm",
+        "shard",
+        "odd",
+    )
     zeros: tuple[str, ...] = ZERO_KINDS
     group_sizes: tuple[int, ...] | None = None
     layouts: tuple[str, ...] = ("", "pad", "xt", "off", "bcast")
@@ -60,6 +71,14 @@ class Limits:
             -(-max(size, 1) // side) for size, side in zip((m, n, k), self.tile, strict=True)
         )
 
+    def units(self, word: int) -> tuple[int, int, int]:
+        """The smallest (rows, columns, reduction) with `word` codes in a word."""
+        return 1, math.lcm(word, self.n_multiple), math.lcm(word, self.k_multiple)
+
+    def affords(self, m: int, n: int, k: int, word: int) -> bool:
+        """Whether a problem may be drawn: within `max_tiles`, or no dearer than the smallest."""
+        return self.tiles(m, n, k) <= max(self.max_tiles, self.tiles(*self.units(word)))
+
     def violations(self, case: Case) -> list[str]:
         """The axes of `case` that lie outside; empty where the kernel must be right."""
         listed = {
@@ -89,18 +108,28 @@ class Numerics:
     """How a kernel rounds; the bound follows from this. Formats are "f16", "bf16", "f32", "x".
 
     "x" is the dtype of x. `weights` lists the formats that (q - z) * s may be rounded to before it
-    is multiplied ("exact": not at all); `folds_zero`: s * sum(x q) - s * z * sum(x) is allowed;
-    `scaled_zero`: s * z is rounded to the weights' format before it is subtracted from s * q;
-    `bias_after`: the result is rounded before the bias is added.
+    is multiplied, all weights of a call alike ("exact": not at all, which is always allowed);
+    `folds_zero`: s * sum(x q) - s * z * sum(x) is allowed, codes and zero-points counted from 0 or
+    from c = 2^(bits-1); `zero` is "int", or "float" where (c - z) * s is stored in x's dtype and
+    added to (q - c) * s; `scaled_zero`: s * z is rounded to the weights' format before it is
+    subtracted from s * q; `aligned_bits`: the bits that are kept where the products of a block are
+    aligned to the largest (None: as many as tensor cores keep); `bias_after`: the result is rounded
+    before the bias is added, False: it is added in the accumulator, None: either.
     """
 
     weights: tuple[str, ...] = ("exact", "x")
     folds_zero: bool = True
+    zero: str = "int"
     scaled_zero: bool = False
     accumulator: str = "f32"
     partial: str = "f32"
+    aligned_bits: int | None = None
     tf32: bool = False
-    bias_after: bool = True
+    bias_after: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.zero not in ("int", "float"):
+            raise ValueError(f'Numerics: zero must be "int" or "float", not {self.zero!r}')
 
 
 @dataclass(frozen=True)

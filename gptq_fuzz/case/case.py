@@ -100,7 +100,10 @@ class Case:
 
     @property
     def groups(self) -> int:
-        return -(-self.k // self.rows_per_group)
+        """Rows of `scales`; more than K rows fill where `g_idx` leaves groups out."""
+        filled = -(-self.k // self.rows_per_group)
+        more = {"shard": SHARD_STARTS + SHARD_LACKS, "odd": filled + 1}
+        return filled + more.get(self.g_idx, 0)
 
     @property
     def layout_kind(self) -> str:
@@ -174,6 +177,8 @@ def decoy_of(case: Case) -> Case:
 
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Case)}
+# Layers with groups that no row belongs to: before those of a shard, after them
+SHARD_STARTS, SHARD_LACKS = 2, 1
 _EXAMPLE = "m17-n64-k96-b4-g32-act-pad8-randn-s7"
 _MANY = ("strided", "extra")
 _NUMBER = "(0|[1-9][0-9]*)"

@@ -27,12 +27,13 @@ KINDS = (
 )
 # REJECTED is given for an input that had to be refused; a refusal of a legal one is RAISED.
 RIGHT = frozenset({PASS, KNOWN, SKIPPED, REJECTED})
+NOTHING = "no substitution that is known"  # where single weights were asked for
 FATAL = frozenset({LOST, CRASHED, TIMED_OUT})  # the worker does not outlive these
 
 
 @dataclass
 class Verdict:
-    """What became of one case. `message`, `where`, `explained`, `pattern` are for its report.
+    """What became of one case. `message`, `where` to `larger` are for its report.
 
     `case` is None for tensors that no case describes.
     """
@@ -43,6 +44,8 @@ class Verdict:
     where: str = ""
     explained: str = ""  # the one substitution that gives the wrong value, where one does
     pattern: str = ""  # where single weights are wrong along m, k, n; or that none is
+    larger: str = ""  # the same of a larger problem: its line, what explains it, where it is
+    asked: str = ""  # the line of the question that a relation asked, where it is another one
     check: str = "value"  # the check that decided: "value", "decoy", a relation's name, ...
     used: float = 0.0  # largest error / bound, last rounding left out
     ratio: float = 0.0  # of a wrong value: largest error / bound, last rounding included
@@ -70,8 +73,10 @@ class Verdict:
         """The headline, and what is known of the wrong elements, a line each."""
         lines = [self.headline()]
         lines += [f"where: {self.where}"] * bool(self.where)
-        lines += [f"explained by {self.explained}"] * bool(self.explained)
-        return "\n".join(lines + [f"pattern: {self.pattern}"] * bool(self.pattern))
+        explained = self.explained or NOTHING
+        lines += [f"explained by {explained}"] * bool(self.explained or self.pattern)
+        lines += [f"pattern: {self.pattern}"] * bool(self.pattern)
+        return "\n".join(lines + [f"in {self.larger}"] * bool(self.larger))
 
     @property
     def line(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.corpus import our_corpus, promised_cases, read_corpus
@@ -20,23 +21,44 @@ from gptq_fuzz.plugin.live import LiveLine
 from gptq_fuzz.plugin.options import asked_of
 from gptq_fuzz.plugin.session import SESSION, Session
 from gptq_fuzz.search.fuzz import fuzz
-from gptq_fuzz.search.pairwise import pairwise_cases
+from gptq_fuzz.search.own_time import TookTooLong
+from gptq_fuzz.search.pairwise import covering_cases
+
+MANY = 1000  # examples: above, a run has hours
 
 
 def pytest_generate_tests(metafunc):
-    """`backend` runs over the chosen kernels, `case` over what the test's marker asks for, and
-    `problem` over the files of --problem.
+    """`backend` runs over the chosen kernels, `case` over what the test's marker asks for,
+    `problem` and `steps` over what these options say, `given` over the lists of --case.
     """
-    if "problem" in metafunc.fixturenames:
-        metafunc.parametrize("problem", asked_of(metafunc.config).problem)
+    for name in ("problem", "steps"):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, getattr(asked_of(metafunc.config), name))
+    session, asked = metafunc.config.stash[SESSION], asked_of(metafunc.config)
+    if "given" in metafunc.fixturenames:
+        _over_lists(metafunc, asked, session)
+        return
     if "case" not in metafunc.fixturenames:
         over_kernels(metafunc)
         return
-    session, asked = metafunc.config.stash[SESSION], asked_of(metafunc.config)
     marked = (name for name in CASES if metafunc.definition.get_closest_marker(name))
     cases = CASES[next(marked, "corpus")](asked, session)
-    parameters = [pytest.param(spec, case, id=f"{spec}-{case}") for spec, case in cases]
+    try:
+        parameters = [pytest.param(spec, case, id=f"{spec}-{case}") for spec, case in cases]
+    except TookTooLong as late:
+        raise pytest.Collector.CollectError(str(late)) from late
     metafunc.parametrize(("backend", "case"), parameters, indirect=["backend"])
+
+
+def _over_lists(metafunc, asked, session: Session) -> None:
+    """`given`, all lines of --case: one test, since they are one process's, in their order."""
+    parameters = []
+    for spec, kernel in session.kernels.items():
+        given = [Case.parse(line, kernel.limits.tokens) for line in asked.case]
+        if given:
+            name = f"{spec}-{','.join(map(str, given))}"
+            parameters.append(pytest.param(spec, given, id=name))
+    metafunc.parametrize(("backend", "given"), parameters, indirect=["backend"])
 
 
 def _given_cases(asked, session: Session) -> Iterable[tuple[str, Case]]:
@@ -53,10 +75,15 @@ def _corpus_cases(asked, session: Session) -> Iterable[tuple[str, Case]]:
             yield spec, case
 
 
-def _pairwise_cases(_asked, session: Session) -> Iterable[tuple[str, Case]]:
+def _covering_cases(_asked, session: Session) -> Iterable[tuple[str, Case]]:
     for spec, kernel in session.kernels.items():
-        for case in pairwise_cases(kernel.limits):
+        for case in covering_cases(kernel.limits, 2 if kernel.is_slow else strength()):
             yield spec, case
+
+
+def strength() -> int:
+    """How many axes that meet in dispatchers are covered together: 4 in the profile `nightly`."""
+    return 4 if settings().max_examples > MANY else 3
 
 
 def _fingerprint_cases(asked, session: Session) -> Iterable[tuple[str, Case]]:
@@ -76,9 +103,8 @@ def _stored_cases(_asked, session: Session) -> Iterable[tuple[str, Case]]:
 
 
 CASES = {  # marker of a test -> what gives its kernels and cases
-    "given_case": _given_cases,
     "corpus": _corpus_cases,
-    "pairwise": _pairwise_cases,
+    "covering": _covering_cases,
     "fingerprint": _fingerprint_cases,
     "stored_fingerprint": _stored_cases,
 }
@@ -94,19 +120,31 @@ def _require_readable(lines: list[str], session: Session) -> None:
             raise pytest.UsageError(f"--corpus: {problem}") from problem
 
 
+@pytest.fixture(scope="session")
+def run_seed(suite_session, request) -> int:
+    """What --hypothesis-seed says, else a number of this run; 0 in a profile without chance."""
+    given = request.config.getoption("--hypothesis-seed")
+    if suite_session.base_seed is None:
+        own = 0 if settings().derandomize else secrets.randbelow(2**31)
+        suite_session.base_seed = own if given in (None, "random") else int(given)
+    return suite_session.base_seed
+
+
 @pytest.fixture
-def fuzz_run(request):
+def fuzz_run(request, run_seed):
     """Fuzzes every kernel of the run for --budget seconds; gives the texts of the findings."""
     session = request.config.stash[SESSION]
-    given = request.config.getoption("--hypothesis-seed")
-    session.base_seed = secrets.randbelow(2**31) if given in (None, "random") else int(given)
     plugins = request.config.pluginmanager
     reporter = plugins.get_plugin("terminalreporter")
     with plugins.get_plugin("capturemanager").global_and_fixture_disabled():
-        reporter.write_line(f"\nfuzz: base seed {session.base_seed} (--hypothesis-seed)")
+        reporter.write_line(f"\nfuzz: base seed {run_seed} (--hypothesis-seed)")
         with LiveLine(reporter._tw._file) as live:
             kernels = list(session.kernels.values())
-            return fuzz(kernels, asked_of(request.config).budget, session.base_seed, live.show)
+            try:
+                return fuzz(kernels, asked_of(request.config).budget, run_seed, live.show)
+            except TookTooLong as late:
+                text = str(late)
+    pytest.fail(text, pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,39 @@ import pytest
 from hypothesis import settings
 
 from gptq_fuzz.case.axes import FILLS
-from gptq_fuzz.conformance.parameters import fuzz_run, pytest_generate_tests, suite_session
+from gptq_fuzz.conformance.parameters import (
+    fuzz_run,
+    pytest_generate_tests,
+    run_seed,
+    strength,
+    suite_session,
+)
 from gptq_fuzz.fingerprint.store import OURS, FingerprintFile
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.plugin.fixtures import backend
 from gptq_fuzz.search.claims import (
     must_compute_as_before,
     must_pass,
-    must_pass_case,
+    must_pass_cases,
     must_pass_shrunk,
 )
+from gptq_fuzz.search.history import (
+    FORMS,
+    canned,
+    must_pass_canned,
+    must_pass_drawn,
+    must_pass_steps,
+)
+from gptq_fuzz.search.layers import must_pass_layers
+from gptq_fuzz.search.offsets import must_pass_offsets
+from gptq_fuzz.search.pairwise import all_together, cases_for
 from gptq_fuzz.search.problem import must_pass_problem
+from gptq_fuzz.search.series import must_pass_series
 from gptq_fuzz.search.strategies import cases, refusals
+from gptq_fuzz.search.sweep import DIMENSIONS, must_pass_sweep
 
-__all__ = ["backend", "fuzz_run", "pytest_generate_tests", "suite_session"]
+__all__ = ["backend", "fuzz_run", "pytest_generate_tests", "run_seed", "suite_session"]
+SECONDS = {3: 10.0, 4: 600.0}  # for triples, fours of a kernel that is slow to ask
 
 
 def examples(share: float = 1.0) -> int:
@@ -30,8 +49,8 @@ def fills_of(backend) -> tuple[str, ...]:
 
 
 @pytest.mark.given_case
-def test_the_given_case_passes(backend, case):
-    must_pass_case(backend, case)
+def test_the_given_case_passes(backend, given):
+    must_pass_cases(backend, given)
 
 
 @pytest.mark.given_problem
@@ -39,14 +58,55 @@ def test_the_stored_problem_is_solved(backend, problem):
     must_pass_problem(backend, problem)
 
 
+@pytest.mark.given_steps
+def test_the_given_steps_pass(backend, steps):
+    must_pass_steps(backend, steps)
+
+
 def test_every_corpus_line_passes(backend, case):
     must_pass_shrunk(backend, case)
 
 
-@pytest.mark.pairwise
-def test_every_pair_of_axis_values_is_right(backend, case):
-    """One further check a case, chosen by its line: all would take as long as the rest."""
+@pytest.mark.covering
+def test_axis_values_are_right_together(backend, case):
+    """Every pair of them, and every triple of those that dispatchers look at.
+
+    One further check a case, chosen by its line: all would take as long as the rest.
+    """
     must_pass_shrunk(backend, case, checks=None)
+
+
+@pytest.mark.parametrize("history", FORMS)
+def test_histories_of_an_engine_are_right(backend, history):
+    if history not in canned(backend.limits):
+        pytest.skip("outside_limits")
+    must_pass_canned(backend, history)
+
+
+def test_histories_are_right(backend, run_seed):
+    must_pass_drawn(backend, examples(), run_seed)
+
+
+def test_triples_are_right_as_far_as_there_is_time(backend, run_seed):
+    """Of a kernel that is slow to ask, whose list holds pairs; another seed, other triples."""
+    if not backend.is_slow:
+        pytest.skip("listed_whole")
+    wanted = all_together(backend.limits, strength()) - backend.coverage.triples
+    cases = cases_for(backend.limits, wanted, None, run_seed)
+    must_pass_series(backend, "triples", cases, SECONDS[strength()], run_seed)
+
+
+def test_offsets_beyond_32_bits_are_right(backend, run_seed):
+    must_pass_offsets(backend, run_seed)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_every_size_is_right(backend, dimension, run_seed):
+    must_pass_sweep(backend, dimension, run_seed)
+
+
+def test_layers_of_models_are_right(backend, run_seed):
+    must_pass_layers(backend, run_seed)
 
 
 @pytest.mark.parametrize("fill", FILLS)

@@ -202,6 +202,9 @@ def _widths_clash(found: dict[str, str], numerics: Numerics):
     )
     if inner and inner != numerics.accumulator:
         yield f"accumulator: {numerics.accumulator!r} is declared, {found['accumulator']} was found"
+    digits = found["accumulator"].removesuffix(" digits")
+    if digits.isdigit() and int(digits) <= (numerics.aligned_bits or LIKE_FLOAT32[0] - 1):
+        yield f"aligned_bits: {numerics.aligned_bits} is declared, {digits} digits were found"
     # A narrow accumulator makes every partial sum look as narrow.
     is_limited = partial == inner != "f32" and numerics.partial != partial
     if partial and partial != numerics.partial and not is_limited:
@@ -225,7 +228,7 @@ def _weights_clash(found: dict[str, str], numerics: Numerics, dtype: str):
     if is_tf32 and not numerics.tf32:
         yield f"tf32: False is declared, {weights} weights and {found['x']} x were found"
     rounded = SHORT.get(weights, weights)
-    is_fine = rounded in allowed or (weights == "exact" and "f32" in allowed)
+    is_fine = rounded in allowed or weights == "exact"  # which is better than declared
     if not (is_scaled or is_tf32 or is_fine):
         yield f"weights: {numerics.weights} are declared, {weights} was found"
 

@@ -22,6 +22,7 @@ COLUMNS = 32
 LENGTH = 480  # of the sums: divisible by 2 to 6, and no power of two
 BITS = 4
 UNSETTLED = "unknown"
+LOCK_LIMIT = 60.0  # seconds: another process writes the file within one
 VERSIONS = "versions"
 
 
@@ -127,9 +128,12 @@ class FingerprintFile:
         }
 
     def settle(self, kernel: str, machine: str, line: str, found: dict) -> list[str]:
-        """Store what is new; the differences from what was stored before, if any."""
+        """Store what is new; the differences from what was stored before, if any.
+
+        Raises TimeoutError where another process keeps the lock.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+        with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=LOCK_LIMIT):
             whole = self.read()
             lines = whole.setdefault(kernel, {}).setdefault(machine, {})
             stored = lines.setdefault(line, {})

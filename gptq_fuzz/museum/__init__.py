@@ -5,9 +5,8 @@ all_zero.py:f`; a faulty one is right except for what its `BUG` says. To add one
 a docstring and `f(x, qweight, qzeros, scales, g_idx, bits)`, or a `Backend` called `f`, that
 imports from `gptq_fuzz` and `gptq_fuzz.museum.parts` alone. A faulty one assigns a literal to `BUG`
 and, where it differs from the commonest, to `VERDICTS` (any of these may be reported; WRONG),
-`SMALLEST` (the smallest m, n, k that show it; 1, 4, 4), `ONLY` (the one oracle or fill that sees
-it), `MISSED` (why no search meets it) and `AFTER_OTHERS` (True where no case shows it in a process
-of its own).
+`SMALLEST` (the smallest m, n, k that show it; 1, 4, 4), `ONLY` (the one oracle, fill or list that
+sees it) and `AFTER_OTHERS` (True where no case shows it in a process of its own).
 
 `python -m qualification.museum`, of a checkout, searches each piece until the first finding and
 reports what was caught, by which oracle and after how long.

@@ -24,15 +24,15 @@ ALWAYS = {
     "group32_wrong",
     "one_in_thirty",
 }
-LITERALS = ("BUG", "VERDICTS", "SMALLEST", "ONLY", "MISSED", "AFTER_OTHERS")
+LITERALS = ("BUG", "VERDICTS", "SMALLEST", "ONLY", "AFTER_OTHERS")
 
 
 @dataclass(frozen=True)
 class Exhibit:
     """One kernel; a correct one has no bug, the verdict PASS and no smallest sizes.
 
-    `only` names the one oracle or fill that sees the fault; `missed` says why no search meets it;
-    `after_others` is true of a fault that no case shows in a process of its own.
+    `only` names the one oracle, fill or list that sees the fault; `after_others` is true of a fault
+    that no case shows in a process of its own.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Exhibit:
     verdicts: tuple[str, ...] = ("PASS",)
     smallest: tuple[int, int, int] | None = None  # m, n, k
     only: str = ""
-    missed: str = ""
     after_others: bool = False
 
 
@@ -70,7 +69,6 @@ def _faulty_exhibit(path: Path) -> Exhibit:
         found.get("VERDICTS", ("WRONG",)),
         found.get("SMALLEST", (1, 4, 4)),  # one row; one word of 8-bit codes
         found.get("ONLY", ""),
-        found.get("MISSED", ""),
         found.get("AFTER_OTHERS", False),
     )
 

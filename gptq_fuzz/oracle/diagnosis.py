@@ -1,7 +1,9 @@
 """A closer look at a wrong result: each weight asked for alone, on the same shape and path.
 
 Rows of x with a single 1 give back the weights that the kernel uses. Those that are wrong say which
-substitution explains them (decode.py), and at which rows, k and columns they lie.
+substitution explains them (decode.py), and at which rows, k and columns they lie. Each row of x asks
+for the weights in another order, so that a row taken for another shows. Of a long sum some weights are
+asked for, most at the borders of groups.
 """
 
 from __future__ import annotations
@@ -23,71 +25,106 @@ from gptq_fuzz.problem.philox import random_words
 SEEDS = (0, 1, 3, 4, 6, 7, 9, 10)  # 3 n + 2 makes a scale 0, under which everything fits
 SECONDS = 8.0
 CALLS = 160  # for one seed
+AT_BORDERS = CALLS * 3 // 4  # of the weights of a long sum
+ORDERS = 509  # in which rows of x ask; a prime, so that rows a tile apart have different ones
 WANTED = 64  # wrong weights, after which no other seed is asked
 ALONE = "no weight is wrong where x asks for it alone"
 
 
-def diagnosed(examine: Callable[[Case], Examination], case: Case) -> dict[str, str]:
-    """`explained` and `pattern` of a wrong result, either "" where nothing is certain."""
+def diagnosed(
+    examine: Callable[[Case], Examination], case: Case, check: str = "value"
+) -> dict[str, str]:
+    """`explained` and `pattern` of a wrong result, either "" where nothing is certain.
+
+    `case` is what the failed check asked; with "rows permuted" its rows of K are turned round.
+    """
     try:
-        return _diagnosis(examine(case))
+        return _diagnosis(examine(case), check == "rows permuted")
     except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
         return {"explained": "", "pattern": "", "problem": describe(problem)}
 
 
-def _diagnosis(exam: Examination) -> dict[str, str]:
-    look = _Look(exam)
+def _diagnosis(exam: Examination, is_flipped: bool) -> dict[str, str]:
+    look = _Look(exam, is_flipped)
     for seed in SEEDS:
         if not look.ask(seed) or len(look) >= WANTED:
             break
     if not look.found:
-        return {"explained": "", "pattern": ALONE if look.is_whole else ""}
+        return {"explained": "", "pattern": ALONE + look.share if look.asked else ""}
     return {"explained": explanation(Wrong.joined(look.found)), "pattern": look.pattern}
 
 
 class _Look:
     """What single weights came out as, problem after problem."""
 
-    def __init__(self, exam: Examination):
+    def __init__(self, exam: Examination, is_flipped: bool):
         self.exam = exam
-        self.case: Case = exam.case.replace(bias=False, fill="lanes")
+        self.case: Case = exam.case.replace(fill="lanes")
+        self.is_flipped = is_flipped
         self.ends = time.monotonic() + SECONDS
         self.problems: list[Values] = []
         self.found: list[Wrong] = []
-        self.is_whole = True  # every weight of every problem was asked for
+        self.asked: set[int] = set()  # places along the sum, in the first problem
         self.pattern = ""
 
     def __len__(self) -> int:
         return sum(map(len, self.found))
 
     def ask(self, seed: int) -> bool:
-        """Ask for each weight of another problem; False where there is no time for that.
+        """Ask for the weights of another problem; False where there is no time for all of that.
 
         In the first problem each row of x asks for each weight, where that is not too much.
         """
-        m, length = self.case.m, self.case.reduction
-        values = replace(make_values(self.case.replace(seed=seed, fill="randn"), "cpu"), bias=None)
+        m, length = max(self.case.m, 1), self.case.reduction
+        values = self._values(seed)
         self.problems.append(values)
-        order = random_words(seed, "rows", length, 1, "cpu")[0].flatten().argsort()
+        is_first = len(self.problems) == 1
         is_one_row = self.case.layout == "bcast"
-        is_crossed = is_one_row or (len(self.problems) == 1 and length <= CALLS)
-        step, calls = (1, length) if is_crossed else (m, -(-length // max(m, 1)))
+        places = torch.arange(length)
+        if -(-length // (1 if is_one_row else m)) > CALLS:
+            places = _sample(values.g_idx, length, self.case.backward)
+        is_crossed = is_one_row or (is_first and len(places) <= CALLS)
+        calls = len(places) if is_crossed else -(-len(places) // m)
+        asks = _orders(seed, m, places, is_crossed)
+        is_done = True
         for call in range(calls):
-            if call == CALLS or time.monotonic() > self.ends:
-                self.is_whole = False
-                return False
-            left = torch.zeros(m, length, dtype=torch.float64)
-            left[torch.arange(m), order[(torch.arange(m) + call * step) % length]] = 1.0
-            self._judge(replace(values, left=left[:1].expand(m, -1) if is_one_row else left))
-        if len(self.problems) == 1 and self.found:
+            if time.monotonic() > self.ends:
+                is_done = False
+                break
+            chosen = asks(call)[: self.case.m]
+            left = torch.zeros(self.case.m, length, dtype=torch.float64)
+            left[torch.arange(self.case.m), chosen] = 1.0
+            left = left[:1].expand(self.case.m, -1) if is_one_row else left
+            self.asked |= (
+                set((chosen[:1] if is_one_row else chosen).tolist()) if is_first else set()
+            )
+            self._judge(replace(values, left=left))
+        if self.found and not self.pattern:
             self.pattern = self._places(is_crossed)
-        return True
+        return is_done
+
+    def _values(self, seed: int) -> Values:
+        """Random data; a bias is there, for the sake of the path, and zero."""
+        values = make_values(self.case.replace(seed=seed, fill="randn"), "cpu")
+        if values.bias is not None:
+            values = replace(values, bias=torch.zeros_like(values.bias))
+        if self.is_flipped:
+            values = replace(values, codes=values.codes.flip(0), g_idx=values.g_idx.flip(0))
+        return values
 
     def _judge(self, values: Values) -> None:
-        operands = Operands(self.case, self.exam.device, values=values, zones=self.exam.zones)
+        case = self.case.replace(g_idx="act") if self.is_flipped else self.case
+        operands = Operands(case, self.exam.device, values=values, zones=self.exam.zones)
         mismatch = self.exam.expectation(operands).check(self.exam.call(operands))
         if mismatch.count:
             self.found.append(wrong_products(mismatch, operands, self.problems))
+
+    @property
+    def share(self) -> str:
+        """` (160 of 4096 were asked for)` where not all were."""
+        length = self.case.reduction
+        count = len(self.asked)
+        return f" ({count} of {length} were asked for)" if count < length else ""
 
     def _places(self, is_crossed: bool) -> str:
         """Where the wrong weights lie along k and n, and along m where each row asked for all."""
@@ -96,8 +133,45 @@ class _Look:
             sorted({place for found in self.found for place in getattr(found, axis).tolist()})
             for axis in ("row", "k", "n")
         )
-        group = case.rows_per_group if case.g_idx in ("seq", "none") else 0
+        is_ordered = case.g_idx in ("seq", "none") and not self.is_flipped
+        group = case.rows_per_group if is_ordered else 0
+        of_k, of_n = (self.asked, None)[:: -1 if case.backward else 1]
         parts = [places("row", rows, case.m)] if is_crossed else []
-        parts.append(places("k", ks, case.k, case.pack_factor, group))
-        parts.append(places("column", ns, case.n, case.pack_factor))
+        parts.append(places("k", ks, case.k, case.pack_factor, group, of_k))
+        parts.append(places("column", ns, case.n, case.pack_factor, 0, of_n))
         return "; ".join(parts)
+
+
+def _sample(g_idx: torch.Tensor, length: int, backward: bool) -> torch.Tensor:
+    """CALLS places along a long sum: the ends, both sides of the borders of groups, any others."""
+    starts = [] if backward else ((g_idx[1:] != g_idx[:-1]).nonzero().flatten() + 1).tolist()
+    ends = [0, length - 1]
+    near = sorted({*starts, *(start - 1 for start in starts)} - set(ends))
+    some = ends + near[: AT_BORDERS // 4] + near[-AT_BORDERS // 4 :]
+    shuffled = random_words(0, "rows", 1, length, "cpu")[0].flatten().argsort().tolist()
+    others = [near[at] for at in shuffled if at < len(near)]
+    wanted = list(dict.fromkeys(some + others))[:AT_BORDERS]
+    return torch.tensor(list(dict.fromkeys(wanted + shuffled))[:CALLS])
+
+
+def _orders(
+    seed: int, m: int, asked: torch.Tensor, is_crossed: bool
+) -> Callable[[int], torch.Tensor]:
+    """Call -> which place each row of x asks for, [M]; each row in another order.
+
+    Crossed, each row asks for all places in as many calls; else all rows do so together, again in
+    another order where there are more rows than places.
+    """
+    count = len(asked)
+    passes = m if is_crossed else -(-m // count) + 1
+    orders = random_words(seed, "rows", min(passes, ORDERS), count, "cpu")[0].argsort(1)
+    rows = torch.arange(m)
+
+    def chosen(call: int) -> torch.Tensor:
+        if is_crossed:
+            return asked[orders[rows % len(orders), call]]
+        places = rows + call * m
+        turn = (places // count) % len(orders) if m > count else torch.zeros_like(rows)
+        return asked[orders[turn, places % count]]
+
+    return chosen

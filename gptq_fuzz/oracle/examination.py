@@ -16,6 +16,7 @@ from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.decode import explain
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
 from gptq_fuzz.oracle.locate import locate
+from gptq_fuzz.oracle.panel import ExpectedPanel, bytes_needed, is_large
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import (
     device_is_lost,
@@ -26,14 +27,13 @@ from gptq_fuzz.oracle.surroundings import (
     synchronize,
 )
 from gptq_fuzz.problem.bad import invalidate
-from gptq_fuzz.problem.layouts import Guarded
-from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.problem.layouts import CannotReserve, Guarded
+from gptq_fuzz.problem.operands import Operands, Product
 from gptq_fuzz.reference.matmul import dequantize
 
 SETTLING_CALLS = 4  # a wrong result is asked for again: flaky kernels give themselves away
 ENOUGH_WRONG = 3  # of a flaky kernel's calls; then k of n is known well enough
 ALWAYS_THERE = 2**30  # bytes for which the device is not asked
-BYTES_PER_WEIGHT = 64  # of the float64 reference and its intermediates, generously
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Examination:
         self.zones = zones
         self.warnings: list[str] = []
         self.used = 0.0
+        self.asked = case  # by the last relation
+        self.repeated = 1  # calls of the same, none of them wrong
 
     def verdict(self) -> Verdict:
         started = time.monotonic()
@@ -67,6 +69,7 @@ class Examination:
         result.seconds = time.monotonic() - started
         result.warnings = sorted(set(self.warnings))
         result.used = self.used
+        result.runs = self.repeated if result.kind == kinds.PASS else result.runs
         return result
 
     def _result(self, kind: str, message: str = "", where: str = "", **more) -> Verdict:
@@ -74,13 +77,16 @@ class Examination:
 
     def _skipped(self) -> Verdict | None:
         code = self.backend.skip(self.case, self.device) if self.backend.skip else None
-        needed = BYTES_PER_WEIGHT * (self.case.k + self.case.m) * self.case.n
+        needed = bytes_needed(self.case)
         if code is None and needed > ALWAYS_THERE and needed > free_memory(self.device):
             code = f"too_large_{needed}_bytes"
         return self._result(kinds.SKIPPED, code) if code else None
 
     def _judged(self) -> Verdict:
-        self.operands = Operands(self.case, self.device, zones=self.zones)
+        try:
+            self.operands = Operands(self.case, self.device, zones=self.zones)
+        except CannotReserve as problem:
+            return self._result(kinds.SKIPPED, f"cannot_reserve_{problem}_bytes")
         if self.case.bad or self.backend.limits.violations(self.case):
             return self._must_refuse()
         self.expected = self.expectation(self.operands)
@@ -95,13 +101,17 @@ class Examination:
         except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
             return self._raised(problem)
 
-    def expectation(self, operands: Operands) -> Expected:
+    def expectation(self, operands: Operands) -> Expected | ExpectedPanel:
         """What the kernel must return for `operands`, from the reference."""
-        weights = operands.originals()
-        weights.pop("bias")
-        weight = dequantize(**weights)
-        numerics = self.backend.numerics
-        return Expected(operands.product, weight, numerics, machine_capability(self.device))
+        layer = operands.originals()
+        layer.pop("bias")
+        if is_large(operands.case):
+            return ExpectedPanel(operands.case, operands.product, layer, self._expected)
+        return self._expected(operands.product, layer)
+
+    def _expected(self, product: Product, layer: dict) -> Expected:
+        capability = machine_capability(self.device)
+        return Expected(product, dequantize(**layer), self.backend.numerics, capability)
 
     def call(self, operands: Operands) -> torch.Tensor:
         """The kernel's answer [M, J], of the right type or WrongType; operands as they come."""
@@ -203,6 +213,7 @@ class Examination:
             if mismatch.count:
                 return self._flaky(mismatch, 1, calls)
             first = out if first is None else first
+            self.repeated = calls
             if self.backend.deterministic and not same_bits(first, out):
                 mismatch.wrong = (out != first).to(mismatch.wrong.device)
                 return self._flaky(mismatch, 1, calls)
@@ -228,14 +239,18 @@ class Examination:
 
     def _relation(self, name: str, relation) -> Verdict | None:
         """The same numbers asked for in another way."""
+        self.asked = self.case
         mismatch = relation.run(self)
         if not mismatch.count:
             return None
         wrong = mismatch.wrong.new_zeros(self.case.m, self.case.columns)
         wrong[self.case.m - len(mismatch.wrong) :] = mismatch.wrong  # the last row may be all of it
         where = self._where(wrong)
-        note = f", asked in another way ({name})"
+        sizes = [f"{n}{getattr(self.asked, n)}" for n in "mnk"]
+        other = "-".join(size for size in sizes if size not in str(self.case).split("-"))
+        note = f", asked in another way ({name}{f': {other}' if other else ''})"
         details = {"check": name, "ratio": mismatch.worst_ratio()}
+        details["asked"] = "" if self.asked == self.case else str(self.asked)
         return self._result(relation.kind, mismatch.describe(note), where, **details)
 
     def _stable(self, check) -> Verdict | None:
@@ -243,11 +258,17 @@ class Examination:
         problem = check()
         if problem is None or problem.check == "repeat":
             return problem
-        if all(check() for _ in range(2)):
+        wrong = 1 + sum(check() is not None for _ in range(2))
+        if wrong == 3:
             return problem
         flaky = self._repeat()
         return flaky or self._result(
-            kinds.NONDETERMINISTIC, problem.message, problem.where, check="repeat", wrong_runs=1
+            kinds.NONDETERMINISTIC,
+            problem.message,
+            problem.where,
+            check="repeat",
+            wrong_runs=wrong,
+            runs=3,
         )
 
     def _must_refuse(self) -> Verdict:
@@ -273,6 +294,8 @@ class Examination:
     def _raised(self, problem: Exception) -> Verdict:
         if isinstance(problem, torch.OutOfMemoryError):
             return self._result(kinds.SKIPPED, "out_of_memory")
+        if is_limit_of_the_interpreter(problem):
+            return self._result(kinds.SKIPPED, "interpreter_float16_overflow")
         kind = kinds.CRASHED if device_is_lost(self.device) else kinds.RAISED
         return self._result(kind, describe(problem))
 
@@ -290,6 +313,11 @@ def typed(out, operands) -> torch.Tensor:
     if (out.dtype, tuple(out.shape), out.device.type) != (dtype, shape, torch.device(device).type):
         raise WrongType(f"wanted {wanted}, got {out.dtype} {tuple(out.shape)} on {out.device}")
     return out.detach()
+
+
+def is_limit_of_the_interpreter(problem: BaseException) -> bool:
+    """Triton's interpreter cannot round an atomic sum to float16 where that gives an infinity."""
+    return type(problem).__name__ == "InterpreterError" and "overflow to signed inf" in str(problem)
 
 
 def same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:

@@ -1,25 +1,30 @@
 """What a right answer is: for every element, the closed intervals that it may lie in.
 
 With x = left, w = (q - z) s and R terms in a sum, a kernel computes y = fl(sum_k x_k w'_k + error),
-where w' is w or w rounded once (`Numerics.weights`). For each admitted w' the interval is
-[fl(ref - e), fl(ref + e)], ref = x @ w' in float64, fl the last rounding to nearest even, which is
-monotone: so ties, subnormal results and overflow to infinity need no rule of their own. NaN lies in
-no interval, so it passes nowhere that a finite value is due. e is the sum of the rows that apply:
+where w' is w or w rounded once (`Numerics.weights`), in the same way for the whole result. For
+each admitted w' the interval is [fl(ref - e), fl(ref + e)], ref = x @ w' in float64, fl the last
+rounding to nearest even, which is monotone: so ties, subnormal results and overflow to infinity
+need no rule of their own. NaN lies in no interval, so it passes nowhere that a finite value is due.
+e is 0 where every partial sum is representable (1), else the sum of the rows that apply:
 
 | term of e                      | where                       | what it stands for                |
 |--------------------------------|-----------------------------|-----------------------------------|
-| 0, and no other                | exact, sparse (1)           | every partial sum is representable|
 | c (u A + h), c = 2, or 3 (2)   | onehot, lanes               | one product, zero folded in       |
 | min(n, g / (1 - g u)) (u A + h)| else; n = R + 3, g = 8 n^.5 | sums in any order (3), (4)        |
 | ceil(R / 16) 2^-p A            | tensor cores                | they truncate in blocks of 16     |
 | min(8 |x^2 @ d^2|^.5, |x| @ d) | scaled_zero, tf32           | d: what more moves a weight (5)   |
 
-A = |x| @ w+, w+ = s (q + z) where the zero-point may be folded in, else |w|. u is the unit
+A = |x| @ w+, w+ the largest term that a weight may be split into: |w|; with the zero-point folded
+in, s max(q + z, |q - c| + |z - c|), c = 2^(bits - 1), since codes and zero-points may be counted
+from 0 or from the middle; with zero-points stored as floats f, s |q - c| + |f|. u is the unit
 roundoff and h half the smallest subnormal of the accumulator; where partial sums are declared in
 another format, the row counts once more with theirs.
 
-(1) Where the accumulator and the partial sums hold the steps of the fill: 2^24 for `exact`, 2^11
-    (x in bfloat16: 2^8) for `sparse`. A float16 accumulator rounds on `exact`; (3) judges it there.
+(1) Let t be the last digit that any x of the row has, times the last one of any scale of the
+    column. Every partial sum in any order is a multiple of t and at most A: representable, and kept
+    by tensor cores that align products to p bits, where A <= 2^p' t, p' the fewest digits of the
+    accumulator, of partial sums and p, and t is no less than their smallest subnormal. `exact` has
+    2^24 steps, `sparse` 2^11 (x in bfloat16: 2^8).
 (2) s q of a float32 scale, x s q (or x s z), and the difference of both.
 (3) An operation on a, b gives (a op b)(1 + d) + t with |d| <= u, |t| <= h. The error is the sum of
     d_i times what is being rounded: R - 1 partial sums, none above A (1 + e / A); the products, the
@@ -28,29 +33,45 @@ another format, the row counts once more with theirs.
     Rump, SIMAX 2013, without higher orders). For d_i of zero mean, whatever came before: Azuma's
     inequality gives g u (A + e) but for one in 2 exp(-32) = 2.5e-14; solved for e, the row above.
     Sources: Higham and Mary, SISC 2019; Ipsen and Zhou, SIMAX 2020. It holds for random fills: x
-    has symmetric signs there. Data of any other origin (no fill) get n, and |x| @ d in row 5.
+    has symmetric signs there. Chosen sums (`cancel`) and data of any other origin (no fill) get n,
+    the latter |x| @ d in the last row too.
 (4) Any order: blocks and trees have fewer, smaller partial sums. A partial sum of A + e >= 65520 in
     float16 may overflow: infinities and NaN are right there too.
 (5) TF32 keeps 11 digits, by truncation on some cores: d = 2^-10 w+ for the weight, as much again
     for a float32 x. s z rounded before the subtraction: s q and s z move by half a step each, of
     which one at most is as large as that of w+, and the rounded difference lies within one step of
     w' then: d = one step of w+. x has symmetric signs: Hoeffding, once in 4e13 as in (3).
+
+A bias b is added to the rounded sum, fl(fl(sum) + b), or within the accumulator, fl(fl'(sum + b)),
+as one more term of it: R + 1 terms, A + |b|, t at most the last digit of b. What is better than
+declared is right: a weight that is not rounded at all, fl(sum + b) rounded once.
+
+A product with a zero weight or a zero x is a product: an infinity times it is NaN, and NaN in a
+scale reaches its column, so a kernel may not skip it.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
 from gptq_fuzz.case.backend import Numerics
-from gptq_fuzz.problem.fills import ACCUMULATOR_STEPS, EXACT_BUDGET, Values
+from gptq_fuzz.problem.fills import Values
 from gptq_fuzz.problem.operands import Product
-from gptq_fuzz.problem.rounding import F16, F32, FORMATS, Format, round_to, truncation_error
+from gptq_fuzz.problem.rounding import (
+    F16,
+    F32,
+    FORMATS,
+    Format,
+    last_digit,
+    round_to,
+    truncation_error,
+)
 
 LAMBDA = 8.0  # 2 exp(-LAMBDA^2 / 2) = 2.5e-14: chance of a false alarm per element
 OVERFLOW_OF_FLOAT16 = 65520.0  # what rounds to infinity, or to the largest even number below
@@ -59,6 +80,7 @@ EXTRA_ROUNDINGS = 3  # n = R - 1 sums + 4 more kinds of rounding, see (3) above
 # Bits kept when products are aligned inside a tensor core, by compute capability; else the fewest.
 TENSOR_CORE_BITS = {70: 23, 75: 23, 80: 24, 86: 24, 89: 24, 90: 25, 100: 25, 120: 25}
 TF32_DIGITS = 11
+WHOLE_STEPS = ("exact", "sparse", "ties", "cancel")  # fills of powers of two and small integers
 
 
 class Element(NamedTuple):
@@ -78,6 +100,7 @@ class Mismatch:
     wrong: torch.Tensor
     out: torch.Tensor
     find_worst: Callable[[torch.Tensor], Element]  # of a mask's elements, when asked
+    note: str = ""
 
     @functools.cached_property
     def worst_element(self) -> Element:
@@ -98,8 +121,23 @@ class Mismatch:
         row, column, out, ref, ratio = self.worst_element
         return (
             f"{self.count} of {self.wrong.numel()} elements{extra}; worst out[{row}, {column}] = "
-            f"{out:.6g}, ref = {ref:.6g}, |error| / bound = {ratio:.3g}"
+            f"{out:.6g}, ref = {ref:.6g}, |error| / bound = {ratio:.3g}{self.note}"
         )
+
+    def beside(self, other: Mismatch) -> Mismatch:
+        """Of two results that were judged apart and lie side by side."""
+        width = self.wrong.shape[1]
+
+        def find_worst(wrong: torch.Tensor) -> Element:
+            own, theirs = wrong[:, :width], wrong[:, width:]
+            found = [self.find_worst(own)] * bool(own.any())
+            if theirs.any():
+                worst = other.find_worst(theirs)
+                found.append(worst._replace(column=worst.column + width))
+            return max(found, key=lambda element: element.ratio)
+
+        wrong, out = torch.cat([self.wrong, other.wrong], 1), torch.cat([self.out, other.out], 1)
+        return Mismatch(wrong, out, find_worst, self.note or other.note)
 
 
 class Expected:
@@ -114,18 +152,27 @@ class Expected:
         values = product.values
         self._left = values.left
         self._bias = None if product.backward else values.bias
+        if numerics.zero == "float":
+            weight = self._with_float_zeros(values)
         right = weight.T if product.backward else weight
         self._nonfinite = self._special_masks(values, right) if self._is_special() else None
-        self.references = [self._left @ admitted for admitted in self._admitted(right)]
-        magnitude = self._magnitude(values, right)
+        self._larger = self._largest_terms(values, right)
+        magnitude = self._left.abs() @ self._larger
         self.error = self._error(magnitude)
+        self._inner = self._error_with_bias(magnitude)  # of sums that hold the bias too
         self._may_overflow = self._overflows(magnitude)
-        self.bounds = [self._interval(ref) for ref in self.references]
+        # One list a way of rounding weights: whole results agree with one of them.
+        self.references = [
+            [self._left @ admitted for admitted in way] for way in self._admitted(right)
+        ]
+        self.bounds = [
+            [bound for ref in way for bound in self._intervals(ref)] for way in self.references
+        ]
 
     @property
     def _is_random(self) -> bool:
         """Whether the data were drawn by a fill, whose signs do not depend on each other."""
-        return self.product.fill is not None
+        return self.product.fill not in (None, "cancel")
 
     def _is_special(self) -> bool:
         if self._is_random:
@@ -138,46 +185,100 @@ class Expected:
         nan_right = nan_weights.T if self.product.backward else nan_weights
         return _nonfinite_masks(values.left, right, nan_right, self._bias)
 
-    def _admitted(self, right: torch.Tensor):
-        """The weights that the declared roundings allow; float32 scales round in float32 first."""
+    def _float_zeros(self, values: Values) -> torch.Tensor:
+        """f [G, N]: (c - z) s as it is stored, in x's dtype."""
+        return round_to((self.product.middle - values.zeros) * values.scales, self.fmt)
+
+    def _with_float_zeros(self, values: Values) -> torch.Tensor:
+        """The weight [K, N] of the operands that such a kernel was handed: (q - c) s + f."""
+        rows = values.g_idx
+        centred = values.codes - self.product.middle
+        return centred * values.scales[rows] + self._float_zeros(values)[rows]
+
+    def _admitted(self, right: torch.Tensor) -> list[list[torch.Tensor]]:
+        """For each declared rounding the weights that it gives; float32 scales round in float32
+        first. Not to round at all is better than declared, so always right.
+        """
         computed = round_to(right, F32)
-        for name in self.numerics.weights:
+        ways = []
+        for name in dict.fromkeys((*self.numerics.weights, "exact")):
             if name == "exact":
-                yield computed
+                ways.append([computed])
                 continue
             fmt = self._format(name)
-            yield round_to(computed, fmt)
+            ways.append([round_to(computed, fmt)])
             if self.product.scales_dtype == "f32":  # in more than float32, then rounded once
-                yield round_to(right, fmt)
+                ways[-1].append(round_to(right, fmt))
+        return ways
 
-    def _magnitude(self, values, right: torch.Tensor) -> torch.Tensor:
-        """|left| @ w+ [M, J]: what rounding errors are relative to."""
-        larger = right.abs()
-        if self.numerics.folds_zero or self.numerics.scaled_zero:
-            folded = (values.codes + values.zeros[values.g_idx]) * values.scales.abs()[values.g_idx]
-            larger = folded.T if self.product.backward else folded
-        self._larger = larger
-        return self._left.abs() @ larger
+    def _largest_terms(self, values: Values, right: torch.Tensor) -> torch.Tensor:
+        """w+: what rounding errors of weights and products are relative to."""
+        if not (self.numerics.folds_zero or self.numerics.scaled_zero or self._holds_floats):
+            return right.abs()
+        rows, middle = values.g_idx, self.product.middle
+        scales = values.scales.abs()[rows]
+        if self._holds_floats:
+            stored = self._float_zeros(values).abs()[rows]
+            terms = (values.codes - middle).abs() * scales + stored
+        else:
+            zeros = values.zeros[rows]
+            around = (values.codes - middle).abs() + (zeros - middle).abs()
+            terms = torch.maximum(values.codes + zeros, around) * scales
+        return terms.T if self.product.backward else terms
 
-    def _error(self, magnitude: torch.Tensor) -> torch.Tensor:
-        """e: the rows of the table above that apply to this case."""
-        product, sums = self.product, self._sum_formats()
-        if all(2**fmt.digits > self._steps() for fmt in sums):
+    @property
+    def _holds_floats(self) -> bool:
+        return self.numerics.zero == "float"
+
+    def _error(self, magnitude: torch.Tensor, last=None, more: int = 0) -> torch.Tensor:
+        """e: the rows of the table above that apply to each element. `last` is the last digit of
+        what else is in the sum, `more` the number of such terms.
+        """
+        step = self._last_digits()
+        step = step if last is None else torch.minimum(step, last)
+        held = step >= max(fmt.smallest for fmt in self._sum_formats())
+        representable = held & (magnitude <= self._limit() * step)
+        if representable.all():
             return torch.zeros_like(magnitude)
+        product, sums = self.product, self._sum_formats()
         if product.fill in ("onehot", "lanes"):
-            roundings = 3 if product.scales_dtype == "f32" else 2
+            roundings = (3 if product.scales_dtype == "f32" else 2) + more
             error = sum(_standard_error(roundings, fmt, magnitude) for fmt in sums)
-            return error + self._declared_roundings()
-        reduction = self._left.shape[1]
-        error = sum(_standard_error(self._growth(reduction, fmt), fmt, magnitude) for fmt in sums)
-        if self.capability:
-            kept = TENSOR_CORE_BITS.get(self.capability, min(TENSOR_CORE_BITS.values()))
-            error = error + -(-reduction // 16) * 2.0**-kept * magnitude
-        return error + self._declared_roundings()
+        else:
+            terms = self._left.shape[1] + more
+            error = sum(_standard_error(self._growth(terms, fmt), fmt, magnitude) for fmt in sums)
+            if self.capability:
+                error = error + -(-terms // 16) * 2.0 ** -self._kept_bits() * magnitude
+        return torch.where(representable, 0.0, error + self._declared_roundings)
 
-    def _growth(self, reduction: int, fmt: Format) -> float:
+    def _error_with_bias(self, magnitude: torch.Tensor) -> torch.Tensor:
+        if self._bias is None:
+            return self.error
+        bias = self._bias.expand_as(magnitude)
+        return self._error(magnitude + bias.abs(), last_digit(bias), more=1)
+
+    def _last_digits(self) -> torch.Tensor:
+        """t [M, J]; 0 where roundings are declared that move weights by less than that."""
+        values, backward = self.product.values, self.product.backward
+        digits = last_digit(values.scales)
+        digits = digits.amin(1)[values.g_idx] if backward else digits.amin(0)
+        steps = last_digit(self._left).amin(1, keepdim=True) * digits
+        moved = self.numerics.scaled_zero or self.numerics.tf32
+        return steps * 0 if moved and self.product.fill not in WHOLE_STEPS else steps
+
+    def _limit(self) -> float:
+        """How many steps a partial sum may have."""
+        kept = [self._kept_bits()] * bool(self.capability)
+        return 2.0 ** min([fmt.digits for fmt in self._sum_formats()] + kept)
+
+    def _kept_bits(self) -> int:
+        """Bits that remain where the products of a block are aligned before they are added."""
+        most = TENSOR_CORE_BITS.get(self.capability, min(TENSOR_CORE_BITS.values()))
+        return min(most, self.numerics.aligned_bits or most)
+
+    def _growth(self, terms: int, fmt: Format) -> float:
         """How many roundings of an accumulator add up to the worst error of a sum: see (3)."""
-        terms = reduction + EXTRA_ROUNDINGS
+        terms = terms + EXTRA_ROUNDINGS
         random = LAMBDA * math.sqrt(terms)
         left_over = 1 - random * fmt.unit_roundoff
         if not self._is_random or left_over <= 0:
@@ -192,11 +293,7 @@ class Expected:
     def _format(self, name: str) -> Format:
         return self.fmt if name == "x" else FORMATS[name]
 
-    def _steps(self) -> float:
-        """The steps that no partial sum exceeds; infinite for real numbers."""
-        counted = {"exact": EXACT_BUDGET, "sparse": ACCUMULATOR_STEPS[self.product.dtype] - 1}
-        return counted.get(self.product.fill, math.inf)
-
+    @functools.cached_property
     def _declared_roundings(self):
         """Roundings of operands that are declared beyond one of the weight: see (5) above."""
         worst = torch.zeros_like(self._larger)
@@ -216,49 +313,88 @@ class Expected:
         """Where a partial sum declared in float16 may leave its range, see (4) above."""
         if not self._is_random:
             return self._may_leave_range(magnitude)
-        if F16 not in self._sum_formats() or self.product.fill in ("exact", "sparse"):
+        if F16 not in self._sum_formats():
             return None
-        return magnitude + self.error >= OVERFLOW_OF_FLOAT16
+        return magnitude + self._inner >= OVERFLOW_OF_FLOAT16
 
     def _may_leave_range(self, magnitude: torch.Tensor) -> torch.Tensor:
         """The same for data of any size: in each format of a partial sum or a rounded weight."""
         weights = [self._format(name) for name in self.numerics.weights if name != "exact"]
         most = min(fmt.largest for fmt in [F32, *weights])
         beyond = (self._larger.abs() > most).any(0)
-        return beyond | (magnitude + self.error > min(fmt.largest for fmt in self._sum_formats()))
+        return beyond | (magnitude + self._inner > min(fmt.largest for fmt in self._sum_formats()))
 
-    def _interval(self, ref: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._finish(ref - self.error), self._finish(ref + self.error)
+    def _intervals(self, ref: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """[M, J] each, lowest and highest; one for each order of adding the bias."""
+        for finish, error in self._finishes():
+            yield finish(ref - error), finish(ref + error)
 
-    def _finish(self, value: torch.Tensor) -> torch.Tensor:
-        """The last roundings: of the sum, and of the sum with the bias."""
-        if self._bias is None:
-            return round_to(value, self.fmt)
-        if self.numerics.bias_after:
-            value = round_to(value, self.fmt)
-        return round_to(value + self._bias, self.fmt)
+    def _finishes(self) -> Iterator[tuple[Callable, torch.Tensor]]:
+        """The last roundings of a sum that are right, and e of that sum; as declared first."""
+        bias, fmt, declared = self._bias, self.fmt, self.numerics.bias_after
+        if bias is None:
+            yield lambda value: round_to(value, fmt), self.error
+            return
+        if declared is not False:
+            yield lambda value: round_to(round_to(value, fmt) + bias, fmt), self.error
+        if declared is not True:
+            for inner in self._sum_formats():
+                yield (
+                    lambda value, inner=inner: round_to(round_to(value + bias, inner), fmt),
+                    self._inner,
+                )
+        yield (
+            lambda value: round_to(value + bias, fmt),
+            self.error if declared is True else self._inner,
+        )
 
     def check(self, out: torch.Tensor, rows=slice(None), columns=slice(None)) -> Mismatch:
         """Judge `out` [M', J'], which must equal the chosen rows and columns of the answer."""
         out = out.to(self.error.device).double()
-        right = torch.zeros(out.shape, dtype=torch.bool, device=out.device)
-        for low, high in self.bounds:
-            right |= (out >= low[rows][:, columns]) & (out <= high[rows][:, columns])
-        if self._may_overflow is not None:
-            right |= self._may_overflow[rows][:, columns] & ~torch.isfinite(out)
-        if self._nonfinite is not None:
-            right = self._judge_special(out, right, rows, columns)
-        return Mismatch(~right, out, lambda wrong: self._worst(wrong, out, rows, columns))
+        masks = self.wrong_by_way(out, rows, columns)
+        way = fewest_wrong(masks)
+        return Mismatch(
+            masks[way],
+            out,
+            lambda wrong: self.worst(wrong, out, way, rows, columns),
+            note_of(masks),
+        )
 
-    def _worst(self, wrong: torch.Tensor, out: torch.Tensor, rows, columns) -> Element:
-        ref = self._finish(self.references[0])[rows][:, columns]
-        ratio = self._ratio(out, rows, columns)
+    def wrong_by_way(
+        self, out: torch.Tensor, rows=slice(None), columns=slice(None)
+    ) -> list[torch.Tensor]:
+        """For each way of rounding weights the elements of `out` that it cannot give."""
+        pardoned = torch.zeros(out.shape, dtype=torch.bool, device=out.device)
+        if self._may_overflow is not None:
+            pardoned = self._may_overflow[rows][:, columns] & ~torch.isfinite(out)
+        masks = []
+        for bounds in self.bounds:
+            right = pardoned.clone()
+            for low, high in bounds:
+                right |= (out >= low[rows][:, columns]) & (out <= high[rows][:, columns])
+            if self._nonfinite is not None:
+                right = self._judge_special(out, right, rows, columns)
+            masks.append(~right)
+        return masks
+
+    def worst(
+        self,
+        wrong: torch.Tensor,
+        out: torch.Tensor,
+        way: int,
+        rows=slice(None),
+        columns=slice(None),
+    ) -> Element:
+        """Of the elements that `wrong` marks, judged by that way of rounding weights."""
+        finish, _ = next(self._finishes())
+        ref = finish(self.references[way][0])[rows][:, columns]
+        ratio = self._ratio(out, rows, columns, way)
         at = divmod(int(torch.where(wrong, ratio, -1.0).argmax()), wrong.shape[1])
         return Element(*at, *(values[at].item() for values in (out, ref, ratio)))
 
     def _judge_special(self, out, right, rows, columns):
         must_nan, any_special, settled = (mask[rows][:, columns] for mask in self._nonfinite)
-        ref = self.references[0][rows][:, columns]
+        ref = self.references[0][0][rows][:, columns]
         # Folded, an infinity may meet its opposite and become NaN; its sign never changes.
         same = (torch.isnan(out) & (torch.isnan(ref) | self.numerics.folds_zero)) | (out == ref)
         if self.numerics.scaled_zero:  # s q - fl(s z) need not vanish where q = z
@@ -266,28 +402,35 @@ class Expected:
         agrees = torch.where(settled, same, ~torch.isfinite(out))
         return torch.where(must_nan, torch.isnan(out), torch.where(any_special, agrees, right))
 
-    def _ratio(self, out, rows, columns) -> torch.Tensor:
-        """|error| / bound for each element, the bound with its last rounding; infinite for NaN."""
+    def _ratio(self, out, rows, columns, way: int) -> torch.Tensor:
+        """|error| / bound for each element, the bound with its last roundings; infinite for NaN."""
         best = torch.full_like(out, torch.inf)
-        for ref in self.references:
-            ref = ref if self._bias is None else ref + self._bias
-            ref = ref[rows][:, columns]
-            bound = self.error[rows][:, columns] + truncation_error(ref, self.fmt)
-            best = torch.fmin(best, (out - ref).abs() / bound)
+        for sums in self.references[way]:
+            ref, last = sums, 0.0
+            if self._bias is not None:
+                ref = sums + self._bias
+                rounded = F32 if self.numerics.bias_after is False else self.fmt
+                last = truncation_error(sums, rounded)
+            bound = self._inner + last + truncation_error(ref, self.fmt)
+            ratio = (out - ref[rows][:, columns]).abs() / bound[rows][:, columns]
+            best = torch.fmin(best, ratio)
         return best
 
     def used(self, out: torch.Tensor) -> float:
         """Largest share of e that the error took, the last rounding left out; 0 where e is 0."""
-        if self._nonfinite is not None or not self.error.any() or not out.numel():
+        if self._nonfinite is not None or self._bias is not None or not self.error.any():
             return 0.0
-        shares = torch.full_like(self.error, torch.inf)
         out = out.to(self.error.device)
         if self._may_overflow is not None:
             out = torch.where(self._may_overflow & torch.isinf(out), torch.nan, out)
-        for ref in self.references:
+        return min(self._used_by(out, way) for way in self.references) if out.numel() else 0.0
+
+    def _used_by(self, out: torch.Tensor, way: list[torch.Tensor]) -> float:
+        shares = torch.full_like(self.error, torch.inf)
+        for ref in way:
             shares = torch.fmin(shares, self._moved(out, ref) / self.error)
         finite = shares[torch.isfinite(shares)]
-        return float(finite.max()) if finite.numel() and self._bias is None else 0.0
+        return float(finite.max()) if finite.numel() else 0.0
 
     def _moved(self, out: torch.Tensor, ref: torch.Tensor) -> torch.Tensor:
         """How far `ref` must move at the least for the last rounding to give `out`."""
@@ -296,6 +439,18 @@ class Expected:
         out = torch.where(torch.isinf(out), beyond, out)
         inward = torch.where(out.abs() > ref.abs(), out * (1 - 2.0**-30), out)  # side of ref
         return ((out - ref).abs() - truncation_error(inward, self.fmt)).clamp(min=0)
+
+
+def fewest_wrong(masks: list[torch.Tensor]) -> int:
+    """The way of rounding weights that a result agrees with best."""
+    return min(range(len(masks)), key=lambda way: int(masks[way].sum()))
+
+
+def note_of(masks: list[torch.Tensor]) -> str:
+    """What to add where each element agrees with some way, and no way with all of them."""
+    if len(masks) == 1 or torch.stack(masks).all(0).any() or not all(m.any() for m in masks):
+        return ""
+    return "; some elements agree with rounded weights alone, others with exact ones alone"
 
 
 def _standard_error(roundings: float, fmt: Format, magnitude: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from gptq_fuzz.case.case import Case
@@ -26,12 +28,22 @@ def rows_and_columns(wrong: torch.Tensor, word: int, noun: str = "column") -> st
     return f"{places('row', rows, m)}; {places(noun, columns, n, word)}"
 
 
-def places(noun: str, found: list[int], size: int, word: int = 0, group: int = 0) -> str:
+def places(
+    noun: str,
+    found: list[int],
+    size: int,
+    word: int = 0,
+    group: int = 0,
+    asked: Collection[int] | None = None,
+) -> str:
     """The places of `size` that were found, by the plainest rule that gives these and no others.
 
-    `word`: codes in a word; `group`: rows in a group, where they lie in order.
+    `word`: codes in a word; `group`: rows in a group, where they lie in order; `asked`: the places
+    that could be found, where these are not all.
     """
     many = noun if noun == "k" else f"{noun}s"
+    if asked is not None and len(asked) < size:
+        return _among(noun, found, size, group, asked)
     if len(found) == size:
         return f"all {many}" if size > 1 else f"the only {noun}"
     rule = _tail(noun, found, size, group) or _fields(noun, found, size, word)
@@ -39,9 +51,30 @@ def places(noun: str, found: list[int], size: int, word: int = 0, group: int = 0
     rule = rule or _tile(noun, found, size)
     if rule:
         return rule
+    return _listed(noun, found, size)
+
+
+def _listed(noun: str, found: list[int], size: int) -> str:
+    many = noun if noun == "k" else f"{noun}s"
     shown = ", ".join(map(str, found[:SHOWN]))
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return f"{many if len(found) > 1 else noun} {shown}{more} of {size}"
+
+
+def _among(noun: str, found: list[int], size: int, group: int, asked: Collection[int]) -> str:
+    """The same of a sample: what is said holds for the places that were asked for."""
+    note = f" ({len(asked)} were asked for)"
+    if len(found) == len(asked):
+        return (
+            f"each that was asked for, {len(asked)} of {size} {noun if noun == 'k' else noun + 's'}"
+        )
+    for words, wanted in _borders(size, group).items() if 1 < group < size else ():
+        if found == [place for place in wanted if place in asked]:
+            return f"{noun}: {words} of {group}{note}"
+    inside = [place for place in sorted(asked) if found[0] <= place <= found[-1]]
+    if len(found) > 1 and found == inside:
+        return f"{noun if noun == 'k' else noun + 's'} {found[0]} to {found[-1]} of {size}{note}"
+    return _listed(noun, found, size) + note
 
 
 def _tail(noun: str, found: list[int], size: int, group: int) -> str:
@@ -83,16 +116,20 @@ def _edges(noun: str, found: list[int], size: int, group: int) -> str:
     """The first or the last row of each group."""
     if not 1 < group < size:
         return ""
+    named = _borders(size, group)
+    rule = next((words for words, wanted in named.items() if found == wanted), "")
+    return f"{noun}: {rule} of {group}" if rule else ""
+
+
+def _borders(size: int, group: int) -> dict[str, list[int]]:
     firsts = list(range(0, size, group))
     lasts = [min(first + group, size) - 1 for first in firsts]
-    named = {
+    return {
         "the first of each group": firsts,
         "the first of each group but the first": firsts[1:],
         "the last of each group": lasts,
         "the last of each group but the last": lasts[:-1],
     }
-    rule = next((words for words, wanted in named.items() if found == wanted), "")
-    return f"{noun}: {rule} of {group}" if rule else ""
 
 
 def _tile(noun: str, found: list[int], size: int) -> str:

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import torch
 
 from gptq_fuzz.case.backend import Numerics
-from gptq_fuzz.oracle.judge import Element, Expected, Mismatch, machine_capability
+from gptq_fuzz.oracle.judge import (
+    Element,
+    Expected,
+    Mismatch,
+    fewest_wrong,
+    machine_capability,
+    note_of,
+)
 from gptq_fuzz.problem.given import Problem
 
 PART = 2**26  # bytes that one part may take: few enough for a cache, enough for a GPU
@@ -29,19 +36,30 @@ class ExpectedParts:
 
     def check(self, out: torch.Tensor) -> Mismatch:
         """Judge `out` [M, N], all of the answer."""
-        wrong = torch.zeros(out.shape, dtype=torch.bool, device=self.place)
+        masks: list[torch.Tensor] = []
         for rows, columns, expected in self._parts():
-            wrong[rows, columns] = expected.check(out[rows, columns]).wrong
-        return Mismatch(wrong, out, lambda chosen: self._worst(out, chosen))
+            part = expected.wrong_by_way(out[rows, columns].to(self.place).double())
+            masks = masks or [
+                torch.zeros(out.shape, dtype=torch.bool, device=self.place) for _ in part
+            ]
+            for mask, wrong in zip(masks, part, strict=True):
+                mask[rows, columns] = wrong
+        if not masks:  # no rows
+            masks = [torch.zeros(out.shape, dtype=torch.bool, device=self.place)]
+        way = fewest_wrong(masks)
+        return Mismatch(
+            masks[way], out, lambda chosen: self._worst(out, chosen, way), note_of(masks)
+        )
 
     def used(self, _out: torch.Tensor) -> float:
         """No share of the bounds: errors of real data are far from the worst case."""
         return 0.0
 
-    def _worst(self, out: torch.Tensor, chosen: torch.Tensor) -> Element:
+    def _worst(self, out: torch.Tensor, chosen: torch.Tensor, way: int) -> Element:
         found = []
         for rows, columns, expected in self._parts(chosen):
-            worst = expected.check(out[rows, columns]).find_worst(chosen[rows, columns])
+            part = out[rows, columns].to(self.place).double()
+            worst = expected.worst(chosen[rows, columns], part, way)
             row, column = worst.row + rows.start, worst.column + columns.start
             found.append(worst._replace(row=row, column=column))
         return max(found, key=lambda element: element.ratio)

@@ -32,14 +32,14 @@ LAYER = {"qweight": "wstr", "qzeros": "zstr", "scales": "sstr", "g_idx": "gstr",
 
 def _variant(exam, values=None, **changes) -> Operands:
     """Another problem of other values, in tensors of its own."""
-    case = exam.case.replace(**changes)
+    exam.asked = case = exam.case.replace(**changes)
     return Operands(case, exam.device, values=values or exam.operands.values, zones=exam.zones)
 
 
 def _same_layer(exam, values=None, without=(), **changes) -> Operands:
     """Another question to the same layer: its very tensors, so that what a kernel remembers of
     them, and should not, shows. Those named, and those stored another way, are built anew."""
-    case = exam.case.replace(**changes)
+    exam.asked = case = exam.case.replace(**changes)
     moved = set(exam.case.strided) ^ set(case.strided)
     kept = exam.operands.guarded.items()
     shared = {
@@ -90,8 +90,13 @@ def _rows_permuted(exam):
 def _columns_split(exam):
     """The left and the right half of the columns, joined."""
     half = exam.case.n // exam.case.pack_factor // 2 * exam.case.pack_factor
-    parts = [_columns(exam, slice(0, half)), _columns(exam, slice(half, exam.case.n))]
-    return exam.expected.check(torch.cat(parts, dim=1))
+    halves, asked = [], []
+    for part in (slice(0, half), slice(half, exam.case.n)):
+        halves.append(exam.expected.check(_columns(exam, part), columns=part))
+        asked.append(exam.asked)
+    left, right = halves
+    exam.asked = asked[0] if left.count else asked[1]
+    return left.beside(right)
 
 
 def _columns(exam, chosen: slice) -> torch.Tensor:
@@ -156,7 +161,7 @@ def _reloaded(exam):
 
 
 def _can_halve(exam) -> bool:
-    return exam.case.fill in ("exact", "sparse") and not exam.case.bias
+    return exam.case.fill in ("exact", "sparse", "cancel") and not exam.case.bias
 
 
 def _can_split(exam) -> bool:

@@ -52,7 +52,7 @@ OPTIONS: dict[str, dict] = {
         "action": "append",
         "metavar": "LINE",
         "default": [],
-        "help": "replay a state machine's run",
+        "help": "judge this history of a kernel alone; without --kernel, a test's own state machine",
     },
     "corpus": {
         "action": "append",

@@ -15,13 +15,19 @@ from rich.table import Table
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.atomic import write_atomically
+from gptq_fuzz.plugin.once import title_of
 from gptq_fuzz.plugin.options import asked_of
 from gptq_fuzz.plugin.session import Session
 from gptq_fuzz.search.kernel import KernelUnderTest
-from gptq_fuzz.search.pairwise import all_pairs, possible_values
+from gptq_fuzz.search.pairwise import all_together, possible_values
 
 GATHERED = pytest.StashKey[list]()
 MISSING_SHOWN = 8
+KEYS = {  # lists of a report, and what is the same in entries of which one is kept
+    "findings": lambda finding: (finding["kernel"], finding["reproduce"] or finding["line"]),
+    "texts": title_of,
+    "complaints": str,
+}
 
 
 def header(spec: str, kernel: KernelUnderTest) -> str:
@@ -53,13 +59,15 @@ def namesake() -> list[str]:
 
 def to_json(session: Session) -> dict:
     """What a run learnt, as plain values."""
+    findings = list({finding.key: finding for finding in reversed(session.findings())}.values())
+    findings.reverse()
     return {
         "kernels": {
             spec: _kernel_json(kernel) | _speed(kernel, session)
             for spec, kernel in session.kernels.items()
         },
-        "findings": [finding.to_json() for finding in session.findings()],
-        "texts": list(dict.fromkeys(finding.text() for finding in session.findings())),
+        "findings": [finding.to_json() for finding in findings],
+        "texts": [finding.text() for finding in findings],
         "complaints": session.complaints(),
         "left_out": session.left_out,
         "base_seed": session.base_seed,
@@ -68,7 +76,8 @@ def to_json(session: Session) -> dict:
 
 def _kernel_json(kernel: KernelUnderTest) -> dict:
     coverage = kernel.coverage
-    axes, pairs = possible_values(kernel.limits), all_pairs(kernel.limits)
+    axes = possible_values(kernel.limits)
+    pairs, triples = (all_together(kernel.limits, strength) for strength in (2, 3))
     about = kernel.worker.description
     return {
         "about": {key: value for key, value in about.items() if key != "limits"},
@@ -78,14 +87,17 @@ def _kernel_json(kernel: KernelUnderTest) -> dict:
         "values": {f"{axis}={value}": n for (axis, value), n in sorted(coverage.values.items())},
         "missing": coverage.missing_values(axes),
         "values_possible": sum(map(len, axes.values())),
-        "pairs_missing": coverage.missing_pairs(pairs),
+        "pairs_missing": coverage.missing(pairs),
         "pairs_possible": len(pairs),
+        "triples_missing": coverage.missing(triples),
+        "triples_possible": len(triples),
         "aimed": {str(at): list(map(str, cases)) for at, cases in kernel.aimed.items()},
         "specialisations": sorted(kernel.worker.compiled),
         "used": coverage.used,
         "used_by": str(coverage.used_by or ""),
         "seconds": coverage.seconds,
         "fingerprints": {str(case): found for case, found in kernel.fingerprints.items()},
+        "series": {name: tally.to_json() for name, tally in kernel.tallies.items()},
         "first_verdict": kernel.first_failing,
         "restarts": max(kernel.worker.restarts, 0),
     }
@@ -108,8 +120,9 @@ def gather(config, data: dict) -> None:
 def merged(own: dict, config) -> dict:
     """One run out of what the xdist workers saw; counts add up."""
     for other in config.stash.get(GATHERED, []):
-        for name in ("findings", "texts", "complaints"):
-            own[name] = own[name] + [entry for entry in other[name] if entry not in own[name]]
+        for name, key in KEYS.items():
+            seen = set(map(key, own[name]))
+            own[name] = own[name] + [entry for entry in other[name] if key(entry) not in seen]
         own["left_out"] |= other["left_out"]
         for spec, seen in other["kernels"].items():
             mine = own["kernels"].setdefault(spec, seen)
@@ -123,6 +136,7 @@ def _add(mine: dict, seen: dict) -> None:
         for key, count in seen[name].items():
             mine[name][key] = mine[name].get(key, 0) + count
     mine["fingerprints"] |= seen["fingerprints"]
+    mine["series"] |= seen["series"]  # one is one test, which one worker runs
     mine["cases"] += seen["cases"]
     mine["seconds"] += seen["seconds"]
     mine["restarts"] += seen["restarts"]
@@ -130,7 +144,7 @@ def _add(mine: dict, seen: dict) -> None:
     for name, choose in (("first_failure", min), ("first_finding", min), ("ended", max)):
         times = [each[name] for each in (mine, seen) if each[name] is not None]
         mine[name] = choose(times, default=None)
-    for name in ("missing", "pairs_missing"):
+    for name in ("missing", "pairs_missing", "triples_missing"):
         mine[name] = sorted(set(mine[name]) & set(seen[name]))
     mine["specialisations"] = sorted({*mine["specialisations"], *seen["specialisations"]})
     if seen["used"] > mine["used"]:
@@ -150,9 +164,10 @@ def write_summary(reporter, data: dict, session: Session) -> None:
     judged = {spec: seen for spec, seen in data["kernels"].items() if seen["verdicts"]}
     for spec, seen in data["kernels"].items():
         _write_fingerprints(reporter, spec, seen["fingerprints"])
-    if data["texts"]:
+    once = reporter.config.pluginmanager.get_plugin("gptq_fuzz_once")
+    if texts := once.left(data["texts"]):
         reporter.section("findings", red=True)
-        for text in data["texts"]:
+        for text in texts:
             reporter.write_line("\n" + text)
     for complaint in data["complaints"]:
         reporter.write_line(complaint, red=True)
@@ -188,7 +203,8 @@ def _write_fingerprints(reporter, spec: str, prints: dict[str, dict[str, str]]) 
 
 def _write_table(reporter, judged: dict) -> None:
     table = Table(box=None, pad_edge=False)
-    for heading in ("kernel", "cases", "verdicts", "axis values", "pairs", "error / bound"):
+    headings = ("kernel", "cases", "verdicts", "axis values", "pairs", "triples", "error / bound")
+    for heading in headings:
         table.add_column(heading, overflow="fold")
     for spec, seen in judged.items():
         values = seen["values_possible"] - len(seen["missing"])
@@ -197,13 +213,19 @@ def _write_table(reporter, judged: dict) -> None:
             str(seen["cases"]),
             " ".join(f"{kind} {seen['verdicts'][kind]}" for kind in _ordered(seen["verdicts"])),
             f"{values} of {seen['values_possible']}",
-            share(seen["pairs_possible"] - len(seen["pairs_missing"]), seen["pairs_possible"]),
+            _covered(seen, "pairs"),
+            _covered(seen, "triples"),
             f"{seen['used']:.2f}",
         )
     console = Console(file=reporter._tw._file, width=max(reporter._tw.fullwidth, 100))
     console.print(table)
     for spec, seen in judged.items():
         _write_notes(reporter, spec, seen)
+
+
+def _covered(seen: dict, what: str) -> str:
+    possible = seen[f"{what}_possible"]
+    return share(possible - len(seen[f"{what}_missing"]), possible)
 
 
 def _ordered(verdicts: dict) -> list[str]:
@@ -214,6 +236,8 @@ def _write_notes(reporter, spec: str, seen: dict) -> None:
     fills = [f"{key[5:]} {n}" for key, n in seen["values"].items() if key.startswith("fill=")]
     if fills:
         reporter.write_line(f"{spec}: fills {', '.join(fills)}")
+    for line in _series_in_words(seen["series"]):
+        reporter.write_line(f"{spec}: {line}")
     for code, count in seen["skips"].items():
         reporter.write_line(f"{spec}: SKIPPED({code}) {count}")
     if seen["first_failure"] is not None:
@@ -231,6 +255,21 @@ def _write_notes(reporter, spec: str, seen: dict) -> None:
             reporter.write_line(
                 f"{spec}: {what} not judged: {shown}" + (f" and {more} more" if more > 0 else "")
             )
+
+
+def _series_in_words(series: dict[str, dict]) -> list[str]:
+    """`judged M 682 of 682, K 300 of 589 (time 289)`, and what no case of a series was about."""
+    parts, lines = [], []
+    for name, seen in series.items():
+        reasons = ", ".join(f"{why} {count}" for why, count in seen["left_out"].items())
+        if seen["planned"]:
+            left_out = f" ({reasons})" if reasons else ""
+            parts.append(f"{name} {seen['judged']} of {seen['planned']}{left_out}")
+        if seen["unseen"]:
+            more = len(seen["unseen"]) - MISSING_SHOWN
+            shown = ", ".join(seen["unseen"][:MISSING_SHOWN])
+            lines.append(f"{name} not judged: {shown}" + (f" and {more} more" if more > 0 else ""))
+    return [f"judged {', '.join(parts)}"] * bool(parts) + lines
 
 
 def _beyond(seen: dict) -> list[str]:

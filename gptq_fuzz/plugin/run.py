@@ -12,14 +12,17 @@ import pytest
 
 from gptq_fuzz._checkout import IS_CHECKOUT, PACKAGE, ROOT
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.history import parse_history
 from gptq_fuzz.case.known import read_known
 from gptq_fuzz.fingerprint.store import DEFAULT_FILE, OURS, Changed, FingerprintFile
 from gptq_fuzz.plugin import report
+from gptq_fuzz.plugin.once import Once
 from gptq_fuzz.plugin.options import asked_of
 from gptq_fuzz.plugin.session import SESSION, Session
 from gptq_fuzz.problem.file import load_problem
 from gptq_fuzz.search.called_as import command_words, python_word
 from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.own_time import TookTooLong
 from gptq_fuzz.search.search import Failure
 from gptq_fuzz.worker.loader import BUILT_IN
 from gptq_fuzz.worker.supervisor import CannotRun, Launch
@@ -35,11 +38,14 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "given_problem: judges the files of --problem")
     config.addinivalue_line("markers", "given_steps: runs the steps of --steps")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
-    config.addinivalue_line("markers", "pairwise: judges cases that hold every pair of values")
+    config.addinivalue_line("markers", "covering: judges a list that holds all pairs of values")
     config.addinivalue_line("markers", "stored_fingerprint: compares with what is stored")
     config.addinivalue_line("markers", "fingerprint: probes how a kernel computes")
+    if not hasattr(config, "workerinput"):  # xdist's workers print nothing
+        config.pluginmanager.register(Once(config.option.tbstyle), "gptq_fuzz_once")
     asked = asked_of(config)
     _require_one_task(asked)
+    _require_kernel_of_steps(asked)
     _require_file(asked.json)
     session = config.stash[SESSION] = Session(json_path=Path(asked.json) if asked.json else None)
     is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
@@ -59,6 +65,12 @@ def _require_one_task(asked) -> None:
     if len(given) > 1:
         options = " and ".join(f"--{name}" for name in given)
         raise pytest.UsageError(f"{options} are runs of their own: give one of them")
+
+
+def _require_kernel_of_steps(asked) -> None:
+    """Steps are what a kernel is asked; without one they are those of a checkout's own tests."""
+    if asked.steps and not asked.kernel and not IS_CHECKOUT:
+        raise pytest.UsageError("--steps wants the kernel that takes them: --kernel SPEC")
 
 
 def _require_file(path: str | None) -> None:
@@ -96,6 +108,8 @@ def _fill(session: Session, config, asked) -> None:
     for kernel in session.kernels.values():
         for line in asked.case:
             Case.parse(line, kernel.limits.tokens)
+        for line in asked.steps if asked.kernel else ():
+            parse_history(line, kernel.limits)
         _ = kernel.limits
 
 
@@ -182,7 +196,7 @@ def pytest_pyfunc_call(pyfuncitem):
     """A finding is shown by its reproduce line, not by a traceback through the suite."""
     try:
         return (yield)
-    except (Failure, Changed) as failure:
+    except (Failure, Changed, TookTooLong) as failure:
         text = str(failure)
     pytest.fail(text, pytrace=False)  # outside the handler: no "during handling of" around it
 
@@ -198,9 +212,12 @@ def pytest_collection_modifyitems(config, items):
         if is_guest and PACKAGE not in item.path.parents:
             return True
         marks = {name for name in ALONE if item.get_closest_marker(name)}
+        is_of_a_kernel = "backend" in getattr(item, "fixturenames", ())
+        if mark == "given_steps":
+            return mark in marks and is_of_a_kernel == bool(asked.kernel)
         if mark or marks:
             return mark in marks
-        return not asked.kernel or "backend" in getattr(item, "fixturenames", ())
+        return not asked.kernel or is_of_a_kernel
 
     left_out = [item for item in items if not is_wanted(item)]
     if left_out:
@@ -239,7 +256,7 @@ def pytest_testnodedown(node, error):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Findings with their reproduce lines, then a table per kernel."""
+    """Findings that no test has shown, then a table per kernel."""
     session = config.stash[SESSION]
     data = report.merged(report.to_json(session), config)
     report.write_summary(terminalreporter, data, session)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.case import SHARD_STARTS, Case
+from gptq_fuzz.problem.cancel import cancelling, equal_weights
 from gptq_fuzz.problem.philox import random_words
 from gptq_fuzz.problem.rounding import F16, FORMATS, power_of_two, round_to
 
@@ -19,6 +20,8 @@ EXACT_BUDGET = 2**24 - 1  # steps that a float32 accumulator counts without roun
 SPREAD = 3  # exact: scales of a column differ by up to 2^3
 EXACT_UNIT = -9  # exact: 2^24 steps of 2^-9 stay below float16's 65504
 ACCUMULATOR_STEPS = {"f16": 2**11, "bf16": 2**8, "f32": 2**11}  # sparse: nothing rounds in float16
+TILES = (16, 32, 64, 128)  # wide: elements of x that are zero together
+BOUNDARY = {8: 21, 4: 273, 2: 1365}  # ties: times 195, 15 and 3 it is 4095, with 2^4 it is 65520
 
 
 @dataclass
@@ -47,17 +50,21 @@ def make_values(case: Case, device) -> Values:
     left = round_to(left, FORMATS[case.dtype])
     if case.layout == "bcast" and case.m:
         left = left[:1].expand(case.m, -1)
+    zeros, g_idx = _zeros(case, device), _g_idx(case, device)
+    codes = _codes(case, zeros, g_idx, device)
+    if case.fill == "cancel":
+        codes, zeros = equal_weights(case, zeros)
     return Values(
-        codes=_codes(case, device),
-        zeros=_zeros(case, device),
-        g_idx=_g_idx(case, device),
+        codes=codes,
+        zeros=zeros,
+        g_idx=g_idx,
         scales=scales,
         left=left,
         bias=_bias(case, device) if case.bias else None,
     )
 
 
-def _codes(case: Case, device) -> torch.Tensor:
+def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torch.Tensor:
     codes = random_words(case.seed, "codes", case.k, case.n, device)[0] & case.maxq
     # Extremes in the first two rows, so that the smallest problems have them whatever the seed.
     checkerboard = torch.arange(case.n, device=device) % 2 * case.maxq
@@ -66,7 +73,24 @@ def _codes(case: Case, device) -> torch.Tensor:
     # Whole words of no and of all bits, from the second word of two columns on.
     codes[case.pack_factor :, 5:6] = 0
     codes[case.pack_factor :, 6:7] = case.maxq
+    if case.zeros == "zeq":
+        codes = _equal_codes(case, codes, zeros[g_idx], device)
+    if case.fill == "wide":
+        # Beside the outliers of x every second weight is 0: what is small in a row decides there.
+        second = torch.arange(case.columns, device=device) % 2 == 1
+        vanish = _is_outlier(case, device).unsqueeze(1) & second
+        codes = torch.where(vanish.T if case.backward else vanish, zeros[g_idx], codes)
     return codes
+
+
+def _equal_codes(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device) -> torch.Tensor:
+    """Words and rows of K whose codes are their zero-points [K, N], words of one code."""
+    word = torch.arange(case.k, device=device) // case.pack_factor
+    raw = random_words(case.seed, "codes", case.k // case.pack_factor, case.n, device)[1]
+    kind = (raw >> 16)[word] % 4
+    codes = torch.where(kind == 1, codes[word * case.pack_factor], codes)
+    row = random_words(case.seed, "codes", case.k, 1, device)[1] % 8
+    return torch.where((kind == 0) | (row == 0), zeros, codes)
 
 
 def _zeros(case: Case, device) -> torch.Tensor:
@@ -90,12 +114,27 @@ def _g_idx(case: Case, device) -> torch.Tensor:
     if case.g_idx == "mix":  # the unequal groups of skew, shuffled
         key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
         return (row * row * case.groups // (case.k * case.k))[torch.argsort(key)]
+    if case.g_idx == "perm":
+        return _group_order(case, device)[sequential]
     simple = {
         "rev": sequential.flip(0),
+        "shard": sequential + SHARD_STARTS,
+        "odd": 2 * sequential + 1,
         "one": torch.zeros_like(sequential),
         "gap": sequential // 2 * 2,
     }
     return simple.get(case.g_idx, sequential)
+
+
+def _group_order(case: Case, device) -> torch.Tensor:
+    """All groups, of three and more neither in rising nor in falling order; two are swapped."""
+    group = torch.arange(case.groups, device=device)
+    key = random_words(case.seed, "g_idx", case.groups, 1, device)[1].flatten()
+    order = torch.argsort(key * case.groups + group)
+    if case.groups == 2:
+        return group.flip(0)
+    steps = order.diff()
+    return order.roll(1) if (steps > 0).all() or (steps < 0).all() else order
 
 
 def _bias(case: Case, device) -> torch.Tensor:
@@ -267,6 +306,103 @@ def _nonfinite(case: Case, device):
     return scales, left
 
 
+def _binades(case: Case, device) -> torch.Tensor:
+    """Words [1, N] that choose a power of two; [G, 1] where the sum runs over columns."""
+    shape = (case.groups, 1) if case.backward else (1, case.n)
+    return random_words(case.seed, "cols", *shape, device)[0]
+
+
+def _ties(case: Case, device):
+    """Many sums are half way between two results, in every binade, subnormal ones too.
+
+    Such a sum has one digit more than the result and ends in 1: x is one odd integer a row, with a
+    few ones beside it; scales are powers of two. A float32 result is not rounded.
+    """
+    digits = min(FORMATS[case.dtype].digits, 11)
+    raw, sign = random_words(case.seed, "rows", case.m, 4, device)
+    word, others = raw[:, :1], raw[:, 1:]
+    leading = torch.ones_like(word) << (digits - case.bits + word % 2).clamp(min=0)
+    odd = leading | word >> 4 & leading - 1 | 1
+    row = torch.arange(case.m, device=device).unsqueeze(1)
+    is_boundary = ((row + case.seed) % 8 == 0) & (case.dtype == "f16")
+    odd = torch.where(is_boundary, BOUNDARY[case.bits], odd)
+    left = _one_per_row(case, _signed(odd, sign[:, :1]), device)
+    few = (others >> 4 & 1).cumprod(1) * ~is_boundary  # none to three ones
+    left = left.scatter_add_(1, (others >> 8) % case.reduction, _signed(few, sign[:, 1:]))
+    far = 0 if case.dtype == "f16" else 24 * ((word >> 24) % 5 - 2)
+    binade = _binades(case, device)
+    exponent = binade % 30  # the lowest gives subnormal results, the highest 65520
+    for end, place in ((0, 0), (29, 1)):
+        exponent = torch.where((binade >> 8) % 8 == place, end, exponent)
+    scales = power_of_two(exponent - 24).expand(case.groups, case.n)
+    return scales, left * power_of_two(word * 0 + far - 1)
+
+
+def _reach(case: Case) -> tuple[int, int, int]:
+    """Exponents: the lowest and the highest of scales, the highest of x.
+
+    Weights stay below 65504 where they may be rounded to float16; x (q + z), weights and products
+    stay within float32, and far from its subnormals, which GPUs may flush.
+    """
+    half_scales = case.scales_dtype == "sf16"
+    most = 15 - case.bits
+    if case.dtype == "f16":
+        return (-24 if half_scales else -40), most, 15
+    lowest = -24 if half_scales else -50
+    if case.seed % 2:
+        return lowest, (most if half_scales else 40), 40
+    return lowest, -1, 125 - case.bits
+
+
+def _is_outlier(case: Case, device) -> torch.Tensor:
+    """[R]: where x is far larger than elsewhere, as in a few channels of real layers."""
+    raw = random_words(case.seed, "g_idx", case.reduction, 1, device)[1].flatten()
+    sure = torch.arange(case.reduction, device=device) == case.seed // 4 % case.reduction
+    return (raw % 16 == 0) | sure
+
+
+def _wide(case: Case, device):
+    """Scales in all binades that there are, full mantissas; x of four kinds of rows in turn:
+
+    reals with outliers, one near the largest number, reals with tiles of zeros, one of any size.
+    """
+    lowest, highest, top = _reach(case)
+    raw = _scale_words(case, device)
+    exponent = lowest + _binades(case, device) % (highest - lowest + 1) - (raw >> 20) % 4
+    digits = FORMATS[case.scales_dtype[1:]].digits
+    scales = _mantissa(raw, min(digits, 20)) * power_of_two(exponent.clamp(min=lowest))
+    return torch.where((raw >> 28) == 1, -scales, scales), _wide_left(case, top, device)
+
+
+def _wide_left(case: Case, top: int, device) -> torch.Tensor:
+    digits = min(FORMATS[case.dtype].digits, 20)
+    row = torch.arange(case.m, device=device).unsqueeze(1)
+    kind = (row + case.seed) % 4
+    row_word = random_words(case.seed, "rows", case.m, 1, device)[0]
+    raw, sign = _left_words(case, device)
+    outlier = _mantissa(raw, digits) * power_of_two(min(top, 30) - (raw >> 20) % 3)
+    small = _normal(case, device) * power_of_two(-(row_word % 8))
+    reals = torch.where(_is_outlier(case, device) & (kind == 0), _signed(outlier, sign), small)
+    everywhere = case.seed % 3 == 0
+    in_zeros = _in_tile_of_zeros(case, device) & ((kind == 2) | everywhere)
+    is_zero = (row > 0) & ((row_word >> 8) % 8 == 7)
+    reals = torch.where(in_zeros | is_zero, 0.0, reals)
+    word, sign = random_words(case.seed, "x", case.m, 1, device)
+    lowest = -24 if case.dtype == "f16" else -50
+    exponent = torch.where(kind == 1, top, lowest + (word >> 20) % (top - lowest + 1))
+    single = _signed(_mantissa(word, digits) * power_of_two(exponent), sign)
+    return torch.where(kind % 2 == 1, _one_per_row(case, single, device), reals)
+
+
+def _in_tile_of_zeros(case: Case, device) -> torch.Tensor:
+    """[R]: whole tiles, the same in all rows; the first by the seed, the last one never."""
+    tile = torch.arange(case.reduction, device=device) // TILES[case.seed // 3 % len(TILES)]
+    raw = random_words(case.seed, "g_idx", case.reduction, 1, device)[1].flatten()
+    is_zero = (raw >> 8) % 2 == 0
+    is_zero[0] = case.seed % 2 == 0
+    return is_zero[tile] & (tile < tile[-1])
+
+
 _FILLS = {
     "exact": _exact,
     "sparse": _sparse,
@@ -276,4 +412,7 @@ _FILLS = {
     "big": _big,
     "tiny": _tiny,
     "nonfinite": _nonfinite,
+    "ties": _ties,
+    "wide": _wide,
+    "cancel": cancelling,
 }

@@ -106,7 +106,7 @@ class Problem:
     def product(self, left: torch.Tensor, numbers: dict) -> Product:
         """Rows `left` [M', K] float64 times the columns whose `numbers` these are."""
         dtypes = DTYPE_NAMES[self.x.dtype], DTYPE_NAMES[self.scales.dtype]
-        return Product(Values(left=left, **numbers), *dtypes)
+        return Product(Values(left=left, **numbers), self.bits, *dtypes)
 
     def columns(self, chosen: slice, place) -> tuple[dict, torch.Tensor]:
         """The numbers behind whole words of columns, and the weight [K, N'] that they give."""

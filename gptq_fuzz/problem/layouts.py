@@ -10,6 +10,11 @@ from gptq_fuzz.case.case import Case
 
 ZONE_UNIT = 256  # bytes; keeps torch's own alignment for a contiguous operand
 POISON = 0xFF  # NaN in every float format, -1 in every integer one
+RESERVED = 2**26  # bytes between rows that are only reserved, neither written nor compared
+
+
+class CannotReserve(Exception):
+    """There is no room for so many bytes, however few of them are used."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Guarded:
 
     def _store(self, values: torch.Tensor, strides, offset: int, device, zones: bool) -> None:
         item = values.element_size()
-        zone = max(4 * ZONE_UNIT, _round_up(values.shape[-1] * item, ZONE_UNIT)) if zones else 0
+        zone = _zone(values) if zones else 0
         cells = stored_cells(values, strides)
         size = 2 * zone + (span(cells.shape, strides) + offset) * item
         self._before = torch.full((size,), POISON, dtype=torch.uint8, device=values.device)
@@ -75,6 +80,44 @@ class Guarded:
         now = self._now(copy=True)
         self._cells_of(now).copy_(self._cells_of(self._before))
         return torch.equal(now, self._before)
+
+
+class GuardedRows(Guarded):
+    """Rows so far apart that the memory between them is only reserved: each has its red zones.
+
+    So offsets past 2^31 need no such memory, where a system gives it out when it is first written.
+    """
+
+    def _store(self, values: torch.Tensor, strides, offset: int, device, zones: bool) -> None:
+        rows = values.reshape(-1, values.shape[-1])
+        item = values.element_size()
+        zone = _zone(values) if zones else 0
+        stride, width = strides[-2] * item, rows.shape[1] * item
+        size = (len(rows) - 1) * stride + width + 2 * zone
+        try:
+            self.storage = torch.empty(size, dtype=torch.uint8, device=device)
+        except RuntimeError as problem:
+            raise CannotReserve(size) from problem
+        shape = (len(rows), width + 2 * zone)
+        self._windows = self.storage.as_strided(shape, (stride, 1))
+        self._before = torch.full(shape, POISON, dtype=torch.uint8, device=values.device)
+
+        def cells_of(windows: torch.Tensor) -> torch.Tensor:
+            return windows[:, zone : zone + width]
+
+        self._cells_of = cells_of
+        cells_of(self._before).copy_(rows.contiguous().view(torch.uint8))
+        self._windows.copy_(self._before)
+        self.view = self.storage.view(values.dtype).as_strided(values.shape, strides, zone // item)
+        self.original = values
+
+    def _now(self, copy: bool = False) -> torch.Tensor:
+        return self._windows.to(self._before.device, copy=copy)
+
+
+def _zone(values: torch.Tensor) -> int:
+    """Bytes of a red zone."""
+    return max(4 * ZONE_UNIT, _round_up(values.shape[-1] * values.element_size(), ZONE_UNIT))
 
 
 def _round_up(size: int, unit: int) -> int:

@@ -10,7 +10,14 @@ import torch
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.problem.fills import Values, make_values
-from gptq_fuzz.problem.layouts import Guarded, leading_shape, place_left, place_right
+from gptq_fuzz.problem.layouts import (
+    RESERVED,
+    Guarded,
+    GuardedRows,
+    leading_shape,
+    place_left,
+    place_right,
+)
 from gptq_fuzz.problem.rounding import FORMATS
 from gptq_fuzz.reference.packing import pack_rows, pack_zeros
 
@@ -36,10 +43,16 @@ class Product:
     """
 
     values: Values
+    bits: int
     dtype: str
     scales_dtype: str
     backward: bool = False
     fill: str | None = None
+
+    @property
+    def middle(self) -> int:
+        """c, what codes of symmetric layers are counted from."""
+        return 2 ** (self.bits - 1)
 
 
 class GuardedOperands:
@@ -114,7 +127,8 @@ class Operands(GuardedOperands):
     @property
     def product(self) -> Product:
         case = self.case
-        return Product(self.values, case.dtype, case.scales_dtype[1:], case.backward, case.fill)
+        dtypes = case.dtype, case.scales_dtype[1:]
+        return Product(self.values, case.bits, *dtypes, case.backward, case.fill)
 
     def _makers(self):
         """Operand -> what makes it, in the order in which they are compared afterwards."""
@@ -139,7 +153,10 @@ class Operands(GuardedOperands):
     def _left(self) -> Guarded:
         left = self.values.left.to(FORMATS[self.case.dtype].torch_dtype)
         leading = leading_shape(self.case.m, self.case.rank)
-        return Guarded(left, place_left(self.case), self.device, leading, self._zones)
+        placement = place_left(self.case)
+        gap = (placement.row_stride - self.case.reduction) * left.element_size()
+        kind = GuardedRows if gap > RESERVED and self.case.m > 1 else Guarded
+        return kind(left, placement, self.device, leading, self._zones)
 
     def _right(self, tensor: torch.Tensor, token: str) -> Guarded:
         is_vector = tensor.dim() == 1

@@ -47,6 +47,20 @@ def spacing(value: torch.Tensor, fmt: Format) -> torch.Tensor:
     return field.bitwise_left_shift_(52).view(torch.float64)
 
 
+def last_digit(value: torch.Tensor) -> torch.Tensor:
+    """The power of two of the last binary digit set of each float64; infinite for 0.
+
+    0 for NaN and infinities, and for what float64 itself holds as a subnormal.
+    """
+    bits = value.contiguous().view(torch.int64)
+    exponent = bits >> 52 & 0x7FF
+    digits = bits & (1 << 52) - 1 | 1 << 52
+    lowest = (digits & -digits).double() * 2.0**-52
+    step = (exponent.clamp(1, 2046) << 52).view(torch.float64)
+    known = torch.where((exponent == 0) | (exponent == 0x7FF), 0.0, step * lowest)
+    return torch.where(value == 0, torch.inf, known)
+
+
 def round_to(value: torch.Tensor, fmt: Format) -> torch.Tensor:
     """float64 -> the nearest value of `fmt`, ties to even, as float64; too large: infinite."""
     step = spacing(value, fmt)

@@ -1,4 +1,4 @@
-"""What was judged: values and pairs of values of every axis, per kernel."""
+"""What was judged, per kernel: values and pairs of every axis, triples where dispatchers branch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 
 JUDGED = frozenset(kinds.KINDS) - {kinds.SKIPPED}
+DISPATCH = ("m", "n", "k", "bits", "group", "g_idx", "dtype")  # what kernels are chosen by
+ROW_CLASSES = ("0", "1", "..15", "..63", "..255", "256..")
+SIZE_CLASSES = ("one word", "..63", "..511", "512..")
 
 
 def classes(case: Case) -> dict[str, str]:
     """Axis -> the value of `case`, sizes in classes."""
     found = {
-        "m": str(case.m) if case.m < 2 else _size_class(case.m, (15, 63)),
-        "n": "one word" if case.n == case.pack_factor else _size_class(case.n, (63,)),
-        "k": "one word" if case.k == case.pack_factor else _size_class(case.k, (63,)),
+        "m": str(case.m) if case.m < 2 else _size_class(case.m, (15, 63, 255)),
+        "n": "one word" if case.n == case.pack_factor else _size_class(case.n, (63, 511)),
+        "k": "one word" if case.k == case.pack_factor else _size_class(case.k, (63, 511)),
         "bits": str(case.bits),
         "group": _group_class(case.group_size),
         "last group": "partial" if case.k % case.rows_per_group else "full",
@@ -46,6 +49,12 @@ def pairs_of(case: Case) -> set[frozenset]:
     return {frozenset(pair) for pair in combinations(classes(case).items(), 2)}
 
 
+def triples_of(case: Case) -> set[frozenset]:
+    """Every triple of its values of the axes in DISPATCH."""
+    named = classes(case)
+    return {frozenset(t) for t in combinations([(axis, named[axis]) for axis in DISPATCH], 3)}
+
+
 def _size_class(size: int, limits: tuple[int, ...]) -> str:
     for limit in limits:
         if size <= limit:
@@ -59,14 +68,13 @@ def _group_class(size: int) -> str:
 
 def axis_values(limits: Limits) -> dict[str, tuple[str, ...]]:
     """Axis -> the values that these limits name; see `pairwise.possible_values`."""
-    sizes = ("one word", "..63", "64..")
     groups = ("all", "1", "..15", "..63", "64..")
     if limits.group_sizes is not None:
         groups = tuple(dict.fromkeys(_group_class(size) for size in limits.group_sizes))
     found = {
-        "m": ("0", "1", "..15", "..63", "64.."),
-        "n": sizes,
-        "k": sizes,
+        "m": ROW_CLASSES,
+        "n": SIZE_CLASSES,
+        "k": SIZE_CLASSES,
         "bits": tuple(map(str, limits.bits)),
         "group": groups,
         "last group": ("full", "partial"),
@@ -99,6 +107,7 @@ class Coverage:
     skips: Counter = field(default_factory=Counter)
     values: Counter = field(default_factory=Counter)
     pairs: set = field(default_factory=set)
+    triples: set = field(default_factory=set)
     used: float = 0.0
     used_by: Case | None = None
     seconds: float = 0.0
@@ -114,6 +123,7 @@ class Coverage:
         if not case.bad:
             self.values.update(classes(case).items())
             self.pairs |= pairs_of(case)
+            self.triples |= triples_of(case)
 
     def count(self, verdict: Verdict) -> None:
         """Count a verdict alone: on tensors that no case describes."""
@@ -133,7 +143,8 @@ class Coverage:
             if not self.values[axis, value]
         ]
 
-    def missing_pairs(self, possible: Collection[frozenset]) -> list[str]:
-        """`axis=value with axis=value` for each of these pairs that no judged case had."""
-        missing = (sorted(pair) for pair in possible if pair not in self.pairs)
-        return sorted(" with ".join(f"{axis}={value}" for axis, value in pair) for pair in missing)
+    def missing(self, possible: Collection[frozenset]) -> list[str]:
+        """`axis=value with axis=value` for each of these pairs, triples that no judged case had."""
+        seen = self.pairs | self.triples
+        missing = (sorted(together) for together in possible if together not in seen)
+        return sorted(" with ".join(f"{axis}={value}" for axis, value in each) for each in missing)

@@ -4,32 +4,53 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.known import waive
 from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.search.explained import diagnose
 from gptq_fuzz.search.kernel import KernelUnderTest
-from gptq_fuzz.search.search import FLAKY_CALLS, Failure, Search
+from gptq_fuzz.search.replay import in_order, needed_before
+from gptq_fuzz.search.search import (
+    FLAKY_CALLS,
+    SHRINK_RESTARTS,
+    SHRINK_SECONDS,
+    Failure,
+    Search,
+)
 from gptq_fuzz.worker.supervisor import DEFAULT_TIMEOUT, Launch
 
 ENOUGH = 3  # of one kernel: further tests of it are not run
-# Checks that a wrong weight may fail, and what to ask for so that it shows
-SHOWN_BY: dict[str, dict[str, str]] = {"value": {}, "rows permuted": {"g_idx": "act"}}
-MOST_PRODUCTS = 2**21  # of a problem that is looked at closely
+SPENT = f"; not made smaller any further after {SHRINK_SECONDS:g} s or {SHRINK_RESTARTS} restarts"
+REPRODUCE = "reproduce: "
+NOT_REPRODUCED = "seen once, not reproduced"
+AFTER_OTHERS = "only after other cases, in the order of this line"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A failure as it is reported: the command that shows it again, and its verdict."""
+    """A failure as it is reported: the command that shows it again, and its verdict.
+
+    `command` is "" where the failure did not come back.
+    """
 
     kernel: str
     command: str
     verdict: Verdict
 
     def text(self) -> str:
-        return f"reproduce: {self.command}\n{self.verdict}"
+        name = REPRODUCE + self.command
+        if not self.command:
+            name = f"{NOT_REPRODUCED}: {self.kernel} {self.verdict.line}"
+        return f"{name}\n{self.verdict}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The same for what another test found of the same kernel with the same line."""
+        return self.kernel, self.command or self.verdict.line
 
     def to_json(self) -> dict:
         return {"kernel": self.kernel, "reproduce": self.command, **self.verdict.to_json()}
@@ -61,49 +82,73 @@ def command(kernel: KernelUnderTest, *asked: str) -> str:
 
 def shrink_and_report(kernel: KernelUnderTest, search: Search, found: Verdict) -> None:
     """Report the simplest case that single steps from a failing one lead to. Raises Failure."""
-    report(kernel, search.polish(found), search.first_case)
+    small = search.polish(found)
+    report(kernel, small, search.first_case, SPENT if search.is_spent else "")
 
 
-def report(kernel: KernelUnderTest, found: Verdict, first: Case | None = None) -> None:
+def report(
+    kernel: KernelUnderTest, found: Verdict, first: Case | None = None, note: str = ""
+) -> None:
     """Judge a failing case again in a new process, where it will be reproduced; record it.
 
-    `first` is the case that failed before it was made smaller. Raises Failure.
+    `first` is the case that failed before it was made smaller, `note` is about that. Raises
+    Failure.
     """
+    earlier = kernel.judged_before(found.case)
     kernel.worker.stop()
-    again = kernel.worker.ask(found.case, "all", FLAKY_CALLS)
+    again = kernel.blamed(kernel.worker.ask(found.case, "all", FLAKY_CALLS))
     verdict = waive(kernel.waivers, kernel.spec, found.case, again)
-    if verdict.ok:
-        verdict = replace(found, kind=kinds.STATE_LEAKED)
-        verdict.message = f"{found.headline()}; only after other cases, alone it is {kinds.PASS}"
-    record(kernel, verdict, first)
+    if not verdict.ok:
+        verdict.message += note
+        record(kernel, verdict, first)
+    needed = needed_before(kernel, found.case, earlier)
+    if needed is None:
+        keep(kernel, _not_reproduced(found, verdict))
+    cases, verdict = needed
+    verdict.message += note
+    keep_list(kernel, [*cases, found.case], verdict)
+
+
+def report_in_order(kernel: KernelUnderTest, cases: Sequence[Case], found: Verdict) -> None:
+    """Record a verdict on the last of the cases that one process was given. Raises Failure."""
+    kernel.worker.stop()
+    again = kernel.blamed(kernel.worker.ask(cases[-1], "all", FLAKY_CALLS))
+    alone = waive(kernel.waivers, kernel.spec, cases[-1], again)
+    if not alone.ok:
+        record(kernel, alone)
+    in_list = in_order(kernel, cases)[-1]
+    if in_list.ok:
+        keep(kernel, _not_reproduced(found, alone))
+    keep_list(kernel, cases, in_list)
+
+
+def _not_reproduced(found: Verdict, alone: Verdict) -> Verdict:
+    """A flaky kernel's verdict stays what it was; one that lasted says what else was tried."""
+    if found.kind == kinds.NONDETERMINISTIC:
+        note = f"; 0 of {alone.runs} alone"
+    else:
+        note = f"; alone it is {alone.kind}, and no list of the cases before it fails again"
+    return replace(found, message=found.message + note)
+
+
+def keep_list(kernel: KernelUnderTest, cases: Sequence[Case], verdict: Verdict) -> None:
+    """Keep a verdict on the last of several cases, which needs those before. Raises Failure."""
+    leak = replace(verdict, kind=kinds.STATE_LEAKED)
+    leak.message = f"{verdict.headline()}; {AFTER_OTHERS}, alone it is {kinds.PASS}"
+    keep(kernel, leak, *(word for case in cases for word in ("--case", str(case))))
 
 
 def record(kernel: KernelUnderTest, verdict: Verdict, first: Case | None = None) -> None:
     """Keep a failing verdict as a finding, looked at closely. Raises Failure."""
-    if kernel.found_at is None:
-        kernel.found_at = time.monotonic()
-    if verdict.kind == kinds.WRONG and verdict.check in SHOWN_BY:
-        _diagnose(kernel, verdict, first)
+    if verdict.kind == kinds.WRONG:
+        diagnose(kernel, verdict, first)
     keep(kernel, verdict, "--case", verdict.line)
 
 
 def keep(kernel: KernelUnderTest, verdict: Verdict, *asked: str) -> None:
-    """Keep a failing verdict on what `asked` selects. Raises Failure."""
-    finding = Finding(kernel.spec, command(kernel, *asked), verdict)
+    """Keep a failing verdict on what `asked` selects, or that did not come back. Raises Failure."""
+    if kernel.found_at is None:
+        kernel.found_at = time.monotonic()
+    finding = Finding(kernel.spec, command(kernel, *asked) if asked else "", verdict)
     kernel.findings.append(finding)
     raise Failure(verdict, finding.text())
-
-
-def _diagnose(kernel: KernelUnderTest, verdict: Verdict, first: Case | None) -> None:
-    """Name the substitution that explains a wrong result, and where in a larger problem it is."""
-    case = verdict.case
-    small = case.m * case.n * case.k
-    larger = [first] if first and small < first.m * first.n * first.k <= MOST_PRODUCTS else []
-    for seen in [case, *larger]:
-        asked = seen.replace(**SHOWN_BY[verdict.check])
-        diagnosis = kernel.worker.look("diagnosis", asked)
-        place = f" (in {asked})" if asked != case else ""
-        if diagnosis.get("explained") and not (verdict.explained and place):
-            verdict.explained = diagnosis["explained"] + place
-        if diagnosis.get("pattern"):
-            verdict.pattern = diagnosis["pattern"] + place

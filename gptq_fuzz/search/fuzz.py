@@ -1,8 +1,9 @@
 """`--budget`: cases drawn round after round and judged by several workers until the time is up.
 
 A round is what Hypothesis draws from one seed, and a few cases built for pairs of axis values that
-no case of this run has had yet. Those are kept by their seed (`aimed`), since they depend on what
-was judged by then: a round can be drawn again from its seed and those cases.
+no case of this run has had yet, and once there are none for such triples. Those are kept by their
+seed (`aimed`), since they depend on what was judged by then: a round can be drawn again from its
+seed and those cases.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.search.coverage import pairs_of
+from gptq_fuzz.search.coverage import pairs_of, triples_of
 from gptq_fuzz.search.findings import shrink_and_report
 from gptq_fuzz.search.kernel import KernelUnderTest
-from gptq_fuzz.search.pairwise import all_pairs, cases_for
+from gptq_fuzz.search.pairwise import all_together, cases_for
 from gptq_fuzz.search.search import Failure, Search
 from gptq_fuzz.search.strategies import cases
 from gptq_fuzz.worker.supervisor import Worker
 
-AIMED = 15  # cases a round that are built for cold pairs
-ATTEMPTS = 2  # cases built for the same pair, in case the first was skipped
+AIMED = 15  # cases a round that are built for cold pairs and triples
+ATTEMPTS = 2  # cases built for the same one, in case the first was skipped
 ROUND = 50  # cases drawn from one seed; what Hypothesis draws again to shrink a failure
 JOBS_PER_GPU = 8  # busy workers that share a GPU
 Show = Callable[[list[KernelUnderTest], int, float], None]
@@ -45,7 +46,7 @@ class Lane:
     drawn: deque = field(default_factory=deque)
     pending: dict[Future, tuple[int, Case]] = field(default_factory=dict)
     judged: dict[int, dict[Case, Verdict]] = field(default_factory=dict)  # by seed of the round
-    aimed_at: Counter = field(default_factory=Counter)  # how often cases were built for a pair
+    aimed_at: Counter = field(default_factory=Counter)  # how often, by pair and triple
     failed: tuple[int, Case] | None = None  # the seed of its round, and the case
 
     def __post_init__(self) -> None:
@@ -72,18 +73,25 @@ class Lane:
         self.pending[self.pool.submit(self._judge, case)] = (at, case)
 
     def _draw(self) -> None:
-        """A round: cases for cold pairs first, then what Hypothesis draws from the seed."""
-        limits, at = self.kernel.limits, self.seed
+        """A round: cases for cold pairs and triples, then what Hypothesis draws from the seed."""
+        coverage, at = self.kernel.coverage, self.seed
         drawn = draw_round(self.kernel, at)
-        ahead = {pair for case in drawn for pair in pairs_of(case)}
-        seen = self.kernel.coverage.pairs | ahead
-        cold = [pair for pair in all_pairs(limits) - seen if self.aimed_at[pair] < ATTEMPTS]
-        aimed = cases_for(limits, sorted(cold, key=sorted), AIMED, at)
-        for case in aimed:
-            self.aimed_at.update(pairs_of(case) & set(cold))
+        aimed = self._aimed(2, coverage.pairs, pairs_of, drawn, AIMED)
+        more = AIMED - len(aimed)
+        aimed += self._aimed(3, coverage.triples, triples_of, drawn + aimed, more)
         if aimed:
             self.kernel.aimed[at] = aimed
         self.drawn.extend((at, case) for case in aimed + drawn)
+
+    def _aimed(self, strength: int, judged: set, together, ahead: list[Case], most: int):
+        """Cases for pairs or triples that are neither `judged` nor in the cases `ahead`."""
+        limits = self.kernel.limits
+        seen = judged.union(*map(together, ahead))
+        cold = {w for w in all_together(limits, strength) - seen if self.aimed_at[w] < ATTEMPTS}
+        aimed = cases_for(limits, cold, most, self.seed)
+        for case in aimed:
+            self.aimed_at.update(together(case) & cold)
+        return aimed
 
     @property
     def share(self) -> int:

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gptq_fuzz.case.backend import Limits
-from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.case import Case, decoy_of
 from gptq_fuzz.case.known import Waiver, waive
 from gptq_fuzz.case.only import narrowed
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.coverage import Coverage
 from gptq_fuzz.worker.in_process import InProcess
-from gptq_fuzz.worker.supervisor import Launch, Worker
+from gptq_fuzz.worker.supervisor import Asked, Launch, Worker
 
 if TYPE_CHECKING:
     from gptq_fuzz.search.findings import Finding
+    from gptq_fuzz.search.series import Tally
 
 
 @dataclass
@@ -32,6 +33,8 @@ class KernelUnderTest:
     coverage: Coverage = field(default_factory=Coverage)
     findings: list[Finding] = field(default_factory=list)
     fingerprints: dict[Case, dict[str, str]] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)  # of each series, see series.py
+    histories: list[list[str]] = field(default_factory=list)  # that passed, see history.py
     aimed: dict[int, list[Case]] = field(default_factory=dict)  # see fuzz.py
     first_failing: dict = field(default_factory=dict)  # first failing verdict, and cases till then
     failed_at: float | None = None  # time.monotonic() of it
@@ -40,6 +43,7 @@ class KernelUnderTest:
     def __post_init__(self) -> None:
         self.worker = (InProcess if self.in_process else Worker)(self.launch)
         self._lock = threading.Lock()
+        self._before: dict[Case, tuple] = {}  # what a process had judged when a case failed
 
     @property
     def spec(self) -> str:
@@ -50,19 +54,39 @@ class KernelUnderTest:
         """The Backend's limits, as narrowed by --only. Raises ValueError where they clash."""
         return narrowed(self.worker.limits, self.only)
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether a case costs long: Triton interprets the kernel, or compiles it once more."""
+        return bool(self.worker.description["triton"])
+
     def judge(self, case: Case, checks=None, calls: int = 1, worker=None) -> Verdict:
         """The verdict on one case, counted, known failures waived."""
-        verdict = (worker or self.worker).ask(case, checks, calls)
+        worker = worker or self.worker
+        verdict = worker.ask(case, checks, calls)
         with self._lock:
             verdict = waive(self.waivers, self.spec, case, verdict)
             self.coverage.add(case, verdict)
+            if not verdict.ok:
+                self._before[case] = worker.judged, len(worker.judged) - 1
             if not verdict.ok and self.failed_at is None:
                 self.failed_at = time.monotonic()
                 facts = {"kind": verdict.kind, "line": verdict.line, "check": verdict.check}
                 self.first_failing = facts | {"cases": self.coverage.judged}
         return verdict
 
+    def judged_before(self, case: Case) -> list[Asked]:
+        """What the process in which a case failed last had judged by then, since it started."""
+        judged, count = self._before.get(case, ((), 0))
+        return list(judged[:count])
+
     def judge_alone(self, case: Case) -> Verdict:
         """The verdict on its values, in a new process."""
         self.worker.stop()
         return self.judge(case, ())
+
+    def blamed(self, verdict: Verdict) -> Verdict:
+        """A wrong answer to the weights in between is a leak only if alone it is right."""
+        if verdict.check != "decoy" or verdict.ok:
+            return verdict
+        alone = self.judge_alone(decoy_of(verdict.case))
+        return verdict if alone.ok else alone

@@ -1,7 +1,8 @@
-"""Few cases that hold every pair of axis values: built greedily, the same ones each time.
+"""Few cases that hold every pair of axis values, and every triple where dispatchers branch.
 
-A case is built for chosen values of the axes of `coverage.classes`; sizes and groups depend on each
-other, so the combinations that some Case has are listed first.
+Built greedily, the same ones each time: a case is built for chosen values of the axes of
+`coverage.classes`; sizes and groups depend on each other, so the combinations that some Case has
+are listed first.
 """
 
 from __future__ import annotations
@@ -14,38 +15,42 @@ from itertools import combinations, product
 from gptq_fuzz.case.axes import STRIDED, WHOLE_GROUP, WORD_BITS
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.search.coverage import axis_values, classes
+from gptq_fuzz.search.coverage import DISPATCH, axis_values, classes
+from gptq_fuzz.search.own_time import own_time
 
 Value = tuple[str, str]  # an axis and its value
-Pair = frozenset  # of two Values
+Together = frozenset  # of Values of different axes: a pair, a triple
 ROWS = {
     "0": (0,),
     "1": (1,),
     "..15": (2, 3, 5, 8, 9, 15),
     "..63": (16, 17, 31, 33, 50, 51, 63),
-    "64..": (64, 65, 96, 129),
+    "..255": (64, 65, 96, 129, 200),
+    "256..": (256, 257, 300),
 }
-COLUMNS = (5, 16, 17, 24, 32, 33, 40, 48, 60, 64, 68, 72, 96, 128, 132, 160, 200)
-REDUCTIONS = (*COLUMNS, 256, 264, 520, 1040)
+COLUMNS = (5, 16, 17, 24, 32, 33, 40, 48, 60, 64, 68, 72, 96, 128, 132, 160, 200, 264, 512, 520)
+REDUCTIONS = (*COLUMNS, 256, 1040, 2056)
 GROUPS = (WHOLE_GROUP, 1, 2, 3, 4, 5, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 1024)
 LONGEST = 1024  # of the reductions that whole groups make up
 AMOUNTS = (1, 3, 8, 5, 16, 13, 2)
 ABSENT = ""  # of an optional token: the kernel chooses
-TRIES = 4  # rows that are built for the next pair; the best is kept
+TRIES = 4  # rows that are built for what is wanted next; the best is kept
 SIZE_AXES = ("m", "n", "k", "bits", "group", "last group")
 
 
 @functools.lru_cache(maxsize=64)
-def all_pairs(limits: Limits) -> frozenset[Pair]:
-    """Every pair of values of two axes that some Case within `limits` has."""
-    grid = grid_of(limits)
-    return frozenset(
-        Pair((left, right))
-        for left, right in combinations(grid.values, 2)
-        if left[0] != right[0]
-        and ABSENT not in (left[1], right[1])
-        and grid.is_legal([grid.number[left], grid.number[right]])
-    )
+def all_together(limits: Limits, strength: int) -> frozenset[Together]:
+    """Every pair (of all axes), triple, ... (of DISPATCH) that some Case within `limits` has."""
+    with own_time("listing what can be covered", limits):
+        grid = grid_of(limits)
+        axes = grid.axes if strength == 2 else DISPATCH
+        numbers = [[n for n in grid.of_axis[a] if grid.values[n][1] != ABSENT] for a in axes]
+        return frozenset(
+            Together(grid.values[number] for number in chosen)
+            for some in combinations(numbers, strength)
+            for chosen in product(*some)
+            if _Row(grid).takes(chosen)
+        )
 
 
 def possible_values(limits: Limits) -> dict[str, tuple[str, ...]]:
@@ -54,32 +59,39 @@ def possible_values(limits: Limits) -> dict[str, tuple[str, ...]]:
     return {axis: tuple(v for v in values if v != ABSENT) for axis, values in axes.items()}
 
 
-def pairwise_cases(limits: Limits) -> list[Case]:
-    """Cases that hold every pair of values that some Case within `limits` has."""
-    return list(_covering(limits, all_pairs(limits), None, 0))
+def covering_cases(limits: Limits, strength: int = 2) -> list[Case]:
+    """Cases that hold every pair of values that some Case within `limits` has.
+
+    With a strength of 3 or 4 also every triple, every four of the axes in DISPATCH.
+    """
+    wanted = all_together(limits, 2) | all_together(limits, strength)
+    with own_time(f"listing cases for every {strength} values", limits):
+        return list(_covering(limits, [*wanted, *grid_of(limits).absent_pairs()], None, 0))
 
 
-def cases_for(limits: Limits, pairs: Collection[Pair], most: int, seed: int) -> list[Case]:
-    """At most so many cases that hold as many of these pairs as they can."""
-    return list(_covering(limits, pairs, most, seed))
+def cases_for(
+    limits: Limits, wanted: Collection[Together], most: int | None, seed: int
+) -> list[Case]:
+    """At most so many cases that hold as many of these pairs, triples, ... as they can."""
+    with own_time("building cases for what was not judged yet", limits):
+        return list(_covering(limits, wanted, most, seed))
 
 
 def _covering(
-    limits: Limits, pairs: Collection[Pair], most: int | None, seed: int
+    limits: Limits, wanted: Collection[Together], most: int | None, seed: int
 ) -> Iterator[Case]:
     grid = grid_of(limits)
-    left = grid.partners(pairs if most is not None else [*pairs, *grid.absent_pairs()])
+    left = _Left(grid, wanted)
     count = 0
-    while any(left) and count != most:
-        first = grid.most_wanted(left, count)
-        rows = [grid.row(first, left, count + shift) for shift in range(TRIES)]
-        rows = [row for row in rows if row is not None]
-        if not rows:
-            grid.forget(first, left)
+    while left.sets and count != most:
+        first = left.most_wanted(count)
+        rows = [left.row(first, count + shift) for shift in range(TRIES)]
+        best = max(filter(None, rows), key=left.gain, default=None)
+        if best is None:
+            left.forget(first)
             continue
-        best = max(rows, key=lambda row: grid.gain(row, left))
-        grid.cover(best, left)
-        yield case_of(grid.named(best), limits, seed + count)
+        left.cover(best)
+        yield case_of(dict(grid.values[number] for number in best.numbers), limits, seed + count)
         count += 1
 
 
@@ -104,82 +116,127 @@ class _Grid:
         }
         self.values = [(axis, value) for axis, values in self.axes.items() for value in values]
         self.number = {value: place for place, value in enumerate(self.values)}
-        self.of_axis = [
-            [self.number[axis, v] for v in values] for axis, values in self.axes.items()
-        ]
+        self.of_axis = {
+            axis: [self.number[axis, v] for v in values] for axis, values in self.axes.items()
+        }
+        self.dispatch = sum(1 << n for axis in DISPATCH for n in self.of_axis[axis])
         # Value -> which of the legal combinations of sizes and groups have it, as bits
-        self._sizes = {self.number[value]: 0 for value in seen}
+        sizes = dict.fromkeys(seen, 0)
         for place, combination in enumerate(combinations_of_sizes):
             for value in combination:
-                self._sizes[self.number[value]] |= 1 << place
+                sizes[value] |= 1 << place
+        sizes["rank", "1"] = sizes.get(("m", "1"), 0)  # it holds one row
+        self.sizes = [sizes.get(value, -1) for value in self.values]
+        # Value -> those that it is never together with, as bits
+        self.clashes = [0] * len(self.values)
+        never = [self.number.get(v) for v in (("direction", "backward"), ("bias", "bias"))]
+        if None not in never:
+            for one, other in (never, never[::-1]):
+                self.clashes[one] = 1 << other
 
-    def absent_pairs(self) -> Iterator[Pair]:
+    def absent_pairs(self) -> Iterator[Together]:
         """Pairs with a token left out, which classes cannot show."""
         for left in self.values:
             if left[1] == ABSENT:
-                yield from (Pair((left, right)) for right in self.values if right[0] != left[0])
+                yield from (Together((left, right)) for right in self.values if right[0] != left[0])
 
-    def partners(self, pairs: Iterable[Pair]) -> list[int]:
-        """For each value: the values that it is still wanted with."""
-        left = [0] * len(self.values)
-        for pair in pairs:
-            first, second = (self.number.get(value) for value in pair)
-            if first is not None and second is not None:
-                left[first] |= 1 << second
-                left[second] |= 1 << first
-        return left
 
-    def most_wanted(self, left: list[int], turn: int) -> tuple[int, int]:
-        """The value wanted with most others, and one of those."""
-        first = max(range(len(left)), key=lambda number: left[number].bit_count())
-        others = _bits(left[first])
-        return first, others[turn % len(others)]
+class _Row:
+    """Values that some Case has together, one axis after another."""
 
-    def row(self, pair: tuple[int, int], left: list[int], turn: int) -> tuple[int, ...] | None:
-        """A value of each axis, the pair among them, chosen one axis after another."""
-        chosen = [*pair]
-        if not self.is_legal(chosen):
+    def __init__(self, grid: _Grid):
+        self._grid, self._sizes = grid, -1
+        self.numbers: list[int] = []
+        self.mask = 0
+
+    def may_take(self, number: int) -> bool:
+        """Whether some Case has this value beside those that are here."""
+        grid = self._grid
+        return bool(self._sizes & grid.sizes[number]) and not grid.clashes[number] & self.mask
+
+    def takes(self, numbers: Iterable[int]) -> bool:
+        """Take these values; False where no Case has them."""
+        for number in numbers:
+            if not self.may_take(number):
+                return False
+            self.numbers.append(number)
+            self.mask |= 1 << number
+            self._sizes &= self._grid.sizes[number]
+        return True
+
+
+class _Left:
+    """What is still wanted. A set of values is kept under each of its parts that lacks one value,
+    as the bit of that value: a pair under two parts of one value, a triple under three of two.
+    """
+
+    def __init__(self, grid: _Grid, wanted: Iterable[Together]):
+        self._grid = grid
+        self.sets: dict[int, int] = {}
+        self._most = 2  # values in a set
+        for together in wanted:
+            bits = [1 << grid.number[value] for value in together if value in grid.number]
+            if len(bits) == len(together):
+                self._most = max(self._most, len(bits))
+                for bit in bits:
+                    self.sets[sum(bits) - bit] = self.sets.get(sum(bits) - bit, 0) | bit
+
+    def most_wanted(self, turn: int) -> list[int]:
+        """The part that most values are wanted with, of the larger ones, and one of those."""
+        sets = self.sets
+        part = max(sets, key=lambda part: (part.bit_count(), sets[part].bit_count(), -part))
+        others = _bits(self.sets[part])
+        return [*_bits(part), others[turn % len(others)]]
+
+    def row(self, first: list[int], turn: int) -> _Row | None:
+        """A value of each axis, these among them, each so that most sets become whole."""
+        grid, row = self._grid, _Row(self._grid)
+        if not row.takes(first):
             return None
-        taken = {self.values[number][0] for number in chosen}
-        order = [numbers for numbers in self.of_axis if self.values[numbers[0]][0] not in taken]
-        start = turn % len(order)
-        for numbers in order[start:] + order[:start]:
-            mask = sum(1 << number for number in chosen)
-            start_at = turn % len(numbers)
-            legal = [
-                n for n in numbers[start_at:] + numbers[:start_at] if self.is_legal([*chosen, n])
-            ]
-            chosen.append(max(legal, key=lambda n: (left[n] & mask).bit_count()))
-        return tuple(chosen)
+        taken = {grid.values[number][0] for number in first}
+        free = [axis for axis in grid.axes if axis not in taken]
+        several = [axis for axis in free if axis in DISPATCH]
+        rest = [axis for axis in free if axis not in DISPATCH]
+        for axis in _turned(several, turn) + _turned(rest, turn):
+            parts = self._parts(row.numbers, self._most - 2 if axis in DISPATCH else 0)
+            legal = [n for n in _turned(grid.of_axis[axis], turn) if row.may_take(n)]
+            row.takes([max(legal, key=lambda n: self._gain(n, parts, row.mask))])
+        return row
 
-    def is_legal(self, chosen: list[int]) -> bool:
-        """Whether some Case has these values."""
-        sizes = -1
-        for number in chosen:
-            sizes &= self._sizes.get(number, -1)
-        named = dict(self.values[number] for number in chosen)
-        is_flat = named.get("rank") == "1"
-        backward_bias = (named.get("direction"), named.get("bias")) == ("backward", "bias")
-        if is_flat:
-            sizes &= self._sizes.get(self.number.get(("m", "1"), -1), 0)
-        return sizes != 0 and not backward_bias
+    def _parts(self, numbers: Iterable[int], most: int) -> list[int]:
+        """The sets of at most so many of these values that a larger set may be kept under."""
+        bits = [1 << n for n in numbers if self._grid.dispatch >> n & 1]
+        return [sum(some) for size in range(most + 1) for some in combinations(bits, size)]
 
-    def gain(self, row: tuple[int, ...], left: list[int]) -> int:
-        mask = sum(1 << number for number in row)
-        return sum((left[number] & mask).bit_count() for number in row)
+    def _gain(self, number: int, parts: list[int], mask: int) -> int:
+        bit, sets = 1 << number, self.sets
+        return sum((sets.get(part | bit, 0) & mask).bit_count() for part in parts)
 
-    def cover(self, row: tuple[int, ...], left: list[int]) -> None:
-        mask = sum(1 << number for number in row)
-        for number in row:
-            left[number] &= ~mask
+    def _kept(self, row: _Row) -> Iterator[int]:
+        """The parts of a row under which something is kept."""
+        larger = self._parts(row.numbers, self._most - 1)
+        singles = [1 << number for number in row.numbers]
+        return (part for part in {*singles, *larger} if part in self.sets)
 
-    def forget(self, pair: tuple[int, int], left: list[int]) -> None:
-        """No Case has both."""
-        for one, other in (pair, pair[::-1]):
-            left[one] &= ~(1 << other)
+    def gain(self, row: _Row) -> int:
+        """How much of what is wanted a row has."""
+        return sum((self.sets[part] & row.mask).bit_count() for part in self._kept(row))
 
-    def named(self, row: Iterable[int]) -> dict[str, str]:
-        return dict(self.values[number] for number in row)
+    def cover(self, row: _Row) -> None:
+        """A Case has these values: what they make whole is wanted no more."""
+        for part in list(self._kept(row)):
+            self._drop(part, row.mask)
+
+    def forget(self, numbers: list[int]) -> None:
+        """No Case has these together."""
+        bits = [1 << number for number in numbers]
+        for bit in bits:
+            self._drop(sum(bits) - bit, bit)
+
+    def _drop(self, part: int, mask: int) -> None:
+        self.sets[part] &= ~mask
+        if not self.sets[part]:
+            del self.sets[part]
 
 
 def _bits(mask: int) -> list[int]:
@@ -187,6 +244,8 @@ def _bits(mask: int) -> list[int]:
 
 
 def _legal_sizes(limits: Limits, axes: dict) -> Iterator[tuple[Value, ...]]:
+    if set(limits.ranks) == {1}:
+        axes = axes | {"m": ("1",)}
     for values in product(*(axes[axis] for axis in SIZE_AXES)):
         named = dict(zip(SIZE_AXES, values, strict=True))
         if next(_sizes(named, limits, 0), None):
@@ -228,20 +287,34 @@ def case_of(named: dict[str, str], limits: Limits, seed: int) -> Case:
 def _sizes(named: dict[str, str], limits: Limits, turn: int) -> Iterator[tuple[int, ...]]:
     """(m, n, k, bits, group size) of the classes named, from the `turn`-th on."""
     bits = int(named["bits"])
-    sizes = limits.group_sizes or GROUPS
-    ns = _raised(COLUMNS, WORD_BITS // bits, limits.n_multiple)
-    ks = _raised((*REDUCTIONS, *sizes), WORD_BITS // bits, limits.k_multiple)
-    for m, n, k, size in product(
-        _turned(ROWS[named["m"]], turn),
-        _turned([n for n in ns if _class("n", n, bits) == named["n"]], turn),
-        _turned([k for k in ks if _class("k", k, bits) == named["k"]], turn),
-        _turned([size for size in sizes if _class("group", size, bits) == named["group"]], turn),
-    ):
-        is_partial = size != WHOLE_GROUP and k % size > 0
-        if is_partial == (named["last group"] == "partial") and (
-            limits.tiles(m, n, k) <= limits.max_tiles
-        ):
+    word = WORD_BITS // bits
+    of_class = _members(limits, bits)
+    rows = ROWS[named["m"]]
+    ns, ks, sizes = (of_class.get((axis, named[axis]), ()) for axis in ("n", "k", "group"))
+    is_partial = named["last group"] == "partial"
+    lengths = [
+        (k, size)
+        for k, size in product(_turned(ks, turn), _turned(sizes, turn))
+        if (size != WHOLE_GROUP and k % size > 0) == is_partial
+    ]
+    if not (ns and lengths and limits.affords(rows[0], ns[0], min(lengths)[0], word)):
+        return
+    for m, n, (k, size) in product(_turned(rows, turn), _turned(ns, turn), lengths):
+        if limits.affords(m, n, k, word):
             yield m, n, k, bits, size
+
+
+@functools.lru_cache(maxsize=64)
+def _members(limits: Limits, bits: int) -> dict[Value, list[int]]:
+    """The sizes in each class of n, k and group, the smallest first."""
+    _, n_unit, k_unit = limits.units(WORD_BITS // bits)
+    groups = limits.group_sizes or GROUPS
+    found: dict[Value, list[int]] = {}
+    of_axis = {"n": _raised(COLUMNS, n_unit), "k": _raised((*REDUCTIONS, *groups), k_unit)}
+    for axis, sizes in (of_axis | {"group": groups}).items():
+        for size in sizes:
+            found.setdefault((axis, _class(axis, size, bits)), []).append(size)
+    return found
 
 
 @functools.cache
@@ -254,10 +327,8 @@ def _class(axis: str, size: int, bits: int) -> str:
     return classes(Case(m=1, bits=bits, **sizes))[axis]
 
 
-@functools.cache
-def _raised(sizes: tuple[int, ...], word: int, multiple: int) -> list[int]:
-    """Whole words and multiples, the smallest first; with each size the whole that it divides."""
-    unit = math.lcm(word, multiple)
+def _raised(sizes: tuple[int, ...], unit: int) -> list[int]:
+    """Whole units, the smallest first; with each size the whole that it divides."""
     above = {-(-size // unit) * unit for size in sizes if size > 0}
     whole = {math.lcm(size, unit) for size in sizes if size > 0}
     return sorted({unit, *above, *(size for size in whole if size <= LONGEST)})

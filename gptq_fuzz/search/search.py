@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.case import Case, decoy_of
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.minimise import simpler
+from gptq_fuzz.search.own_time import TookTooLong
 
 SHRINK_SECONDS = 60.0
 SHRINK_RESTARTS = 30  # of the worker, while a crash or a hang is shrunk
@@ -39,6 +40,7 @@ class Search:
         self._first: Verdict | None = None
         self.first_case: Case | None = None  # that failed, before anything was made smaller
         self._ends = float("inf")
+        self.is_spent = False  # smaller cases were left unjudged
 
     def remember(self, case: Case, verdict: Verdict) -> None:
         """Keep a verdict that was given before the search begins."""
@@ -67,40 +69,41 @@ class Search:
             (every_case_passes if at is None else seed(at)(every_case_passes))()
         except Failure as failure:
             return failure.verdict
+        except TookTooLong:  # while a failure is made smaller, the failure is what matters
+            if self._first is None:
+                raise
+            return self._first
         return None
 
     def polish(self, found: Verdict) -> Verdict:
         """The verdict on the simplest case that single steps from `found` still let fail."""
         limits = self._kernel.limits
-        while True:
+        while time.monotonic() < self._ends:
             tried = (self.judge(candidate) for candidate in simpler(found.case, limits))
             better = next((verdict for verdict in tried if not verdict.ok), None)
             if better is None or better.case == found.case:
-                return found
+                break
             found = better
+        else:
+            self.is_spent = True
+        return found
 
     def judge(self, case: Case) -> Verdict:
         """The memoised verdict; once a case has failed, within the shrinking budget only."""
         if case not in self._memo:
             self._memo[case] = self._fresh(case)
         if not self._memo[case].ok and self._first is None:
-            self._first = self._memo[case] = self._blamed(case, self._memo[case])
+            self._first = self._memo[case] = self._kernel.blamed(self._memo[case])
             self.first_case = case
             self._ends = time.monotonic() + SHRINK_SECONDS
             self._restarts_at_first = self._kernel.worker.restarts
         return self._memo[case]
 
-    def _blamed(self, case: Case, verdict: Verdict) -> Verdict:
-        """A wrong answer to the weights in between is a leak only if alone it is right."""
-        if verdict.check != "decoy":
-            return verdict
-        alone = self._kernel.judge_alone(decoy_of(case))
-        return verdict if alone.ok else alone
-
     def _fresh(self, case: Case) -> Verdict:
         if self._first is None:
             return self._kernel.judge(case, self._checks)
         if time.monotonic() > self._ends or self._worn_out():
+            self.is_spent = True
             return Verdict(kinds.PASS, case, "not judged: the shrinking budget is spent")
         return self._smaller(case)
 

@@ -6,13 +6,12 @@ so that shrinking makes a problem small before it makes it plain. A new axis is 
 
 from __future__ import annotations
 
-import math
-
 from hypothesis import strategies as st
 
 from gptq_fuzz.case.axes import DTYPES, RANKS, SCALES_DTYPES, STRIDED, WHOLE_GROUP, WORD_BITS
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.search.own_time import own_time
 
 TILES = (16, 32, 64, 128)
 THRESHOLDS = (8, 50)  # rows at which engines switch kernels
@@ -43,6 +42,11 @@ REDUCTIONS = tuple(
 @st.composite
 def cases(draw, limits: Limits, fill: str | None = None) -> Case:
     """Legal problems; `fill` fixes that axis."""
+    with own_time("drawing a case", limits):
+        return _drawn(draw, limits, fill)
+
+
+def _drawn(draw, limits: Limits, fill: str | None) -> Case:
     m = draw(st.sampled_from(ROWS))
     n = draw(st.sampled_from(COLUMNS))
     k = draw(st.sampled_from(REDUCTIONS))
@@ -52,8 +56,8 @@ def cases(draw, limits: Limits, fill: str | None = None) -> Case:
     word = WORD_BITS // axes["bits"]
     if axes["rank"] == 1:
         m = 1
-    n, k = _whole(n, word, limits.n_multiple), _whole(k, word, limits.k_multiple)
-    m, n, k = _affordable(limits, m, n, k, word)
+    _, n_unit, k_unit = limits.units(word)
+    m, n, k = _affordable(limits, m, _whole(n, n_unit), _whole(k, k_unit), word)
     size = draw(_group_size(limits, k))
     return Case(m=m, n=n, k=k, group_size=size, seed=draw(_SEEDS), **axes)
 
@@ -94,23 +98,21 @@ def _subsets(strided: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     return ((), *single, strided) if len(strided) > 1 else ((), *single)
 
 
-def _whole(size: int, word: int, multiple: int) -> int:
-    unit = math.lcm(word, multiple)
+def _whole(size: int, unit: int) -> int:
     return -(-size // unit) * unit
 
 
-def _affordable(limits: Limits, m: int, n: int, k: int, word: int) -> tuple[int, int, int]:
-    """Halve the size with the most tiles until the problem is within `max_tiles`."""
-    while limits.tiles(m, n, k) > limits.max_tiles:
-        counts = [-(-size // side) for size, side in zip((m, n, k), limits.tile, strict=True)]
+def _affordable(limits: Limits, m: int, n: int, k: int, word: int) -> list[int]:
+    """[m, n, k] after halving what has the most tiles until the problem may be drawn."""
+    sizes, units = [m, n, k], limits.units(word)
+    while not limits.affords(*sizes, word):
+        counts = [  # of what is more than one unit: a unit cannot be halved
+            -(-size // side) * (size > unit)
+            for size, side, unit in zip(sizes, limits.tile, units, strict=True)
+        ]
         largest = counts.index(max(counts))
-        if largest == 0:
-            m = m // 2
-        elif largest == 1:
-            n = _whole(n // 2, word, limits.n_multiple)
-        else:
-            k = _whole(k // 2, word, limits.k_multiple)
-    return m, n, k
+        sizes[largest] = _whole(sizes[largest] // 2, units[largest])
+    return sizes
 
 
 @st.composite

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from gptq_fuzz.case.backend import Backend, Limits
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.history import BETWEEN, Step
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.worker.served import Served
 from gptq_fuzz.worker.supervisor import REPEAT_SECONDS, CannotRun, Launch
@@ -15,6 +18,8 @@ class InProcess:
     """A Worker without its process: a crash ends the run."""
 
     restarts = 0
+    reached = 0
+    judged: tuple = ()  # of what no new process can be asked again
 
     def __init__(self, launch: Launch, backend: Backend | None = None):
         """Judge what `launch` names, or a Backend that is at hand."""
@@ -50,9 +55,18 @@ class InProcess:
         """The verdict on the problem that a file holds."""
         return self._served.verdict_on_file(str(path), calls, REPEAT_SECONDS)
 
-    def look(self, task: str, case: Case) -> dict:
+    def ask_steps(self, steps: Sequence[Step], budget: float = math.inf) -> Verdict:
+        """The verdict on a history."""
+
+        def note(message: dict) -> None:
+            self.reached = message["at"]
+
+        line = BETWEEN.join(step.text for step in steps)
+        return self._served.verdict_on_steps(line, budget, note)
+
+    def look(self, task: str, case: Case, check: str = "value") -> dict:
         """A closer look at a case's shape, see `Served.look`."""
-        return self._served.look(task, case)
+        return self._served.look(task, case, check)
 
     def stop(self) -> None:
         """Nothing to end."""

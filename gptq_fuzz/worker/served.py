@@ -10,7 +10,9 @@ import dataclasses
 import json
 import os
 import sys
+import time
 
+PROGRESS = 0.2  # seconds between two messages about one step
 is_worker = False  # of this process; set where a worker is started
 
 
@@ -33,7 +35,11 @@ def main(read_fd: int, write_fd: int, options: dict) -> None:
             request = json.loads(text)
             task = request.get("task")
             if task:
-                send({"event": task, **served.look(task, served.case_of(request["line"]))})
+                case = served.case_of(request["line"])
+                send({"event": task, **served.look(task, case, request["check"])})
+            elif "steps" in request:
+                verdict = served.verdict_on_steps(request["steps"], request["budget"], send)
+                send({"event": "verdict", "verdict": verdict.to_json()})
             else:
                 send({"event": "verdict", "verdict": served.judge(request).to_json()})
 
@@ -104,14 +110,42 @@ class Served:
         problem = load_problem(path)
         return GivenExamination(self.backend, problem, self.device, request, self.zones).verdict()
 
-    def look(self, task: str, case) -> dict:
-        """A closer look at the shape of a case: the task is "fingerprint" or "diagnosis"."""
+    def verdict_on_steps(self, line: str, budget: float, send=lambda message: None):
+        """The verdict on a history; `send` is told the number of each step before it is run.
+
+        No step begins after `budget` seconds. A step that goes on is told of again, at most every
+        PROGRESS seconds.
+        """
+        from gptq_fuzz.case.history import parse_history
+        from gptq_fuzz.oracle.history import History
+
+        last = (-1, 0.0)
+
+        def progress(place: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if place != last[0] or now - last[1] > PROGRESS:
+                last = place, now
+                send({"event": "step", "at": place})
+
+        steps = parse_history(line, self.backend.limits)
+        return History(self.backend, self.device, self.zones, progress).verdict(steps, budget)
+
+    def look(self, task: str, case, check: str = "value") -> dict:
+        """A closer look at the shape of a case: the task is "fingerprint" or "diagnosis".
+
+        `check` is what failed, for a diagnosis.
+        """
         from gptq_fuzz.fingerprint.measure import take_fingerprint
         from gptq_fuzz.oracle.diagnosis import diagnosed
         from gptq_fuzz.oracle.examination import Request
 
-        tasks = {"fingerprint": take_fingerprint, "diagnosis": diagnosed}
-        return tasks[task](lambda other: self._examination(other, Request()), case)
+        def examine(other):
+            return self._examination(other, Request())
+
+        if task == "fingerprint":
+            return take_fingerprint(examine, case)
+        return diagnosed(examine, case, check)
 
     def _examination(self, case, request):
         from gptq_fuzz.oracle.examination import Examination

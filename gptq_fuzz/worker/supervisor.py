@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import shutil
@@ -12,22 +13,29 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gptq_fuzz._checkout import PACKAGE
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
+from gptq_fuzz.case.history import BETWEEN, Step
 from gptq_fuzz.case.verdict import Verdict
 
 DEFAULT_TIMEOUT = 60.0  # seconds for one case
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
 QUIET_START = 4.0  # seconds after which the output of a worker that is not ready is shown
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
+LONGEST = 3600.0  # seconds to any answer, however often something is compiled meanwhile
+LARGEST = 2**24  # bytes of a message: more is no message
+END_LIMIT = 30.0  # seconds for a killed process to go: a driver may keep it
 LOOKS = {"fingerprint": 30, "diagnosis": 3}  # the time-outs of so many cases may pass meanwhile
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
+KEPT = 4096  # cases that a process has judged; of more, the latest
 TAIL = 600  # characters of the kernel's own output that a report shows
 # The package is loaded from its folder: `sys.path` of a kernel's environment stays what it is, so
 # that an engine's own torch, `kernels` and `tests` are found there and nothing of ours is.
@@ -61,6 +69,14 @@ class Launch:
     in_flight: str = ""  # file that holds the line being judged, written before the launch
 
 
+class Asked(NamedTuple):
+    """A case that was judged, and how: what `Worker.ask` takes."""
+
+    case: Case
+    checks: str | tuple[str, ...] | None
+    calls: int
+
+
 class Worker:
     """One kernel in one supervised process; `ask` judges a line, whatever becomes of that."""
 
@@ -69,6 +85,8 @@ class Worker:
         self.restarts = -1
         self.description: dict = {}
         self.compiled: set[str] = set()  # Triton's specialisations, see `served.specialisation`
+        self.reached = 0  # the last step of a history that was begun
+        self.judged: list[Asked] = []  # since the process started
         self._process: subprocess.Popen | None = None
         self._buffer = b""
 
@@ -107,6 +125,7 @@ class Worker:
         os.close(to_worker)
         os.close(from_worker)
         self._buffer = b""
+        self.judged = []  # another list: who holds the last one may keep it
 
     def wait_ready(self) -> None:
         """Wait for the kernel to be loaded. Raises CannotRun with the reason."""
@@ -142,19 +161,38 @@ class Worker:
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case; CRASHED, TIMED_OUT or LOST when the process gave none."""
         request = {"line": str(case), "checks": checks, "calls": calls}
-        return self._verdict(request, case, str(case), self.launch.timeout)
+        verdict = self._verdict(request, case, str(case), self.launch.timeout)
+        if len(self.judged) == 2 * KEPT:
+            self.judged = self.judged[-KEPT:]
+        self.judged.append(Asked(case, checks, calls))
+        return verdict
 
     def ask_file(self, path: Path, calls: int = 1, patience: float = 0.0) -> Verdict:
         """The verdict on the problem that a file holds, which takes `patience` seconds to judge."""
         request = {"problem": str(Path(path).resolve()), "calls": calls}
         return self._verdict(request, None, str(path), self.launch.timeout + patience)
 
+    def ask_steps(self, steps: Sequence[Step], budget: float = math.inf) -> Verdict:
+        """The verdict on a history, of which no step begins after `budget` seconds.
+
+        `reached` is the number of the last step that was begun; the time limit is for each call.
+        """
+        self.reached = 0
+        line = BETWEEN.join(step.text for step in steps)
+        limit = self.launch.timeout
+        verdict = self._verdict({"steps": line, "budget": budget}, steps[0].case, line, limit)
+        verdict.case = steps[self.reached].case
+        if verdict.kind in kinds.FATAL:
+            verdict.message += f"; at step {self.reached + 1} ({steps[self.reached].text})"
+            verdict.check = "history"
+        return verdict
+
     def _verdict(self, request: dict, case: Case | None, name: str, limit: float) -> Verdict:
         if self._process is None:
             self.start()
         if self.launch.in_flight:
             text = f"{self.launch.spec} {name}\n"  # as the file system has it, whatever the locale
-            Path(self.launch.in_flight).write_bytes(text.encode("utf-8", "surrogateescape"))
+            _overwrite(self.launch.in_flight, text.encode("utf-8", "surrogateescape"))
         request["seconds"] = min(REPEAT_SECONDS, self.launch.timeout / 4)
         message = self._exchange(request, limit)
         died = "verdict" not in message
@@ -167,11 +205,11 @@ class Worker:
             self.stop()
         return verdict
 
-    def look(self, task: str, case: Case) -> dict:
+    def look(self, task: str, case: Case, check: str = "value") -> dict:
         """A closer look at a case's shape, see `Served.look`; "problem" if it died."""
         if self._process is None:
             self.start()
-        request = {"line": str(case), "task": task}
+        request = {"line": str(case), "task": task, "check": check}
         message = self._exchange(request, LOOKS[task] * self.launch.timeout)
         if message.get("event") != task:
             problem = self._death_verdict(message, case).headline()
@@ -190,12 +228,15 @@ class Worker:
     def _receive(self, limit: float) -> dict:
         """The next message that is not about compiling; that time does not count, up to a limit."""
         ends = time.monotonic() + limit
+        last = ends + LONGEST
         compiling, since = 0, 0.0  # a tuner compiles several configs at a time
-        while True:
-            now = time.monotonic()
-            until = since + COMPILE_LIMIT if compiling else ends
+        while (now := time.monotonic()) < last:
+            until = min(since + COMPILE_LIMIT if compiling else ends, last)
             message = self._next_message(until - now)
-            if message.get("event") == "compiling":
+            if message.get("event") == "step":
+                self.reached, ends = message["at"], time.monotonic() + limit
+                last = ends + LONGEST
+            elif message.get("event") == "compiling":
                 since = since if compiling else time.monotonic()
                 compiling += 1
             elif message.get("event") == "compiled":
@@ -204,17 +245,23 @@ class Worker:
                 compiling = max(compiling - 1, 0)
             else:
                 return message
+        return {"event": "timed out"}
 
     def _next_message(self, seconds: float) -> dict:
         ends = time.monotonic() + seconds
+        is_late = False
         while b"\n" not in self._buffer:
-            ready, _, _ = select.select([self._read], [], [], max(0.0, ends - time.monotonic()))
-            if not ready:
+            left = ends - time.monotonic()
+            ready, _, _ = select.select([self._read], [], [], max(0.0, left))
+            if is_late or not ready:
                 return {"event": "timed out"}
+            is_late = left < 0  # what was there in time is read; bytes that trickle in are not
             data = os.read(self._read, 65536)
             if not data:
                 return {"event": "closed"}
             self._buffer += data
+            if len(self._buffer) > LARGEST:
+                return {"event": "garbage", "text": self._buffer[:80].decode(errors="replace")}
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
             message = json.loads(line)
@@ -277,10 +324,23 @@ class Worker:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            process.wait(END_LIMIT)
+        except subprocess.TimeoutExpired:
+            sys.stderr.write(f"gptq-fuzz: process {process.pid} was killed and does not end\n")
         os.close(self._read)
         os.close(self._write)
         self._log.close()
+
+
+def _overwrite(path: str, data: bytes) -> None:
+    """Write, then cut: ext4 sends a file that was emptied first to the disk, for milliseconds."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        os.write(file, data)
+        os.ftruncate(file, len(data))
+    finally:
+        os.close(file)
 
 
 # A failed call of the CUDA API is an exception in torch, judged as one.

@@ -27,6 +27,7 @@ from .toolchain import CannotBuild, cuda_recipe, host_recipe
 
 SOURCES = Path(__file__).resolve().parent / "ext"
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+COMPILE_LIMIT = 1800.0  # seconds for one source: who waits for a build waits for an end
 TAIL = 30  # lines of a compiler's output that an error shows
 _loading = threading.Lock()
 
@@ -124,9 +125,16 @@ def _object_of(recipe, source, digest, folder):
 
 
 def _run(recipe, command):
-    ended = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    try:
+        ended = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=COMPILE_LIMIT,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as late:
+        raise BuildFailed(
+            f"{recipe.what} could not be built: after {COMPILE_LIMIT:g} s there was no end of\n"
+            f"{shlex.join(command)}"
+        ) from late
     if ended.returncode:
         output = ended.stdout.decode(errors="replace").strip().splitlines()
         raise BuildFailed(

@@ -154,11 +154,12 @@ def _architectures():
 @functools.cache
 def _takes(compiler, flag):
     command = [*compiler, flag, "-x", "c++", "-fsyntax-only", os.devnull]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
 
 
 @functools.cache
 def _version(command):
     """The output of a compiler's --version."""
     command = [*command, "--version"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return ran.stdout

@@ -158,6 +158,12 @@ def test_a_lock_left_by_a_killed_process_holds_nobody_up(small):
 
 
 @compiles
+def test_a_compiler_that_does_not_end_is_ended(monkeypatch):
+    monkeypatch.setattr(build, "COMPILE_LIMIT", 0.2)
+    with pytest.raises(BuildFailed, match=r"after 0.2 s there was no end of\nsleep 60"):
+        build._run(types.SimpleNamespace(what="it"), ["sleep", "60"])
+
+
 def test_a_cache_that_cannot_be_written_is_named(small, monkeypatch):
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", "/dev/null/cache")
     with pytest.raises(CannotBuild, match="set TORCH_EXTENSIONS_DIR"):

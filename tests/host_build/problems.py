@@ -82,11 +82,11 @@ def _placed(x: torch.Tensor) -> tuple[torch.Tensor, int, int]:
 
 def _bounds(expected: Expected) -> tuple[torch.Tensor, torch.Tensor]:
     """[M, N] float16 each; NaN in both where NaN is due, in `low` alone where any non-finite is."""
-    (low, high), special = expected.bounds[0], expected._nonfinite
+    (low, high), special = expected.bounds[0][0], expected._nonfinite
     low, high = low.clone(), high.clone()
     if special is not None:
         must_nan, any_special, settled = special
-        ref, nan, inf = expected.references[0], torch.tensor(torch.nan), torch.tensor(torch.inf)
+        ref, nan, inf = expected.references[0][0], torch.tensor(torch.nan), torch.tensor(torch.inf)
         exact = settled & ~must_nan
         low, high = torch.where(exact, ref, low), torch.where(exact, ref, high)
         unsettled = any_special & ~settled & ~must_nan

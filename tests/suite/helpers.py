@@ -39,6 +39,7 @@ LIMITS = {
     "one group": Limits(group_sizes=(-1,), n_multiple=64, k_multiple=128),
     "one tile": Limits(tile=(16, 32, 32), max_tiles=1),
     "only": narrowed(WIDE, "b4-g128-seq-randn"),
+    "one row": narrowed(WIDE, "dim1"),
 }
 STEADY = settings(
     derandomize=True, database=None, deadline=None,

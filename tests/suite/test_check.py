@@ -42,7 +42,7 @@ def quick_shrinking(monkeypatch):
 @pytest.fixture
 def only_fuzzing(monkeypatch):
     monkeypatch.setattr(module_of_check, "our_corpus", list)
-    monkeypatch.setattr(module_of_check, "pairwise_cases", lambda limits: [])
+    monkeypatch.setattr(module_of_check, "covering_cases", lambda limits, strength: [])
 
 
 def report_of(kernel, budget=SHORT, **options):

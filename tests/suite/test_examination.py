@@ -13,8 +13,9 @@ import torch
 
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.axes import FILLS
+from gptq_fuzz.case.axes import FILLS, G_IDX_KINDS, ZERO_KINDS
 from gptq_fuzz.case.backend import from_callable
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.oracle import examination as execute
@@ -23,12 +24,14 @@ from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import global_state, restore_state
 from gptq_fuzz.problem.layouts import Guarded
 from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.search.sweep import DIMENSIONS
 from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import examination
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ALONE = {exhibit.only: exhibit for exhibit in faulty() if exhibit.only}
+WITH_ONLY = [exhibit for exhibit in faulty() if exhibit.only]
+ALONE = {exhibit.only: exhibit for exhibit in WITH_ONLY}
 CHECKS = ("repeat", "decoy", *RELATIONS)
 JUDGING = tuple(fill for fill in FILLS if fill != "lanes")  # which is for diagnosis
 LINES = (  # of every check
@@ -42,7 +45,11 @@ LINES = (  # of every check
     "m3-n8-k64-b4-g32-v2",
     "m3-n8-k64-b4-g32-cfga",
 )
+# Kinds of g_idx and of zero-points that have a kernel of their own
+KINDS = {"perm": "g_idx", "shard": "g_idx", "odd": "g_idx", "zeq": "zeros"}
 SIZES = ("m17-n64-k96-b4-g32-{}", "m3-n32-k256-b8-g64-act-{}-s1", "m33-n48-k64-b2-g16-mix-{}-s2")
+
+OF_KINDS = ("m2-n16-k48-b8-g5-s1", "m2-n16-k64-b4-g16", "m1-n32-k64-b2-g7-randn-s2")
 
 
 def verdict_on(exhibit, line, checks=(), zones=True):
@@ -79,13 +86,23 @@ def test_a_row_asked_for_alone_is_named_by_its_place_in_the_batch():
         assert verdict.where.startswith("row 4 only")
 
 
-@pytest.mark.parametrize("fill", JUDGING)
-def test_a_fill_sees_what_no_other_fill_sees(fill):
-    exhibit = ALONE[fill]
+@pytest.mark.parametrize(
+    "exhibit", [e for e in WITH_ONLY if e.only in JUDGING], ids=lambda exhibit: exhibit.name
+)
+def test_a_fill_sees_what_no_other_fill_sees(exhibit):
     for other in FILLS:
         lines = [line.format(other).replace("-exact", "") for line in SIZES]
         found = {verdict.kind for verdict in verdicts_on(exhibit, lines)}
-        assert (kinds.WRONG in found) == (other == fill), other
+        assert (kinds.WRONG in found) == (other == exhibit.only), other
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_of_g_idx_or_zero_points_sees_what_no_other_kind_sees(kind):
+    axis = KINDS[kind]
+    for other in {"g_idx": G_IDX_KINDS, "zeros": ZERO_KINDS}[axis]:
+        lines = [str(Case.parse(line).replace(**{axis: other})) for line in OF_KINDS]
+        found = {verdict.kind for verdict in verdicts_on(ALONE[kind], lines)}
+        assert (kinds.WRONG in found) == (other == kind), other
 
 
 def nothing_poisoned(monkeypatch):
@@ -153,7 +170,8 @@ def test_every_failing_verdict_has_a_kernel_that_gets_no_other():
 
 
 def test_every_oracle_named_by_a_kernel_exists():
-    assert set(ALONE) == {*CHECKS, *JUDGING, *GUARDS, "zones read", "refusal"}
+    lists = {"triples", *DIMENSIONS, "offsets", "layers"}
+    assert set(ALONE) == {*CHECKS, *JUDGING, *KINDS, *GUARDS, "zones read", "refusal", *lists}
 
 
 LINE = "m3-n8-k64-b4-g32"

@@ -4,6 +4,7 @@
 line ever reported means: that is a new token with a default, never an edit of a fill.
 """
 
+import functools
 import math
 import sys
 import zlib
@@ -15,7 +16,7 @@ from gptq_fuzz.case.axes import BITS, FILLS
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.problem.philox import TENSORS, philox2x32, random_words
-from gptq_fuzz.problem.rounding import BF16, F16, FORMATS, round_to
+from gptq_fuzz.problem.rounding import BF16, F16, FORMATS, last_digit, round_to, spacing
 from tests.suite.helpers import Judged, problem
 
 LARGE = "m16-n32-k256-b4-g32-{}-s3"
@@ -50,6 +51,17 @@ GOLDEN = [
     ("m2-n8-k8-b4-g7-f32-sf32-wstr-onehot-s10", "b0f7d7f8 88755f2e 6670a822 1b55feec a1b632c8 -"),
     ("m2-n24-k8-b8-g7-act-bwd-s12345678901", "5bab54cb baa36225 14859322 c4e4705f a1b632c8 -"),
     ("m0-n4-k4-b8-gall", "00000000 88a230e6 5fcfdfd1 3804fbe3 ecbb4b55 -"),
+    ("m3-n8-k24-b4-g5-perm-zeq-ties-s1", "018607b4 7537fcd2 dd2d447b 758384bb 314e4d8a -"),
+    ("m2-n16-k48-b2-gall-bf16-ties-s4", "e7f866c0 bb24ed2d cc112dbf 3ddd1366 8bff08f2 -"),
+    ("m5-n8-k64-b4-g16-shard-wide-s2", "b623dc6e b4080434 64be24c6 6d168101 d3c9872c -"),
+    ("m4-n4-k32-b8-g3-odd-bf16-sbf16-wide-s3", "0cc76ae7 cef2ce69 ebff885e 4a288aba a825410c -"),
+    ("m3-n8-k8-b8-g3-shard-bwd-wide-s5", "9aa7fcb3 010bb015 714f2f14 61857b6a 0148dce8 -"),
+    ("m5-n8-k64-b4-g16-act-cancel-s1", "dfa82e22 8c4d037b be0fd7f7 6e34374c 43d5bc5e -"),
+    (
+        "m3-n16-k16-b2-gall-bf16-bias-cancel-s2",
+        "ba384c57 83b61f23 bf07d5a6 ebd4b2fe 758d6336 7ddb1b8f",
+    ),
+    ("m2-n16-k8-b8-g3-zsym-bwd-cancel-s3", "ed2857ae 572209f1 2cb1783d fd9056d3 a18c7ce3 -"),
 ]
 
 
@@ -141,12 +153,43 @@ G_IDX = [
     ("one", [0, 0, 0, 0, 0, 0, 0, 0]),
     ("skew", [0, 0, 0, 0, 0, 1, 1, 2]),
     ("gap", [0, 0, 0, 0, 0, 0, 2, 2]),
+    ("shard", [2, 2, 2, 3, 3, 3, 4, 4]),
+    ("odd", [1, 1, 1, 3, 3, 3, 5, 5]),
 ]
 
 
 @pytest.mark.parametrize(("kind", "rows"), G_IDX)
 def test_g_idx_is_what_its_token_says(kind, rows):
     assert problem(f"m1-n8-k8-b4-g3-{kind}")[1].g_idx.tolist() == rows
+
+
+@pytest.mark.parametrize(("kind", "groups"), [("seq", 3), ("shard", 6), ("odd", 7)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_scales_have_a_row_for_each_group_with_rows_or_without(kind, groups, seed):
+    case, values = problem(f"m1-n8-k8-b4-g3-{kind}-s{seed}")
+    assert case.groups == len(values.scales) == len(values.zeros) == groups
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("rows", [1, 3, 5, 16])
+def test_perm_keeps_groups_whole_in_an_order_that_neither_rises_nor_falls(rows, seed):
+    case, values = problem(f"m1-n8-k40-b4-g{rows}-perm-s{seed}")
+    order = values.g_idx.unique_consecutive()
+    assert sorted(order.tolist()) == list(range(case.groups))
+    assert torch.equal(values.g_idx, order.repeat_interleave(rows)[:40])
+    assert {-1, 1} == set(order.diff().sign().tolist())
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_zeq_has_words_and_rows_of_weights_that_are_0_and_words_of_one_code(bits):
+    case, values = problem(f"m1-n64-k{96 * 32 // bits}-b{bits}-g40-zeq")
+    due = values.zeros[values.g_idx]
+    vanishes = (values.codes == due) & (due > 0) & (due < case.maxq)
+    words = values.codes.unflatten(0, (-1, case.pack_factor))
+    is_one_code = (words == words[:, :1]).all(1)
+    assert 0.1 < vanishes.unflatten(0, (-1, case.pack_factor)).all(1).float().mean() < 0.35
+    assert 0.2 < is_one_code.float().mean() < 0.6
+    assert 0.05 < (values.codes == due).all(1).float().mean() < 0.2
 
 
 @pytest.mark.parametrize(("kind", "value"), [("zsym", 8), ("z0", 0), ("zmax", 15)])
@@ -304,6 +347,106 @@ def test_a_special_scale_is_of_one_kind_for_sure_in_the_first_group_alone(seed):
     kinds = {str(scale) for scale in column[1:].tolist() if not math.isfinite(scale)}
     assert str(column[0].item()) == ("nan", "inf", "-inf")[seed // 3 % 3]
     assert kinds == {"nan", "inf", "-inf"}
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_ties_lie_in_every_binade_beside_even_and_odd_results(bits):
+    """Exponent, and whether the result below is odd; -15: subnormal results."""
+    found, boundary = set(), False
+    for seed in range(200):
+        size = 4 * 32 // bits
+        out = products(*problem(f"m5-n{size}-k{size}-b{bits}-g8-ties-s{seed}"))[0].sum(2)
+        steps = out.abs() / spacing(out, F16)
+        is_tie = (steps.frac() == 0.5) & (out.abs() < 65504)
+        exponent = out.abs().log2().floor().clamp(min=-15)
+        below = steps.floor() % 2
+        found |= set(zip(exponent[is_tie].tolist(), below[is_tie].tolist(), strict=True))
+        boundary = boundary or bool((out.abs() == 65520).any())
+    assert found == {(exponent, odd) for exponent in range(-15, 16) for odd in (0, 1)}
+    assert boundary
+
+
+@pytest.mark.parametrize("types", ["f16-sf16", "bf16-sbf16", "bf16-sf16"])
+@pytest.mark.parametrize("direction", ["", "-bwd"])
+@pytest.mark.parametrize("bits", BITS)
+def test_sums_of_ties_are_exact_in_float32_in_any_order(bits, direction, types):
+    for seed in range(4):
+        line = f"m9-n32-k112-b{bits}-g48-{types}{direction}-ties-s{seed}"
+        case, values = problem(line)
+        magnitudes = products(case, values)[1].sum(2)
+        digits = last_digit(values.scales)
+        digits = digits.amin(1)[values.g_idx] if case.backward else digits.amin(0)
+        assert (magnitudes < 2**20 * last_digit(values.left).amin(1, keepdim=True) * digits).all()
+        assert Judged(line).expected.error.count_nonzero() == 0
+
+
+WIDE_TYPES = ["f16-sf16", "f16-sf32", "bf16-sf16", "bf16-sbf16", "f32-sf32"]
+
+
+@functools.cache
+def wide_values(types):
+    lines = (f"m8-n40-k136-b4-g24-{types}-wide-s{seed}" for seed in range(24))
+    return [problem(line)[1] for line in lines]
+
+
+WIDE = {
+    "x alone near its largest number": lambda x, scales, top: (
+        ((x != 0).sum(1) == 1) & (x.abs().amax(1) >= top)
+    ),
+    "x 2^14 times smaller than another of its row": lambda x, scales, top: (
+        (x.abs().amax(1) > 2**14 * x.abs().masked_fill(x == 0, torch.inf).amin(1))
+        & ((x != 0).sum(1) > 16)
+    ),
+    "a row of zeros": lambda x, scales, top: (x == 0).all(1) & (x != 0).any(),
+    **{
+        f"a tile of {side} zeros before another": lambda x, scales, top, side=side: (
+            (x[:, :side] == 0).all(1) & (x[:, side : 2 * side] != 0).all(1)
+        )
+        for side in (16, 32, 64, 128)
+    },
+    "a scale of 1/8 and more that bfloat16 cannot hold": lambda x, scales, top: (
+        (scales.abs() >= 0.125) & (round_to(scales, BF16) != scales)
+    ),
+    "a subnormal scale": lambda x, scales, top: scales.abs() < 2**-14,
+    "a negative scale": lambda x, scales, top: scales < 0,
+}
+
+
+@pytest.mark.parametrize("what", WIDE)
+def test_wide_holds(what):
+    assert any(WIDE[what](v.left, v.scales, 2**15).any() for v in wide_values("f16-sf16"))
+
+
+@pytest.mark.parametrize("types", WIDE_TYPES)
+def test_wide_scales_come_in_every_binade_of_their_range(types):
+    scales = torch.cat([v.scales for v in wide_values(types)]).abs()
+    found = scales.log2().floor().unique().tolist()
+    assert found == list(range(int(found[0]), int(found[-1]) + 1))
+    assert len(found) >= 36
+
+
+@pytest.mark.parametrize("types", WIDE_TYPES)
+@pytest.mark.parametrize("bits", BITS)
+def test_wide_stays_within_the_formats_that_intermediates_have(bits, types):
+    """Weights, x (q + z), products and their sums; nothing reaches float32's subnormals."""
+    for seed in range(4):
+        case, values = problem(f"m8-n32-k1040-b{bits}-g48-{types}-wide-s{seed}")
+        codes = values.codes + values.zeros[values.g_idx]
+        assert (values.left.abs() @ codes.double()).max() < 2.0**127
+        assert products(case, values)[1].sum(2).max() < 2.0**127
+        smallest = [part[part != 0].abs().min() for part in (values.left, values.scales)]
+        assert smallest[0] * smallest[1] > 2.0**-110
+        if case.dtype == "f16":
+            assert (values.scales.abs() * case.maxq).max() <= F16.largest
+
+
+def test_wide_has_columns_whose_weights_are_0_beside_the_outliers():
+    values = problem("m8-n40-k136-b4-g24-wide")[1]
+    outliers = values.left[0].abs() >= 2**13
+    weight = (values.codes - values.zeros[values.g_idx])[outliers]
+    assert outliers.any()
+    assert (weight[:, 1::2] == 0).all()
+    assert (weight[:, ::2] != 0).any(0).all()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -71,6 +72,13 @@ KNOWN = {
     "tensor core": (
         kernel(tensor_core), {**JOINED, "blocks": "16", "accumulator": "float32 (25 digits)"},
     ),
+    "short tensor core": (
+        kernel(partial(tensor_core, kept=14)),
+        {
+            "blocks": "16", "accumulator": "15 digits", "partial sums": "15 digits",
+            "between blocks": "15 digits", "weights": "unknown", "x": "unknown",
+        },
+    ),
     "tensor core in blocks": (
         kernel(blocks(64, add=tensor_core)),
         {**JOINED, "blocks": "16, 64", "accumulator": "float32 (25 digits)"},
@@ -115,8 +123,11 @@ WRONG = {
     ),
     "tf32": ("TF32", {}, "tf32: False is declared, TF32 truncated weights"),
     "weights": ("float16 weights", {"weights": ("exact",)}, "weights: ('exact',) are declared"),
-    "exact weights": (
-        "float32 in order", {"weights": ("x",)}, "weights: ('x',) are declared, exact was found",
+    "aligned_bits": (
+        "short tensor core", {"aligned_bits": 15}, "aligned_bits: 15 is declared, 15 digits were",
+    ),
+    "no aligned_bits": (
+        "short tensor core", {}, "aligned_bits: None is declared, 15 digits were found",
     ),
     "scaled_zero": ("scaled zero-point", {}, "scaled_zero: False is declared"),
     "folds_zero": ("folded", {"folds_zero": False}, "folds_zero: False is declared"),
@@ -131,6 +142,8 @@ RIGHT = {
     "float16 weights": {"weights": ("f16",)},
     "TF32": {"tf32": True},
     "scaled zero-point": {"scaled_zero": True},
+    "float32 in order": {"weights": ("x",)},
+    "short tensor core": {"aligned_bits": 14},
     "float64": {},
     "tensor core": {},
     "folded": {},

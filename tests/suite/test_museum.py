@@ -3,6 +3,7 @@
 Sixteen faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 19 chooses it.
 """
 
+import functools
 import os
 import zlib
 
@@ -14,17 +15,27 @@ from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.museum.catalogue import ALWAYS, correct, faulty
 from gptq_fuzz.search import search
-from gptq_fuzz.search.claims import must_pass
+from gptq_fuzz.search.claims import must_pass, must_pass_shrunk
 from gptq_fuzz.search.findings import shrink_and_report
 from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.layers import layer_cases
+from gptq_fuzz.search.offsets import offset_cases
+from gptq_fuzz.search.pairwise import covering_cases
 from gptq_fuzz.search.search import FLAKY_CALLS, Failure, Search
 from gptq_fuzz.search.strategies import cases, refusals
+from gptq_fuzz.search.sweep import DIMENSIONS, sweep
 from gptq_fuzz.worker.supervisor import Launch
 
 SHARDS = 20
 SHARD = int(os.environ.get("GPTQ_FUZZ_SHARD", "0"))
 DRAWS = 1000  # until a fault is met; most are within ten
 DRAWS_OF_A_CORRECT_KERNEL = 60
+LISTS = {  # what drawn cases hardly meet
+    "triples": lambda limits: covering_cases(limits, 3),
+    "offsets": offset_cases,
+    "layers": layer_cases,
+}
+LISTS |= {name: functools.partial(sweep, name) for name in DIMENSIONS}
 IN_A_WORKER = ("noisy", "transposed_result")  # the others: tests/suite/test_false_alarms.py
 PATIENCE = 60.0  # seconds for a call, which a loaded machine may hold up for several
 HANGS_AFTER = 6.0  # where the exhibit is one that never answers
@@ -36,11 +47,7 @@ def shard_of(exhibit) -> int:
     return zlib.crc32(exhibit.name.encode()) % SHARDS
 
 
-CHOSEN = [
-    exhibit
-    for exhibit in faulty()
-    if not exhibit.missed and (exhibit.name in ALWAYS or shard_of(exhibit) == SHARD)
-]
+CHOSEN = [exhibit for exhibit in faulty() if exhibit.name in ALWAYS or shard_of(exhibit) == SHARD]
 WATCHED = [exhibit for exhibit in correct() if exhibit.name in IN_A_WORKER]
 
 
@@ -59,8 +66,20 @@ def kernel(request, monkeypatch):
     under_test.worker.stop()
 
 
-def found_in(kernel: KernelUnderTest, at: int):
-    """What a search over all fills from one seed reports: judged again alone, in a new process."""
+def must_all_pass(kernel: KernelUnderTest, listed) -> None:
+    for case in listed:
+        must_pass_shrunk(kernel, case, ())
+
+
+def found_in(kernel: KernelUnderTest, at: int, only: str):
+    """What a search over all fills from one seed reports: judged again alone, in a new process.
+
+    Where `only` is a list of cases, what judging that list reports.
+    """
+    if only in LISTS:
+        with pytest.raises(Failure) as caught:
+            must_all_pass(kernel, LISTS[only](kernel.limits))
+        return caught.value.verdict
     looking = Search(kernel)
     drawn = cases(kernel.limits)
     if kernel.limits.bad:
@@ -79,7 +98,7 @@ def found_in(kernel: KernelUnderTest, at: int):
     indirect=["kernel"],
 )
 def test_a_faulty_kernel_is_caught_and_shrunk(exhibit, kernel):
-    verdict = found_in(kernel, at=zlib.crc32(exhibit.name.encode()))
+    verdict = found_in(kernel, zlib.crc32(exhibit.name.encode()), exhibit.only)
     case = verdict.case
     assert verdict.kind in exhibit.verdicts, verdict.headline()
     # it was judged in a new process

@@ -85,7 +85,7 @@ def seen(**changes):
         "verdicts": {"PASS": 2}, "skips": {}, "values": {"m=1": 2}, "cases": 2, "seconds": 1.0,
         "restarts": 0, "missing": ["m=0", "bits=2"], "used": 0.1,
         "pairs_missing": ["a=1 with b=2", "a=1 with b=3"], "specialisations": ["one[]"],
-        "used_by": "a", "fingerprints": {},
+        "triples_missing": ["t", "u"], "used_by": "a", "fingerprints": {}, "series": {},
         "first_verdict": {}, "first_failure": None, "first_finding": None, "ended": 3.0,
     } | changes  # fmt: skip
 
@@ -103,7 +103,7 @@ def merged_reports(*reports):
 def test_reports_of_several_workers_add_up():
     other = seen(
         verdicts={"PASS": 1, "WRONG": 1}, values={"m=0": 2}, missing=["bits=2"], used=0.3,
-        pairs_missing=["a=1 with b=3"], specialisations=["two[]"],
+        pairs_missing=["a=1 with b=3"], triples_missing=["u", "v"], specialisations=["two[]"],
         first_verdict={"line": "b"}, first_failure=2.5,
     )  # fmt: skip
     whole, torch = merged_reports((seen(), ["found"]), (other, ["found", "more"]))
@@ -112,6 +112,7 @@ def test_reports_of_several_workers_add_up():
     assert torch["verdicts"] == {"PASS": 3, "WRONG": 1}
     assert torch["values"] == {"m=1": 2, "m=0": 2}
     assert (torch["missing"], torch["pairs_missing"]) == (["bits=2"], ["a=1 with b=3"])
+    assert torch["triples_missing"] == ["u"]
     assert torch["specialisations"] == ["one[]", "two[]"]
     assert (torch["first_verdict"], torch["first_failure"]) == ({"line": "b"}, 2.5)
 

@@ -6,7 +6,16 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gptq_fuzz.problem.rounding import BF16, F16, F32, FORMATS, round_to, spacing, truncation_error
+from gptq_fuzz.problem.rounding import (
+    BF16,
+    F16,
+    F32,
+    FORMATS,
+    last_digit,
+    round_to,
+    spacing,
+    truncation_error,
+)
 
 BITS = {"f16": (torch.float16, 0x7C00), "bf16": (torch.bfloat16, 0x7F80)}  # patterns below infinity
 NUMPY = {"f16": np.float16, "f32": np.float32}
@@ -123,3 +132,15 @@ def test_the_constants_are_those_of_torch(name):
     about = torch.finfo(fmt.torch_dtype)
     assert (fmt.largest, fmt.smallest) == (about.max, about.smallest_normal * about.eps)
     assert fmt.unit_roundoff == about.eps / 2
+
+
+@given(st.integers(1, 2**53 - 1), st.integers(-1020, 970))
+def test_the_last_digit_is_the_largest_power_of_two_that_divides(whole, exponent):
+    value = torch.tensor([whole, -whole], dtype=torch.float64) * 2.0**exponent
+    assert last_digit(value).tolist() == [(whole & -whole) * 2.0**exponent] * 2
+
+
+def test_nothing_divides_what_is_no_number_and_all_divides_zero():
+    values = torch.tensor([torch.nan, torch.inf, -torch.inf, 5e-324, 0.0, -0.0]).double()
+    values[3] = 5e-324
+    assert last_digit(values).tolist() == [0, 0, 0, 0, torch.inf, torch.inf]

@@ -20,6 +20,7 @@ from gptq_fuzz.search.findings import MOST_PRODUCTS, record
 from gptq_fuzz.search.fuzz import Lane
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.minimise import simpler
+from gptq_fuzz.search.own_time import TookTooLong
 from gptq_fuzz.search.search import FLAKY_CALLS, OTHER_SEEDS, Failure, Search
 from gptq_fuzz.search.strategies import cases
 from gptq_fuzz.worker.supervisor import Launch
@@ -33,6 +34,7 @@ class Kernel:
     """Stands for a KernelUnderTest: `fails(case)` decides; every question is kept."""
 
     limits = PLAIN_LIMITS
+    blamed = KernelUnderTest.blamed
 
     def __init__(self, fails, kind=kinds.WRONG, check="value", seconds=0.0):
         self.fails, self.kind, self.check, self.seconds = fails, kind, check, seconds
@@ -181,6 +183,37 @@ def test_polishing_stops_when_the_shrinking_time_is_over(monkeypatch):
     kernel = Kernel(lambda case: True)
     assert polished(kernel, "m9-n32-k64-b4-g32-act").line == "m9-n32-k64-b4-g32-act"
     assert len(kernel.asked) == 1
+
+
+def test_a_failure_that_could_be_smaller_is_told_to_be_so(monkeypatch):
+    kernel = Kernel(lambda case: True)
+    for limit, spent in ((60.0, False), (-1.0, True)):
+        monkeypatch.setattr(searching, "SHRINK_SECONDS", limit)
+        search = Search(kernel)
+        search.polish(search.judge(Case.parse("m9-n32-k64-b4-g32-act")))
+        assert search.is_spent == spent
+
+
+def drawing_that_never_ends(kernel, after):
+    """A strategy for SMALLEST, of which the parent loses patience after so many cases."""
+
+    def draw():
+        if len(kernel.asked) >= after:
+            raise TookTooLong("drawing a case")
+        return SMALLEST
+
+    return st.builds(draw)
+
+
+def test_a_failure_is_told_of_when_drawing_a_smaller_one_has_no_end():
+    kernel = Kernel(lambda case: True)
+    assert Search(kernel).run(drawing_that_never_ends(kernel, 1), DRAWS).case == SMALLEST
+
+
+def test_drawing_that_has_no_end_is_no_failure_of_the_kernel():
+    kernel = Kernel(lambda case: False)
+    with pytest.raises(TookTooLong, match="drawing a case"):
+        Search(kernel).run(drawing_that_never_ends(kernel, 0), DRAWS)
 
 
 @pytest.mark.parametrize("text", ["m9-n32-k64-b4-g32-act-pad3-randn-s7", "m2-n32-k32-b2-g8-bcast"])

@@ -1,17 +1,31 @@
 """Strategies stay inside the limits, reach their corners, and shrink to the simplest case."""
 
 import functools
+import signal
+import threading
+import time
 from collections import Counter
 
 import pytest
 from hypothesis import find, settings
 
 from gptq_fuzz.adapters.control import TORCH
-from gptq_fuzz.case.backend import PLAIN_LIMITS
+from gptq_fuzz.case.backend import PLAIN_LIMITS, Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.only import narrowed
 from gptq_fuzz.problem.fills import make_values
-from gptq_fuzz.search.strategies import GROUP_SIZES, TILES, _group_size, cases, outside, refusals
+from gptq_fuzz.search import strategies
+from gptq_fuzz.search.own_time import TookTooLong, own_time
+from gptq_fuzz.search.pairwise import covering_cases
+from gptq_fuzz.search.strategies import (
+    GROUP_SIZES,
+    TILES,
+    _affordable,
+    _group_size,
+    cases,
+    outside,
+    refusals,
+)
 from tests.suite.helpers import LIMITS, STEADY, WIDE, drawn
 
 DRAWS = 1500
@@ -51,6 +65,8 @@ CORNERS = {
     "a group that ends inside a word": lambda case: case.rows_per_group % case.pack_factor,
     "shuffled rows of several groups": lambda case: case.g_idx == "act" and case.groups > 2,
     "a gap with a group without rows": lambda case: case.g_idx == "gap" and case.groups > 1,
+    "a first group without rows": lambda case: case.g_idx in ("shard", "odd"),
+    "whole groups out of order": lambda case: case.g_idx == "perm" and case.groups > 2,
     "a single row of several groups": lambda case: case.m == 1 and case.groups > 1,
     "a tail of 32 columns": lambda case: case.n > 32 and case.n % 32,
     "a tail of 32 in the reduction": lambda case: case.k > 32 and case.k % 32,
@@ -170,3 +186,103 @@ def test_most_groups_are_just_smaller_than_the_reduction():
     """A problem of one group shows less: a size that is too large gives way to the next one."""
     sizes = Counter(drawn(_group_size(PLAIN_LIMITS, 8), 300))
     assert sizes.most_common(1)[0][0] == 5
+
+
+STEPS = 100  # that halving takes at most, many times over
+
+
+class Counted(Limits):
+    """Limits that are asked for the cost of a problem a few times, and no more."""
+
+    asked = 0
+
+    def tiles(self, *sizes):
+        type(self).asked += 1
+        assert self.asked < STEPS, "no end"
+        return super().tiles(*sizes)
+
+
+DEAR = [
+    # (m, n, k), limits, and what is left with 4-bit codes
+    ((5, 160, 128), {"n_multiple": 32, "k_multiple": 128, "tile": (1, 32, 16), "max_tiles": 128},
+     [2, 160, 128]),
+    ((5, 96, 128), {"n_multiple": 96, "k_multiple": 128, "tile": (1, 1, 1), "max_tiles": 64},
+     [1, 96, 128]),
+    ((1, 64, 256), {"n_multiple": 64, "k_multiple": 128, "tile": (16, 1, 1), "max_tiles": 1},
+     [1, 64, 128]),
+    ((0, 24, 40), {"n_multiple": 24, "k_multiple": 40, "tile": (1, 8, 8), "max_tiles": 0},
+     [0, 24, 40]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sizes", "within", "wanted"), DEAR)
+def test_halving_ends_where_multiples_stand_in_its_way(sizes, within, wanted, monkeypatch):
+    monkeypatch.setattr(Counted, "asked", 0)
+    assert _affordable(Counted(**within), *sizes, word=8) == wanted
+
+
+def test_where_no_problem_is_cheap_enough_the_smallest_are_judged():
+    limits = Limits(n_multiple=64, k_multiple=128, tile=(16, 16, 16), max_tiles=8)
+    found = [*drawn(cases(limits), 100), *covering_cases(limits, 3)]
+    assert {(case.n, case.k) for case in found} == {(64, 128)}
+    assert {1, 16} < {case.m for case in found} <= set(range(17))
+
+
+def forever(*_given):
+    while True:
+        pass
+
+
+WITHIN = Limits(n_multiple=32, max_tiles=7)
+
+
+def test_drawing_without_an_end_is_ended_and_says_what_took_so_long(monkeypatch):
+    monkeypatch.setattr(strategies, "_affordable", forever)
+    monkeypatch.setattr(
+        strategies, "own_time", lambda stage, limits: own_time(stage, limits, seconds=0.1)
+    )
+    with pytest.raises(TookTooLong, match=r"^drawing a case .* 0.1 s .*n_multiple=32, max_tiles=7"):
+        drawn(cases(WITHIN), 1)
+
+
+def test_a_stage_counts_no_waiting_and_leaves_no_timer_behind():
+    before = signal.getsignal(signal.SIGVTALRM)
+    with own_time("waiting", WITHIN, seconds=0.05):
+        time.sleep(0.2)
+        assert signal.getsignal(signal.SIGVTALRM) != before
+    assert signal.getsignal(signal.SIGVTALRM) == before
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_the_outer_of_two_stages_counts():
+    with (
+        pytest.raises(TookTooLong, match=r"^outer"),
+        own_time("outer", WITHIN, seconds=0.1),
+        own_time("inner", WITHIN, seconds=0.01),
+    ):
+        forever()
+    assert signal.getsignal(signal.SIGVTALRM) == signal.SIG_DFL
+
+
+def test_a_handler_of_somebody_else_stays():
+    rung = []
+    before = signal.signal(signal.SIGVTALRM, lambda *_signal: rung.append(1))
+    try:
+        with own_time("a stage", WITHIN, seconds=0.01):
+            signal.raise_signal(signal.SIGVTALRM)
+    finally:
+        signal.signal(signal.SIGVTALRM, before)
+    assert rung == [1]
+
+
+def test_outside_the_main_thread_nothing_is_limited():
+    done = []
+
+    def work():
+        with own_time("a stage", WITHIN, seconds=0.01):
+            done.append(signal.getitimer(signal.ITIMER_VIRTUAL))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [(0.0, 0.0)]

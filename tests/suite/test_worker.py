@@ -1,5 +1,6 @@
 """Both ends of the pipe to a worker, which may crash, hang, lie or be killed: every verdict."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.known import read_known
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.kernel import KernelUnderTest
-from gptq_fuzz.worker import in_process
+from gptq_fuzz.worker import in_process, supervisor
 from gptq_fuzz.worker import served as serving
 from gptq_fuzz.worker.in_process import InProcess
 from gptq_fuzz.worker.served import Served
@@ -315,6 +316,57 @@ def test_a_process_that_does_not_end_has_not_been_ended_by_a_signal():
     stuck = Worker(Launch("f", "."))
     stuck._process = SimpleNamespace(wait=wait, returncode=None)
     assert stuck._kind_of_death({"event": "closed"}) == kinds.LOST
+
+
+def trickle(data, pause):
+    """A Worker whose process sends this again and again, for as long as it is listened to."""
+    worker = Worker(Launch("f", "."))
+    worker._read, end = os.pipe()
+
+    def send():
+        with contextlib.suppress(OSError):
+            while os.write(end, data):
+                time.sleep(pause)
+
+    threading.Thread(target=send, daemon=True).start()
+    return worker
+
+
+def heard(worker, limit):
+    """The message of such a worker; its pipe is closed then."""
+    try:
+        return worker._receive(limit)
+    finally:
+        os.close(worker._read)
+
+
+@pytest.mark.parametrize(
+    ("data", "pause", "event"),
+    [
+        (b".", 0.01, "timed out"),
+        (b"." * 4096, 0.0, "garbage"),
+        (b'{"event": "compiling"}\n', 0.01, "timed out"),
+        (b'{"event": "compiling"}\n{"event": "compiled"}\n', 0.01, "timed out"),
+    ],
+)
+def test_no_stream_of_bytes_or_messages_is_listened_to_for_ever(data, pause, event, monkeypatch):
+    monkeypatch.setattr(supervisor, "LONGEST", 0.3)
+    monkeypatch.setattr(supervisor, "LARGEST", 2**16)
+    started = time.monotonic()
+    assert heard(trickle(data, pause), limit=0.3)["event"] == event
+    assert time.monotonic() - started < PATIENCE
+
+
+def test_a_killed_process_that_stays_is_told_of_and_left(monkeypatch, capsys):
+    def wait(seconds):
+        raise subprocess.TimeoutExpired("worker", seconds)
+
+    stuck = Worker(Launch("f", "."))
+    stuck._read, stuck._write = os.pipe()
+    stuck._process, stuck._log = SimpleNamespace(pid=7, wait=wait), SimpleNamespace(close=int)
+    monkeypatch.setattr(os, "killpg", lambda *_: None)
+    stuck.stop()
+    assert "process 7 was killed and does not end" in capsys.readouterr().err
 
 
 SANITIZED = {

@@ -1,0 +1,146 @@
+"""A history: what an engine does with layers, one after another, as a line of steps.
+
+`load-0-n8-k16-b4-g8-act/call-0-m1/write-0-scales-word/again-0`; docs/line.md lists the steps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import Case
+
+BETWEEN = "/"  # of two steps of a line
+OPERANDS = ("qweight", "qzeros", "scales", "g_idx")
+EXTENTS = ("all", "row", "word")
+REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their rows change places
+_LAYER, _NUMBER = "-(?P<layer>[0-9]+)", "(0|[1-9][0-9]*)"
+_SEED, _TIMES = f"(-s(?P<seed>{_NUMBER}))?", "(-x(?P<times>[1-9][0-9]*))?"
+_OPERAND = f"-(?P<operand>{'|'.join(OPERANDS)})"
+_ROWS = f"-m(?P<rows>{_NUMBER})"
+_GRAMMAR = {  # verb -> what follows it
+    "load": f"{_LAYER}-(?P<tokens>n.+)",
+    "copy": f"{_LAYER}-(?P<source>[0-9]+)",
+    "call": f"{_LAYER}{_ROWS}{_SEED}{_TIMES}",
+    "again": f"{_LAYER}{_TIMES}",
+    "x": "-s(?P<seed>[0-9]+)",
+    "write": f"{_LAYER}{_OPERAND}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
+    "replace": f"{_LAYER}{_OPERAND}{_SEED}",
+    "drop": _LAYER,
+    "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
+    "break": f"{_LAYER}{_ROWS}-op(?P<operator>[1-9][0-9]*)",
+}
+CALLS = ("call", "again", "refuse", "break")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. `case` is its layer with the rows of x that it, or a call before it, is asked for.
+
+    `layer` is the number of a layer, `source` of the one that is copied, `seed` that of new
+    numbers; the other fields are what only some verbs have.
+    """
+
+    verb: str
+    text: str
+    case: Case
+    layer: int = 0
+    source: int = 0
+    rows: int = 1
+    seed: int = 0
+    times: int = 1
+    operand: str = ""
+    extent: str = "all"
+    bad: str = ""
+    operator: int = 0  # the one that raises: the first is 1
+
+
+def parse_history(line: str, limits: Limits) -> list[Step]:
+    """The steps of a line, for a kernel of these limits.
+
+    Raises ValueError for a step that cannot be read, or cannot follow those before it.
+    """
+    return list(_Reader(limits).read(line))
+
+
+class _Reader:
+    """What the steps so far have led to: cases of the layers, and what the last x fits."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.layers: dict[int, Case] = {}
+        self.x: Case | None = None
+
+    def read(self, line: str) -> Iterator[Step]:
+        for text in line.strip().split(BETWEEN):
+            try:
+                yield self._step(text)
+            except ValueError as problem:
+                raise ValueError(f"step {text!r} of {line!r}: {problem}") from problem
+
+    def _step(self, text: str) -> Step:
+        verb = text.split("-")[0]
+        if verb not in _GRAMMAR:
+            raise ValueError(f"unknown; one of {', '.join(_GRAMMAR)} is")
+        match = re.fullmatch(verb + _GRAMMAR[verb], text)
+        if match is None:
+            raise ValueError(f"{verb} takes other words, see docs/line.md")
+        given = {name: value for name, value in match.groupdict().items() if value is not None}
+        tokens = given.pop("tokens", "")
+        values = {name: int(value) if value.isdigit() else value for name, value in given.items()}
+        values["case"] = self._case(verb, tokens, values)
+        return Step(verb, text, **values)
+
+    def _case(self, verb: str, tokens: str, values: dict) -> Case:
+        """The step's case, after what the step changes."""
+        layer = values.get("layer", 0)
+        if verb == "load":
+            self.layers[layer] = self._within(Case.parse(f"m1-{tokens}", self.limits.tokens))
+        elif verb == "copy":
+            self.layers[layer] = self._loaded(values["source"])
+        elif verb == "drop":
+            self._loaded(layer)
+            return self.layers.pop(layer)
+        elif verb == "x":
+            if self.x is None:
+                raise ValueError("there is no x yet")
+            return self.x
+        return self._of_layer(verb, self._loaded(layer), values)
+
+    def _of_layer(self, verb: str, case: Case, values: dict) -> Case:
+        if verb in ("call", "break"):
+            self.x = self._within(case.replace(m=values["rows"]))
+        elif verb == "again":
+            self.x = self._taking_x(case)
+        elif verb == "refuse":
+            if values["bad"] not in self.limits.bad:
+                raise ValueError(f"the kernel does not promise to refuse bad{values['bad']}")
+            return case.replace(bad=values["bad"])
+        elif values.get("operand") == "g_idx":
+            self._require_order(case)
+        return self.x if verb in CALLS else case
+
+    def _loaded(self, layer: int) -> Case:
+        if layer not in self.layers:
+            raise ValueError(f"layer {layer} is not loaded")
+        return self.layers[layer]
+
+    def _taking_x(self, case: Case) -> Case:
+        """The layer's case with the rows of the last x. Raises ValueError where that cannot be."""
+        x = self.x
+        wanted = ("k", "dtype", "layout", "rank")
+        if x is None or any(getattr(x, name) != getattr(case, name) for name in wanted):
+            raise ValueError("the x of the call before does not fit this layer")
+        return case.replace(m=x.m)
+
+    def _within(self, case: Case) -> Case:
+        outside = self.limits.violations(case)
+        if outside or case.bad or case.backward:
+            raise ValueError(f"outside the kernel's limits: {', '.join(outside) or 'bad or bwd'}")
+        return case
+
+    def _require_order(self, case: Case) -> None:
+        if case.g_idx not in REORDERED or "act" not in self.limits.g_idx:
+            raise ValueError("rows of this g_idx may not change places within the kernel's limits")

@@ -1,0 +1,86 @@
+"""Large problems are judged at some columns, all rows of them: which, follows from the case alone.
+
+Operands are made whole. Of the reference only these columns are computed, so that a layer of any
+size costs little more than its operands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.oracle.judge import Element, Expected, Mismatch
+from gptq_fuzz.problem.operands import Product
+from gptq_fuzz.problem.philox import random_words
+
+WHOLE = 2**23  # weights and results up to which all columns are judged
+COLUMNS = 256  # of a panel
+TILES = (64, 128, 256)
+BYTES_PER_WEIGHT = 64  # of operands, float64 reference and intermediates, generously
+BYTES_PER_RESULT = 16  # of one that is not judged
+
+
+def bytes_needed(case: Case) -> int:
+    """What operands and reference of a case may take."""
+    if not is_large(case):
+        return BYTES_PER_WEIGHT * (case.k + case.m) * case.n
+    return BYTES_PER_WEIGHT * case.k * (case.n + case.m) + BYTES_PER_RESULT * case.m * case.n
+
+
+def is_large(case: Case) -> bool:
+    """Whether a panel stands for all columns."""
+    return not case.backward and (case.k + case.m) * case.n > WHOLE and case.n > COLUMNS
+
+
+def panel_words(case: Case) -> torch.Tensor:
+    """[W] words of columns, in order: first and last, both sides of tile borders, and others."""
+    words, wanted = case.n // case.pack_factor, COLUMNS // case.pack_factor
+    drawn = random_words(case.seed, "cols", 1, 2 * wanted, "cpu")[1].flatten()
+    borders = drawn[:wanted] % (case.n // max(TILES) + 1) * max(TILES) // case.pack_factor
+    last = [(case.n - 1) // side * side // case.pack_factor for side in TILES]
+    fixed = [0, words - 1, *(word - side for word in last for side in (0, 1))]
+    others = torch.stack([borders, borders - 1, drawn[wanted:] % words]).T.flatten()
+    chosen = dict.fromkeys(word for word in [*fixed, *others.tolist()] if 0 <= word < words)
+    return torch.tensor(sorted(list(chosen)[:wanted]))
+
+
+class ExpectedPanel:
+    """What a kernel must return in the columns of a panel: checks outputs as `Expected` does."""
+
+    def __init__(self, case: Case, product: Product, layer: dict, make):
+        """`layer` is what the reference takes, by keyword; `make(product, layer)` an Expected."""
+        place = product.values.codes.device
+        words = panel_words(case).to(place)
+        fields = torch.arange(case.pack_factor, device=place)
+        self.columns = (words[:, None] * case.pack_factor + fields).flatten()
+        self.note = f" (of {case.n} columns {len(self.columns)} were judged)"
+        values = product.values
+        columns = {name: getattr(values, name)[:, self.columns] for name in ("codes", "zeros")}
+        columns["scales"] = values.scales[:, self.columns]
+        columns["bias"] = None if values.bias is None else values.bias[self.columns]
+        part = {name: layer[name][:, self.columns] for name in ("qweight", "scales")}
+        part["qzeros"] = layer["qzeros"][:, words]
+        product = replace(product, values=replace(values, **columns))
+        self.expected: Expected = make(product, layer | part)
+
+    def check(self, out: torch.Tensor, rows=slice(None), columns=slice(None)) -> Mismatch:
+        """Judge `out`, which must equal the chosen rows and columns of the answer."""
+        first, end = columns.start or 0, columns.stop
+        inside = self.columns >= first
+        inside = inside if end is None else inside & (self.columns < end)
+        places = self.columns[inside] - first
+        found = self.expected.check(out[:, places.to(out.device)], rows, inside)
+        wrong = torch.zeros(out.shape, dtype=torch.bool, device=places.device)
+        wrong[:, places] = found.wrong
+
+        def find_worst(chosen: torch.Tensor) -> Element:
+            worst = found.find_worst(chosen[:, places])
+            return worst._replace(column=int(places[worst.column]))
+
+        return Mismatch(wrong, out, find_worst, self.note)
+
+    def used(self, out: torch.Tensor) -> float:
+        """Largest share of the bounds that an error took."""
+        return self.expected.used(out[:, self.columns.to(out.device)])

@@ -1,0 +1,49 @@
+"""Each finding is printed once: what a later test found again is a line that points back."""
+
+from __future__ import annotations
+
+import pytest
+
+from gptq_fuzz.search.findings import NOT_REPRODUCED, REPRODUCE
+
+HIDDEN = ("no", "line")  # values of --tb under which pytest prints no text of a failure
+
+
+class Once:
+    """Reads the reports of tests as they come, in the process that prints them."""
+
+    def __init__(self, style: str):
+        self._is_hidden = style in HIDDEN
+        self._told: set[str] = set()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report):
+        """Shorten what was told before. Blocks of one report are apart by an empty line."""
+        text = str(report.longrepr).strip()  # without the name of xdist's worker
+        if not report.failed or not is_finding(text):
+            return
+        blocks = text.split("\n\n")
+        told = [title_of(block) in self._told for block in blocks]
+        if any(told):
+            pairs = zip(blocks, told, strict=True)
+            report.longrepr = "\n\n".join(again(b) if is_old else b for b, is_old in pairs)
+        self._told |= {title_of(block) for block in blocks}
+
+    def left(self, texts: list[str]) -> list[str]:
+        """Those of the findings' texts that no failure of a test showed, each once."""
+        told = set() if self._is_hidden else self._told
+        by_title = {title_of(text): text for text in reversed(texts)}
+        return [text for title, text in reversed(by_title.items()) if title not in told]
+
+
+def is_finding(text: str) -> bool:
+    return text.startswith((REPRODUCE, NOT_REPRODUCED))
+
+
+def title_of(text: str) -> str:
+    """The first line, which names kernel and case."""
+    return text.strip().partition("\n")[0]
+
+
+def again(text: str) -> str:
+    return f"as above: {title_of(text).removeprefix(REPRODUCE)}"

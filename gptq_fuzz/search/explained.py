@@ -1,0 +1,73 @@
+"""What explains a wrong result, and where its weights lie: asked in the way in which it failed."""
+
+from __future__ import annotations
+
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.diagnosis import ALONE
+from gptq_fuzz.search.kernel import KernelUnderTest
+
+MOST_PRODUCTS = 2**21  # of a problem that is looked at closely
+ROWS_PERMUTED = "rows permuted"  # the only question whose data the worker rearranges itself
+
+
+def diagnose(kernel: KernelUnderTest, verdict: Verdict, first: Case | None) -> None:
+    """Give a WRONG verdict what explains it and its pattern; beside them those of `first`.
+
+    `first` is the larger case that failed before it was made smaller. What is said of the line and
+    of the larger one is never mixed: where the line alone explains nothing, both are named.
+    """
+    case = _asked(kernel, verdict)
+    own = kernel.worker.look("diagnosis", case, verdict.check)
+    _take(verdict, own)
+    if not verdict.explained and _is_right_alone(verdict.pattern) and not kernel.is_slow:
+        verdict.explained = _of_sums(kernel, case)
+    if not first or verdict.asked:
+        return
+    small = verdict.case.m * verdict.case.n * verdict.case.k
+    if not small < first.m * first.n * first.k <= MOST_PRODUCTS:
+        return
+    other = kernel.worker.look("diagnosis", first, verdict.check)
+    if not other.get("pattern") or _is_right_alone(other["pattern"]):
+        return
+    if verdict.explained or not other["explained"]:
+        words = filter(None, (other["explained"], other["pattern"]))
+        verdict.larger = f"{first}: {'; '.join(words)}"
+        return
+    verdict.explained = f"{other['explained']} (in {first})"
+    if not verdict.pattern or _is_right_alone(verdict.pattern):
+        verdict.pattern = f"{other['pattern']} (in {first})"
+    else:
+        verdict.larger = f"{first}: {other['pattern']}"
+
+
+def _asked(kernel: KernelUnderTest, verdict: Verdict) -> Case:
+    """The question that failed: a relation asks another one than the line."""
+    if not verdict.asked or verdict.check == ROWS_PERMUTED:
+        return verdict.case
+    return Case.parse(verdict.asked, kernel.limits.tokens)
+
+
+def _take(verdict: Verdict, look: dict) -> None:
+    """What single weights say; where none is wrong, what explains the result itself stays."""
+    pattern = look.get("pattern", "")
+    if not pattern or (_is_right_alone(pattern) and verdict.explained):
+        return
+    verdict.explained, verdict.pattern = look["explained"], pattern
+
+
+def _is_right_alone(pattern: str) -> bool:
+    return pattern.startswith(ALONE)
+
+
+def _of_sums(kernel: KernelUnderTest, case: Case) -> str:
+    """How sums are formed otherwise than declared, as a fingerprint at this shape shows."""
+    taken = kernel.worker.look("fingerprint", case)
+    found = taken.get("found", {})
+    clashes = [text.partition(":")[0] for text in taken.get("contradictions", [])]
+    words = {
+        "partial": f"partial sums in {found.get('partial sums')}",
+        "accumulator": f"sums in {found.get('accumulator')}",
+        "aligned_bits": f"products aligned to {found.get('accumulator')}",
+    }
+    return ", ".join(words[name] for name in dict.fromkeys(clashes) if name in words)

@@ -1,0 +1,424 @@
+"""Histories: the canned ones of every run, drawn ones, and a failing one made as short as it can be.
+
+A history is drawn as a whole and not by a machine of Hypothesis, step by step: it is then asked as
+it is printed, in one request, and what fails is shortened in new processes, where nothing is left of
+what was tried before. Hypothesis would shorten it in a process that each attempt has changed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.axes import WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.history import BETWEEN, EXTENTS, OPERANDS, REORDERED, Step, parse_history
+from gptq_fuzz.case.known import waive
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.search.findings import keep
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.own_time import own_time
+from gptq_fuzz.search.series import Tally
+
+SERIES = "history steps"
+SECONDS = {"cpu": 8.0, "cuda": 60.0}  # for the canned histories of one kernel
+DRAWN_SECONDS = 0.2  # for one that is drawn
+SHORTEN_SECONDS = 60.0
+IN_PLACE = 1 / 4  # of them, in the process that failed: quick, but what was tried before is in it
+LAYERS = 40  # in the round robin: more than a table of 32 holds
+BROKEN = range(1, 13)  # the operators at which a call is broken off
+MORE_ROWS = (2, 17, 1, 65, 3)
+
+Steps = list[str]
+
+
+def tokens_of(limits: Limits, number: int = 0, scale: int = 1) -> str:
+    """`n8-k16-b4-g8-act-s1`: a small layer of two groups within the limits; `number` is its seed.
+
+    `scale` doubles its sides.
+    """
+    bits = 4 if 4 in limits.bits else limits.bits[0]
+    word = WORD_BITS // bits
+    _, n, k = limits.units(word)
+    n, k = scale * n * (2 if n == word else 1), scale * k * (4 if k == word else 1)
+    group_size = _group_size(limits, k)
+    k = max(k, -(-2 * group_size // k) * k) if group_size != WHOLE_GROUP else k
+    return tokens(_layer(limits, n=n, k=k, bits=bits, group_size=group_size, seed=number))
+
+
+def smallest_of(limits: Limits) -> str:
+    """The layer of one word: the smallest of all."""
+    bits = max(limits.bits)
+    _, n, k = limits.units(WORD_BITS // bits)
+    sizes = limits.group_sizes or (WHOLE_GROUP,)
+    size = WHOLE_GROUP if WHOLE_GROUP in sizes else min(sizes)
+    return tokens(_layer(limits, n=n, k=k, bits=bits, group_size=size))
+
+
+def _group_size(limits: Limits, k: int) -> int:
+    if limits.group_sizes is None:
+        return k // 2
+    sizes = [size for size in limits.group_sizes if size != WHOLE_GROUP]
+    return min(sizes, default=WHOLE_GROUP)
+
+
+def _layer(limits: Limits, **more) -> Case:
+    """A case of the simplest values of all axes, but rows in any order."""
+    plain = {
+        "g_idx": "act" if "act" in limits.g_idx else limits.g_idx[0],
+        "zeros": limits.zeros[0],
+        "checkpoint_format": limits.formats[0],
+        "dtype": limits.dtypes[0],
+        "scales_dtype": limits.scales_dtypes[0],
+        "layout": _plain(limits.layouts, ""),
+        "rank": _plain(limits.ranks, 2),
+        "fill": _plain(limits.fills, "exact"),
+        "extra": tuple((t.name, t.values[0]) for t in limits.tokens if not t.optional),
+    }
+    plain["layout"] += "1" if plain["layout"] in ("pad", "off") else ""
+    return Case(m=1, **plain | more)
+
+
+def _plain(values: tuple, wanted):
+    return wanted if wanted in values else values[0]
+
+
+def tokens(case: Case) -> str:
+    """What `load` takes: the line of a case without its rows."""
+    return str(case).partition("-")[2]
+
+
+def canned(limits: Limits) -> dict[str, Steps]:
+    """Name -> steps of the cheap histories that every run asks."""
+    layers = [tokens_of(limits, number) for number in range(LAYERS)]
+    load = [f"load-{number}-{layer}" for number, layer in enumerate(layers)]
+    wide = f"load-1-{tokens_of(limits, 1, 2)}"
+    rows = MORE_ROWS if 2 in limits.ranks or limits.ranks[0] > 2 else (1,)
+    two = rows[0]
+    first = [load[0], f"call-0-m{two}"]
+    found: dict[str, Steps] = {}
+    for operand in changeable(limits):
+        writes = [f"write-0-{operand}-{extent}-s{at}" for at in range(3) for extent in EXTENTS]
+        found[f"{operand} rewritten"] = first + _each(writes, ["again-0"])
+    replaced = [f"replace-0-{operand}" for operand in changeable(limits)]
+    found["operands replaced"] = first + _each(replaced, ["again-0"])
+    found["x rewritten"] = first + _each([f"x-s{at}" for at in range(1, 9)], ["again-0"])
+    found["one x for two layers"] = [*load[:2], f"call-0-m{two}", *["again-1", "again-0"] * 6]
+    found["one row first"] = [load[0], "call-0-m1", *(f"call-0-m{m}-s{m}" for m in rows)]
+    found["many rows first"] = [load[0], *(f"call-0-m{m}" for m in reversed(rows)), "call-0-m1"]
+    turns = [f"call-{number}-m{two}-s{at}" for at in range(12) for number in (0, 1)]
+    found["two layers in turn"] = [*load[:2], *turns]
+    found["two shapes in turn"] = [load[0], wide, *turns]
+    found["many layers"] = [*load, *[f"call-{at}-m1" for at in range(LAYERS)] * 2]
+    copied = ["copy-1-0", "again-1", "write-1-scales-all", "again-1", "again-0"]
+    found["copied"] = [*first, *copied, "write-0-qweight-all", "again-0", "again-1"]
+    again = [f"load-0-{layer}" for layer in layers[1:5]]
+    found["memory used again"] = first + _each(again, [f"call-0-m{two}", "again-0"])
+    found["dropped and loaded"] = [*load[:2], *turns[:4], "drop-0", *_loaded_over(layers, two)]
+    found["many calls of a layer"] = [load[0], "call-0-m1-x60", "again-0-x240"]
+    found["many calls of a word"] = [f"load-0-{smallest_of(limits)}", "call-0-m1", "again-0-x2000"]
+    found["broken off"] = [
+        step
+        for at in BROKEN
+        for step in (f"load-0-{layers[at]}", f"break-0-m{two}-op{at}", "again-0", f"call-0-m{two}")
+    ] + _each([f"break-0-m{two}-op{at}" for at in BROKEN], ["again-0"])
+    if limits.bad:
+        refused = [f"refuse-0-bad{bad}" for bad in limits.bad]
+        found["refused"] = first + _each(refused, ["again-0"])
+    return found
+
+
+def _loaded_over(layers: list[str], rows: int) -> Steps:
+    """Another layer where one was dropped, and the one beside it again."""
+    return [f"load-2-{layers[2]}", f"call-2-m{rows}", "again-1", f"call-1-m{rows}", "again-2"]
+
+
+def _each(steps: Iterable[str], then: Steps) -> Steps:
+    return [step for one in steps for step in (one, *then)]
+
+
+def changeable(limits: Limits) -> list[str]:
+    """The operands that can be rewritten within the limits."""
+    has_order = "act" in limits.g_idx
+    return [name for name in OPERANDS if name != "g_idx" or has_order]
+
+
+FORMS = tuple(canned(Limits()))  # the names; a kernel that promises less has some of them
+
+
+@st.composite
+def histories(draw, limits: Limits) -> Steps:
+    """A list of steps within the limits: a few layers, then anything that can follow."""
+    with own_time("drawing a history", limits):
+        return _History(draw, limits).drawn()
+
+
+class _History:
+    """Steps drawn one after another, each of which can follow those before it."""
+
+    def __init__(self, draw, limits: Limits):
+        self.draw, self.limits = draw, limits
+        self.layers: dict[int, Case] = {}
+        self.x: Case | None = None
+        self.steps: Steps = []
+
+    def drawn(self) -> Steps:
+        self._load()
+        for _ in range(self.draw(st.integers(2, 20))):
+            choices = ["call", "write", "replace", "load", "copy", "break"]
+            choices += ["again", "again", "x", "call"] * (self.x is not None)
+            choices += ["drop"] * (len(self.layers) > 1) + ["refuse"] * bool(self.limits.bad)
+            getattr(self, f"_{self.draw(st.sampled_from(choices))}")()
+        if self.x is not None:
+            self._again()
+        return self.steps
+
+    def _say(self, *words) -> None:
+        self.steps.append("-".join(str(word) for word in words if word != ""))
+
+    def _layer(self) -> int:
+        return self.draw(st.sampled_from(sorted(self.layers)))
+
+    def _seed(self) -> str:
+        return f"s{self.draw(st.integers(0, 99))}"
+
+    def _rows(self) -> str:
+        many = (1, 2, 3, 8, 17) if self.limits.ranks[0] != 1 else (1,)
+        return f"m{self.draw(st.sampled_from(many))}"
+
+    def _load(self) -> None:
+        number = self.draw(st.integers(0, 3))
+        scale, seed_of = self.draw(st.sampled_from((1, 1, 2))), self.draw(st.integers(0, 99))
+        base = Case.parse(f"m1-{tokens_of(self.limits, seed_of, scale)}", self.limits.tokens)
+        kinds_of_order = [kind for kind in self.limits.g_idx if kind != "none"]
+        orders = kinds_of_order or self.limits.g_idx
+        case = base.replace(
+            g_idx=self.draw(st.sampled_from(orders)),
+            zeros=self.draw(st.sampled_from(self.limits.zeros)),
+        )
+        self.layers[number] = case
+        self._say("load", number, tokens(case))
+
+    def _copy(self) -> None:
+        source, number = self._layer(), self.draw(st.integers(0, 3))
+        if number != source:
+            self.layers[number] = self.layers[source]
+            self._say("copy", number, source)
+
+    def _call(self) -> None:
+        layer = self._layer()
+        self.x = self.layers[layer]
+        times = self.draw(st.sampled_from(("",) * 9 + ("x20",)))
+        self._say("call", layer, self._rows(), self._seed(), times)
+
+    def _again(self) -> None:
+        """The same x to any layer that takes it."""
+        takes = [at for at, case in sorted(self.layers.items()) if case.k == self.x.k]
+        if takes:
+            times = self.draw(st.sampled_from(("",) * 9 + ("x20",)))
+            self._say("again", self.draw(st.sampled_from(takes)), times)
+
+    def _x(self) -> None:
+        self._say("x", self._seed())
+
+    def _write(self) -> None:
+        layer, operand = self._operand()
+        extent = self.draw(st.sampled_from(EXTENTS))
+        self._say("write", layer, operand, extent, self._seed())
+
+    def _replace(self) -> None:
+        self._say("replace", *self._operand(), self._seed())
+
+    def _operand(self) -> tuple[int, str]:
+        layer = self._layer()
+        is_fixed = self.layers[layer].g_idx not in REORDERED
+        names = [n for n in changeable(self.limits) if n != "g_idx" or not is_fixed]
+        return layer, self.draw(st.sampled_from(names))
+
+    def _drop(self) -> None:
+        layer = self._layer()
+        del self.layers[layer]
+        self._say("drop", layer)
+
+    def _refuse(self) -> None:
+        self._say("refuse", self._layer(), f"bad{self.draw(st.sampled_from(self.limits.bad))}")
+
+    def _break(self) -> None:
+        layer = self._layer()
+        self.x = self.layers[layer]
+        self._say("break", layer, self._rows(), f"op{self.draw(st.integers(1, 16))}")
+
+
+def must_pass_canned(kernel: KernelUnderTest, name: str) -> None:
+    """Ask a canned history, as far as its share of the time reaches. Raises Failure."""
+    place = kernel.worker.description["place"].split(":")[0]
+    share = SECONDS[place] * (FORMS.index(name) + 1) / len(FORMS)
+    tally = _tally(kernel)
+    must_pass_history(kernel, canned(kernel.limits)[name], max(share - tally.seconds, 0.1))
+
+
+def must_pass_drawn(kernel: KernelUnderTest, examples: int, at: int) -> None:
+    """Ask histories drawn from a seed, as long as there is time. Raises Failure."""
+    ends = time.monotonic() + DRAWN_SECONDS * examples
+    for steps in _drawn(kernel.limits, examples, at):
+        if (left := ends - time.monotonic()) > 0:
+            must_pass_history(kernel, steps, left)
+        else:
+            tally = _tally(kernel)
+            tally.planned += len(steps)
+            tally.left_out["time"] += len(steps)
+
+
+def _drawn(limits: Limits, examples: int, at: int) -> list[Steps]:
+    drawn: list[Steps] = []
+
+    @seed(at)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(histories(limits))
+    def collect(steps):
+        drawn.append(steps)
+
+    collect()
+    return drawn
+
+
+def _tally(kernel: KernelUnderTest) -> Tally:
+    return kernel.tallies.setdefault(SERIES, Tally(0))
+
+
+def must_pass_history(kernel: KernelUnderTest, steps: Steps, seconds: float = math.inf) -> None:
+    """Judge one history. Raises Failure with the shortest one that fails in a new process."""
+    parsed = parse_history(BETWEEN.join(steps), kernel.limits)
+    tally = _tally(kernel)
+    verdict = _ask(kernel, parsed, seconds)
+    reached = kernel.worker.reached + 1
+    kernel.coverage.count(verdict)
+    tally.planned += len(steps)
+    tally.seconds += verdict.seconds
+    if verdict.kind == kinds.SKIPPED:
+        tally.left_out[verdict.message] += len(steps)
+        return
+    tally.judged += reached
+    if verdict.ok:
+        if reached < len(steps):
+            tally.left_out["time"] += len(steps) - reached
+        kernel.histories.append(steps[:reached])
+        return
+    tally.left_out["a finding"] += len(steps) - reached
+    if kernel.failed_at is None:
+        kernel.failed_at = time.monotonic()
+        facts = {"kind": verdict.kind, "line": verdict.line, "check": verdict.check}
+        kernel.first_failing = facts | {"cases": kernel.coverage.judged}
+    _report(kernel, steps[:reached], verdict)
+
+
+def must_pass_steps(kernel: KernelUnderTest, line: str) -> None:
+    """Judge the history of --steps. Raises Failure, with the same line."""
+    verdict = _ask(kernel, parse_history(line, kernel.limits))
+    kernel.coverage.count(verdict)
+    if not verdict.ok:
+        keep(kernel, verdict, "--steps", line)
+
+
+def _ask(kernel: KernelUnderTest, steps: list[Step], seconds: float = math.inf) -> Verdict:
+    verdict = kernel.worker.ask_steps(steps, seconds)
+    return waive(kernel.waivers, kernel.spec, verdict.case, verdict)
+
+
+def _report(kernel: KernelUnderTest, steps: Steps, found: Verdict) -> None:
+    """Keep the shortest history that fails in a new process, twice. Raises Failure."""
+    ends = time.monotonic() + SHORTEN_SECONDS
+    fails = Failing(kernel)
+    short = shortened(steps, fails.here, time.monotonic() + IN_PLACE * SHORTEN_SECONDS)
+    earlier = [step for history in kernel.histories for step in history]
+    for tried in (short, steps, earlier + steps):
+        if fails.alone(tried):
+            break
+    else:
+        found.message += "; not in a new process: the history does not show it alone"
+        keep(kernel, found)
+    least = shortened(tried, fails.alone, ends)
+    verdict = fails.verdicts[tuple(least)]
+    if not fails.alone(least):
+        verdict.message += "; in one new process, not in another"
+        verdict.kind, verdict.wrong_runs, verdict.runs = kinds.NONDETERMINISTIC, 1, 2
+        keep(kernel, verdict)
+    keep(kernel, verdict, "--steps", BETWEEN.join(least))
+
+
+class Failing:
+    """Whether steps fail: in the worker as it is, or alone in a new one."""
+
+    def __init__(self, kernel: KernelUnderTest):
+        self.kernel = kernel
+        self.verdicts: dict[tuple[str, ...], Verdict] = {}  # of steps that failed, the last one
+
+    def here(self, steps: Steps) -> bool:
+        try:
+            parsed = parse_history(BETWEEN.join(steps), self.kernel.limits)
+        except ValueError:  # they do not follow one another
+            return False
+        verdict = _ask(self.kernel, parsed)
+        if not verdict.ok:
+            self.verdicts[tuple(steps)] = verdict
+        return not verdict.ok
+
+    def alone(self, steps: Steps) -> bool:
+        self.kernel.worker.stop()
+        return self.here(steps)
+
+
+def shortened(steps: Steps, fails: Callable[[Steps], bool], ends: float) -> Steps:
+    """The shortest list that deleting, then simplifying steps one by one leads to.
+
+    `fails` says whether a list still does; nothing is tried after `ends`.
+    """
+    size = len(steps) // 2
+    while size:
+        start = len(steps) - size
+        while start >= 0:
+            fewer = steps[:start] + steps[start + size :]
+            if fewer and _in_time(ends) and fails(fewer):
+                steps = fewer
+            start -= size
+        size //= 2
+    for place in range(len(steps)):
+        for simple in _simpler(steps[place]):
+            plain = [*steps[:place], simple, *steps[place + 1 :]]
+            if _in_time(ends) and fails(plain):
+                steps = plain
+                break
+    return steps
+
+
+def _in_time(ends: float) -> bool:
+    return time.monotonic() < ends
+
+
+def _simpler(step: str) -> Iterable[str]:
+    """The same step with fewer calls, one row and no seed, as far as these are words of it."""
+    verb, *words = step.split("-")
+    if verb == "load":
+        return
+    plain = [word for word in words if not (word[0] == "s" and word[1:].isdigit() and verb != "x")]
+    one = ["m1" if word[0] == "m" and word[1:].isdigit() else word for word in plain]
+    for fewer in (one, plain):
+        if fewer != words:
+            yield "-".join([verb, *fewer])
+    if words[-1][0] == "x":
+        times = int(words[-1][1:])
+        for less in (1, 2, 3, 10, 30, 100, 300, 1000):
+            if less < times:
+                yield "-".join([verb, *words[:-1], *[f"x{less}"] * (less > 1)])

@@ -1,0 +1,47 @@
+"""Rows that lie far apart, and results of very many elements: offsets that 32 bits do not hold.
+
+On a CPU the memory between the rows is only reserved, see GuardedRows.
+"""
+
+from __future__ import annotations
+
+from gptq_fuzz.case.axes import WORD_BITS
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.series import must_pass_series
+from gptq_fuzz.search.sweep import rotated
+
+SERIES = "offsets"
+SECONDS = 30.0
+# Elements: bytes of float16, elements, and unsigned elements end in 32 bits.
+DISTANCES = (2**30, 2**31, 2**32)
+ROWS = (2, 3)
+MANY = (2**16 + 16, 2**15 + 16)  # rows and columns of a result of more than 2^31 elements
+
+
+def offset_cases(limits: Limits, place: str = "cpu", seed: int = 0) -> list[Case]:
+    """Rows of x so far apart, where x may be padded; on a GPU a result that is as large."""
+    bits = limits.bits[0]
+    _, n, k = limits.units(WORD_BITS // bits)
+    sizes = {"n": n, "k": k, "bits": bits, "group_size": (limits.group_sizes or (-1,))[0]}
+    found = []
+    if limits.ranks[0] == 1:
+        return found
+    if "pad" in limits.layouts:
+        found += [
+            rotated(limits, f"{m} {apart}", seed, **sizes, m=m).replace(layout=f"pad{apart}")
+            for m in ROWS
+            for apart in DISTANCES
+        ]
+    if place != "cpu":
+        m, least = MANY
+        found.append(rotated(limits, "many", seed, **sizes | {"m": m, "n": -(-least // n) * n}))
+    return found
+
+
+def must_pass_offsets(kernel: KernelUnderTest, seed: int) -> None:
+    """Judge all of them. Raises Failure."""
+    place = kernel.worker.description["place"].split(":")[0]
+    cases = offset_cases(kernel.limits, place, seed)
+    must_pass_series(kernel, SERIES, cases, SECONDS, seed)

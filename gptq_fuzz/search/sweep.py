@@ -1,0 +1,224 @@
+"""Every size, one dimension at a time: M, N, K and the number of groups, within a kernel's limits.
+
+Drawn cases meet few sizes; a kernel that is wrong for 73 to 80 rows, or for one tail, is met here.
+Each dimension is run through twice: the others as small as the kernel allows, then as whole tiles.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Iterator
+
+from gptq_fuzz.case.axes import WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.models import NAMES
+from gptq_fuzz.search.series import must_pass_series
+
+# For all dimensions of one kernel; on two idle cores a plain one needs about 10.
+SECONDS, SECONDS_OF_A_SLOW_ONE = 30.0, 15.0
+DIMENSIONS = ("M", "N", "K", "groups")
+EVERY_ROW = 320  # up to here each M
+ROWS = (50, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65535, 65536)  # and one less, one more
+PERIOD = 256  # each residue of N and K modulo this, and so of 64 and 128 too
+SIZES = (1024, 2048, 4096, 8192, 11008, 14336, 16384, 32768, 65536)  # and a unit less, more
+EVERY_GROUP = 300  # up to here each number of groups
+LARGEST_GROUP = 2**16  # rows; a counter of 16 bits ends before it
+GROUP_SIZES = (WHOLE_GROUP, 128, 64, 32)
+LONG, LONGEST = 2**11, 2**14  # sizes from which on they are judged for fewer bits
+TILED_GROUPS = (*range(1, 33), 63, 64, 65, 127, 128, 129, 255, 256, 257, EVERY_GROUP)
+AFFORDABLE = 2**20  # elements of x, weights and result where the other dimensions are whole tiles
+ROTATED = {  # axis of a Case -> the field of Limits whose values take turns
+    "dtype": "dtypes",
+    "scales_dtype": "scales_dtypes",
+    "checkpoint_format": "formats",
+    "zeros": "zeros",
+    "g_idx": "g_idx",
+}
+
+
+def sweep(dimension: str, limits: Limits, seed: int = 0) -> list[Case]:
+    """The cases of one dimension, the smallest first; the other axes take turns.
+
+    `seed` chooses the values of tokens that are not optional: one for each pass through the
+    dimension, since each may have to be compiled.
+    """
+    found = []
+    for wide in (False, True):
+        turn = seed + 2 * DIMENSIONS.index(dimension) + wide
+        found += [
+            rotated(limits, f"{dimension} {place}", turn, **sizes)
+            for place, sizes in enumerate(_SIZES[dimension](limits, wide))
+        ]
+    return list(dict.fromkeys(found))
+
+
+def must_pass_sweep(kernel: KernelUnderTest, dimension: str, seed: int) -> None:
+    """Judge a dimension, within its share of the time that is left. Raises Failure."""
+    counts = {name: len(sweep(name, kernel.limits, seed)) for name in DIMENSIONS}
+    spent = sum(kernel.tallies[name].seconds for name in DIMENSIONS if name in kernel.tallies)
+    ahead = sum(count for name, count in counts.items() if name not in kernel.tallies)
+    share = counts[dimension] / max(ahead, 1)
+    cases = sweep(dimension, kernel.limits, seed)
+    seconds = SECONDS_OF_A_SLOW_ONE if kernel.is_slow else SECONDS
+    must_pass_series(kernel, dimension, cases, (seconds - spent) * share, seed)
+
+
+def rotated(limits: Limits, key: str, turn: int = 0, **sizes) -> Case:
+    """A Case of these sizes whose other axes have values that `key` chooses, tokens by `turn`."""
+    axes = {axis: choose(getattr(limits, field), key, axis) for axis, field in ROTATED.items()}
+    axes["rank"] = limits.ranks[0]
+    axes["layout"] = limits.layouts[0] if limits.layouts[0] in ("", "xt", "bcast") else "pad8"
+    axes["fill"] = "exact" if "exact" in limits.fills else limits.fills[0]
+    axes["extra"] = tuple(
+        (token.name, token.values[turn % len(token.values)])
+        for token in limits.tokens
+        if not token.optional
+    )
+    return Case(**axes | sizes)
+
+
+def choose(values, key: str, axis: str):
+    """One of `values`, as good as drawn, the same one each time."""
+    return values[zlib.crc32(f"{axis} {key}".encode()) % len(values)]
+
+
+def near(*centres: int, step: int = 1) -> set[int]:
+    """These and their neighbours."""
+    return {centre + side for centre in centres for side in (-step, 0, step)}
+
+
+def rows(limits: Limits) -> list[int]:
+    """Each M."""
+    return sorted(
+        {*range(EVERY_ROW + 1), *near(limits.tile[0], *ROWS)} if _is_free(limits) else {1}
+    )
+
+
+def whole_words(unit: int, side: int) -> set[int]:
+    """N or K in multiples of `unit`: each residue of PERIOD before and behind whole tiles, and
+    around a tile's `side`.
+    """
+    every = 2 * PERIOD // math.gcd(unit, PERIOD)
+    tile = -(-side // unit) * unit
+    return {unit * count for count in range(1, every + 1)} | near(tile, step=unit) - {0}
+
+
+def long_words(unit: int, place: int, wide: bool) -> set[int]:
+    """N or K in multiples of `unit`, far above a tile: around the sizes where kernels change, and
+    what models have. Beside whole tiles one of each three neighbours.
+    """
+    around = [near(-(-size // unit) * unit, step=unit) for size in SIZES]
+    if wide:
+        return {choose(sorted(sizes), f"{place} {min(sizes)}", "near") for sizes in around}
+    in_models = {shape[place == 1] for shape in NAMES}
+    return set().union(*around) | {size for size in in_models if size % unit == 0}
+
+
+def _is_free(limits: Limits) -> bool:
+    """Whether there may be other than one row."""
+    return limits.ranks[0] != 1
+
+
+def _others(limits: Limits, bits: int, wide: bool) -> tuple[int, int, int]:
+    """(m, n, k) as small as the kernel allows, or as whole tiles."""
+    units = limits.units(WORD_BITS // bits)
+    if not wide:
+        return units
+    m, n, k = (-(-side // unit) * unit for side, unit in zip(limits.tile, units, strict=True))
+    return m if _is_free(limits) else 1, n, k
+
+
+def _group_size(limits: Limits, key: str) -> int:
+    return choose(limits.group_sizes or GROUP_SIZES, key, "group")
+
+
+def _affordable(*options: dict) -> Iterator[dict]:
+    """The first that is no more than one case of a sweep may hold, if any is."""
+    for sizes in options:
+        m, n, k = (sizes[name] for name in ("m", "n", "k"))
+        if m * k + k * n + m * n <= AFFORDABLE:
+            yield sizes
+            return
+
+
+def _along_m(limits: Limits, wide: bool) -> Iterator[dict]:
+    for m in rows(limits):
+        bits = choose(limits.bits, f"M {m}", "bits")
+        (_, n, k), (_, _, least) = (_others(limits, bits, w) for w in (wide, False))
+        sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": _group_size(limits, f"M {m}")}
+        yield from _affordable(sizes, sizes | {"k": least}) if wide else [sizes]
+
+
+def _words(limits: Limits, place: int, wide: bool) -> Iterator[tuple[int, int]]:
+    """(size, bits) along N or K, the smallest first; a long one for one number of bits alone."""
+    pairs: dict[int, list[int]] = {}
+    for bits in limits.bits:
+        unit = limits.units(WORD_BITS // bits)[place]
+        for size in whole_words(unit, limits.tile[place]) | long_words(unit, place, wide):
+            pairs.setdefault(size, []).append(bits)
+    for size, allowed in sorted(pairs.items()):
+        if size >= LONGEST:
+            yield size, max(allowed)  # whose words are the smallest
+        elif size >= LONG:
+            yield size, choose(allowed, f"{place} {size}", "bits")
+        else:
+            yield from ((size, bits) for bits in allowed)
+
+
+def _along_words(name: str, place: int, limits: Limits, wide: bool) -> Iterator[dict]:
+    for turn, (size, bits) in enumerate(_words(limits, place, wide)):
+        m, n, k = _others(limits, bits, wide)
+        _, least_n, least_k = _others(limits, bits, False)
+        m += wide and turn % 2 and _is_free(limits)  # whole tiles, and one row behind them
+        group_size = _group_size(limits, f"{name} {size}")
+        sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": group_size} | {name: size}
+        narrow = sizes | {"n": least_n, "k": least_k} | {name: size}
+        yield from _affordable(sizes, narrow) if wide else [sizes]
+
+
+def _along_n(limits: Limits, wide: bool) -> Iterator[dict]:
+    return _along_words("n", 1, limits, wide)
+
+
+def _along_k(limits: Limits, wide: bool) -> Iterator[dict]:
+    return _along_words("k", 2, limits, wide)
+
+
+def _along_groups(limits: Limits, wide: bool) -> Iterator[dict]:
+    """Each number of groups, of the smallest size, and two of any size; beside tiles, few."""
+    for groups in TILED_GROUPS if wide else range(1, EVERY_GROUP + 1):
+        bits = choose(limits.bits, f"groups {groups}", "bits")
+        unit = limits.units(WORD_BITS // bits)[2]
+        size = _smallest_group(limits, unit)
+        k = groups * size // unit * unit
+        if k > (groups - 1) * size:  # not where the kernel knows one group alone
+            m, n, _ = _others(limits, bits, wide)
+            sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": size}
+            yield from _affordable(sizes) if wide else [sizes]
+    if not wide:
+        yield from _two_groups(limits)
+
+
+def _smallest_group(limits: Limits, unit: int) -> int:
+    """Rows of the smallest group, of those that need not share a word if any; 0 for none."""
+    sizes = [size for size in limits.group_sizes or (unit,) if size != WHOLE_GROUP]
+    whole = [size for size in sizes if size >= unit]
+    return min(whole or sizes, default=0)
+
+
+def _two_groups(limits: Limits) -> Iterator[dict]:
+    """A group of 2^i rows and a few more in another, shuffled where the kernel allows that."""
+    powers: Iterable[int] = (2**i for i in range(LARGEST_GROUP.bit_length()))
+    sizes = [size for size in limits.group_sizes or powers if size != WHOLE_GROUP]
+    for size in sorted(sizes):
+        bits = choose(limits.bits, f"size {size}", "bits")
+        m, n, unit = _others(limits, bits, False)
+        shuffled = {"g_idx": "act"} if "act" in limits.g_idx else {}
+        k = (size // unit + 1) * unit
+        yield {"m": m, "n": n, "k": k, "bits": bits, "group_size": size, **shuffled}
+
+
+_SIZES = {"M": _along_m, "N": _along_n, "K": _along_k, "groups": _along_groups}

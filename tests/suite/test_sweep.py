@@ -1,0 +1,195 @@
+"""Sizes: what the sweep holds, what a slow kernel is asked, panels, rows that lie far apart."""
+
+import time
+
+import pytest
+import torch
+
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.backend import PLAIN_LIMITS, Limits
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle import panel
+from gptq_fuzz.oracle.examination import Request
+from gptq_fuzz.oracle.panel import COLUMNS, panel_words
+from gptq_fuzz.plugin.report import _series_in_words
+from gptq_fuzz.problem import layouts
+from gptq_fuzz.problem.layouts import CannotReserve, GuardedRows, Placement
+from gptq_fuzz.search.coverage import Coverage
+from gptq_fuzz.search.layers import ROWS, layer_cases
+from gptq_fuzz.search.models import NAMES
+from gptq_fuzz.search.offsets import offset_cases
+from gptq_fuzz.search.series import must_pass_series
+from gptq_fuzz.search.sweep import DIMENSIONS, sweep
+from tests.suite.helpers import LIMITS, examination
+
+PLAIN = {name: sweep(name, PLAIN_LIMITS) for name in DIMENSIONS}
+
+
+class Pretended:
+    """A kernel under test that needs `seconds` a tile of 64 rows, by a clock of its own."""
+
+    spec, tallies = "pretended", {}
+
+    def __init__(self, monkeypatch, seconds, limits=PLAIN_LIMITS, skips=lambda case: False):
+        self.limits, self.seconds, self.skips = limits, seconds, skips
+        self.coverage, self.asked, self.tallies, self.now = Coverage(), [], {}, 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def judge(self, case, checks):
+        assert checks == ()
+        self.asked.append(case)
+        self.now += self.seconds * self.limits.tiles(case.m, case.n, case.k)
+        return Verdict(kinds.SKIPPED if self.skips(case) else kinds.PASS, case, "code")
+
+
+def sizes(name, axis, bits=None):
+    return {getattr(c, axis) for c in PLAIN[name] if bits in (None, c.bits)}
+
+
+def test_every_row_count_is_there():
+    found = sizes("M", "m")
+    assert found >= set(range(321)) | {511, 513, 1024, 4097, 32767, 65535, 65536, 65537}
+
+
+@pytest.mark.parametrize("axis", ["n", "k"])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_every_tail_is_there_before_and_behind_whole_tiles(axis, bits):
+    word = 32 // bits
+    assert sizes(axis.upper(), axis, bits) >= set(range(word, 513, word))
+    beside_tiles = {getattr(c, axis) for c in PLAIN[axis.upper()] if c.m >= 64 and c.bits == bits}
+    assert beside_tiles >= set(range(word, 513, word))
+    layers = {shape[axis == "n"] for shape in NAMES}
+    assert sizes(axis.upper(), axis) >= {2048, 4100, 8188, 11008, 14340, *layers}
+
+
+def test_every_number_of_groups_is_there_and_groups_of_any_size():
+    in_order = [case for case in PLAIN["groups"] if case.k % case.group_size == 0]
+    assert {-(-case.k // case.group_size) for case in in_order} >= set(range(1, 301))
+    shuffled = {case.group_size for case in PLAIN["groups"] if case.g_idx == "act"}
+    assert shuffled >= {2**i for i in range(17)}
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_all_cases_lie_within_the_limits_and_all_values_take_turns(limits):
+    found = [case for name in DIMENSIONS for case in sweep(name, limits, seed=1)]
+    found += layer_cases(limits) + offset_cases(limits)
+    assert not [case for case in found if limits.violations(case)]
+    required = {token.name for token in limits.tokens if not token.optional}
+    assert {name for case in found for name, _ in case.extra} == required
+    for axis, values in (("bits", limits.bits), ("dtype", limits.dtypes), ("g_idx", limits.g_idx)):
+        assert {getattr(case, axis) for case in found} == set(values)
+
+
+def test_a_fast_kernel_is_asked_everything_in_order(monkeypatch):
+    kernel = Pretended(monkeypatch, 1e-6)
+    must_pass_series(kernel, "M", PLAIN["M"], 4.0, seed=1)
+    assert kernel.asked == PLAIN["M"]
+    assert _series_in_words({"M": kernel.tallies["M"].to_json()}) == ["judged M 682 of 682"]
+
+
+def test_a_slow_kernel_is_asked_for_so_long_and_others_in_the_next_run(monkeypatch):
+    asked = []
+    for seed in (1, 2):
+        kernel = Pretended(monkeypatch, 0.05)
+        must_pass_series(kernel, "M", PLAIN["M"], 4.0, seed)
+        tally = kernel.tallies["M"]
+        assert 30 < tally.judged == len(kernel.asked) < 90
+        assert tally.left_out == {"time": 682 - tally.judged}
+        assert 3.9 < kernel.now < 5.1  # one case above `max_tiles` may take a quarter
+        asked.append(set(kernel.asked))
+    assert len(asked[0] & asked[1]) < 40
+
+
+def test_what_a_machine_cannot_judge_is_asked_with_the_simplest_dtypes(monkeypatch):
+    limits = Limits(dtypes=("f16", "bf16"))
+    kernel = Pretended(monkeypatch, 1e-6, limits, lambda case: case.dtype == "bf16" or case.m == 7)
+    cases = sweep("M", limits)
+    must_pass_series(kernel, "M", cases, 4.0, seed=1)
+    unjudged = sum(case.m == 7 for case in cases)
+    assert kernel.tallies["M"].judged == len(cases) - unjudged
+    assert kernel.tallies["M"].left_out == {"code": unjudged}
+
+
+def test_every_layer_comes_with_every_number_of_rows():
+    found = layer_cases(PLAIN_LIMITS)
+    assert {(c.k, c.n, c.m) for c in found} == {(*shape, m) for shape in NAMES for m in ROWS}
+    assert {(c.k, c.n) for c in found[: len(NAMES)]} == set(NAMES)  # each once, then once more
+
+
+def test_what_is_left_out_is_named(monkeypatch):
+    kernel = Pretended(monkeypatch, 0.001)
+    names = {"label": lambda case: NAMES[case.k, case.n], "excuse": lambda c: "big" * (c.m > 1)}
+    must_pass_series(kernel, "layers", layer_cases(PLAIN_LIMITS), 4.0, 1, **names)
+    counts, unseen = _series_in_words({"layers": kernel.tallies["layers"].to_json()})
+    big = len(NAMES) * (len(ROWS) - 1)
+    assert f"of {big + len(NAMES)} (big {big}, time " in counts
+    assert unseen.startswith("layers not judged: ")
+    assert unseen.endswith(" more")
+
+
+def test_a_panel_holds_the_ends_and_follows_from_the_case():
+    case = Case(m=1, n=11008, k=4096, bits=4)
+    words = panel_words(case)
+    assert torch.equal(words, panel_words(case))
+    assert not torch.equal(words, panel_words(case.replace(seed=1)))
+    assert len(words) * 8 == COLUMNS
+    assert {0, 11008 // 8 - 1} < set(words.tolist())
+    assert any(word * 8 % 256 == 0 and word - 1 in words for word in words[1:])
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """The examination of a problem that is judged at a panel, with every check."""
+    monkeypatch.setattr(panel, "WHOLE", 2**14)
+    return examination(TORCH, "m3-n1024-k64-b4-g32-act", Request("all"))
+
+
+def test_a_panel_is_judged_in_every_check(large):
+    assert large.verdict().kind == kinds.PASS
+    assert len(large.expected.columns) == COLUMNS
+
+
+def test_a_wrong_column_of_a_panel_is_named_by_its_place(large):
+    right = large.call
+    large.call = lambda operands: right(operands).index_fill_(1, torch.tensor([1023]), 1000.0)
+    verdict = large.verdict()
+    assert verdict.kind == kinds.WRONG
+    assert ", 1023] = 1000" in verdict.message
+    assert "of 1024 columns 256 were judged" in verdict.message
+    assert "column 1023 only" in verdict.where
+
+
+def far_apart():
+    values = torch.arange(12, dtype=torch.float16).view(3, 4)
+    return values, GuardedRows(values, Placement(2**32), "cpu")
+
+
+def test_rows_far_apart_are_only_reserved():
+    values, guarded = far_apart()
+    assert guarded.storage.nbytes > 2**33
+    assert torch.equal(guarded.view, values)
+    assert guarded.view.stride() == (2**32, 1)
+    assert guarded.is_untouched()
+
+
+def test_each_of_the_rows_far_apart_has_its_red_zones():
+    _, guarded = far_apart()
+    guarded.view[1] = 0
+    assert not guarded.is_untouched()
+    assert guarded.is_inside()
+    guarded.view.as_strided((1,), (1,), guarded.view.storage_offset() + 2 * 2**32 + 4).fill_(1)
+    assert not guarded.is_inside()
+
+
+def test_what_cannot_be_reserved_is_skipped(monkeypatch):
+    def refuse(*_size, **_options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(layouts.torch, "empty", refuse)
+    with pytest.raises(CannotReserve):
+        far_apart()
+    verdict = examination(TORCH, "m2-n4-k4-b8-gall-pad4294967296").verdict()
+    assert verdict.kind == kinds.SKIPPED
+    assert verdict.message.startswith("cannot_reserve_8589")

@@ -5,8 +5,9 @@ goes from registers into the tensor cores. A program sums a share of K; `add_par
 shares in their order, so that the same call gives the same bits.
 
 Two ways to make weights. `many_rows_kernel`: (q - z) * s, rounded once to the dtype of x.
-`few_rows_kernel`, float16 only: the bits of a code q, read as float16, are the number q * 2**-24,
-so that codes are operands as they are; sum(x q) - z sum(x) is taken per block of K, then scaled.
+`few_rows_kernel`, float16 only: q - z, exact, whose sum over a block of K is scaled in float32.
+The bits of a code alone, read as float16, would be a number too, q * 2**-24, but a subnormal one:
+tensor cores align products by the exponents of their operands, and lose ten bits of such sums.
 """
 
 import triton
@@ -18,7 +19,6 @@ from ..triton_matmul import numbers_of_block, whole_vectors
 FIELDS = tl.constexpr(8)  # codes in a word
 MAXQ = tl.constexpr(15)
 ZERO_OFFSET = tl.constexpr(packing.ZERO_OFFSET)
-CODE_SCALE = tl.constexpr(2.0**24)  # a float16 with the bits of q is q / CODE_SCALE
 INTERLEAVED = tl.constexpr(32)  # rows of K that few_rows_kernel takes in an order of its own
 BLOCKS_IN_BAND = tl.constexpr(8)
 SIZES = ["M", "N", "K", "rows_per_group", "stride_qk", "stride_sg", "stride_zg"]
@@ -53,14 +53,14 @@ def codes_in_order(words, OFFSET: tl.constexpr, dtype: tl.constexpr,
 
 
 @triton.jit
-def codes_interleaved(words, dtype: tl.constexpr,
+def codes_interleaved(words, OFFSET: tl.constexpr, dtype: tl.constexpr,
                       BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr):  # fmt: skip
-    """[N, K // 8] words -> [N, K] codes / CODE_SCALE, in the order of `interleaved_row`.
+    """[N, K // 8] words -> [N, K] codes plus OFFSET, in the order of `interleaved_row`.
 
     In this order a thread's operand of the tensor cores is made of whole words: nothing moves from
     thread to thread.
     """
-    f0, f1, f2, f3, f4, f5, f6, f7 = fields_apart(words, 0, dtype)
+    f0, f1, f2, f3, f4, f5, f6, f7 = fields_apart(words, OFFSET, dtype)
     low = tl.join(tl.join(f0, f2), tl.join(f1, f3))
     high = tl.join(tl.join(f4, f6), tl.join(f5, f7))
     codes = tl.reshape(tl.join(low, high), (BLOCK_SIZE_N, BLOCK_SIZE_K // 32, 4, 2, 2, 2))
@@ -80,30 +80,20 @@ def interleaved_row(position):
 
 
 @triton.jit(do_not_specialize=["K", "stride_xm", "stride_xk"])
-def arrange_rows_kernel(x_ptr, out_ptr, sums_ptr, order_ptr, K, stride_xm, stride_xk,
+def arrange_rows_kernel(x_ptr, out_ptr, order_ptr, K, stride_xm, stride_xk,
                         ORDERED: tl.constexpr, INTERLEAVE: tl.constexpr,
-                        BLOCK_SIZE_K: tl.constexpr,
                         BLOCK: tl.constexpr):  # fmt: skip
-    """x [M, K] -> out [M, K], its columns in the order of the weights' rows.
-
-    With INTERLEAVE as `few_rows_kernel` wants it, and the float32 sums of blocks of BLOCK_SIZE_K
-    columns too: sums [K // BLOCK_SIZE_K, M].
+    """x [M, K] -> out [M, K], its columns in the order of the weights' rows; with INTERLEAVE as
+    `few_rows_kernel` wants it.
     """
     m = tl.program_id(0).to(tl.int64)
-    PARTS: tl.constexpr = BLOCK // BLOCK_SIZE_K
-    number = tl.program_id(1)
-    positions = number * BLOCK + tl.arange(0, BLOCK)
+    positions = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = positions < K
     rows = interleaved_row(positions) if INTERLEAVE else positions
     if ORDERED:
         rows = tl.load(order_ptr + rows, mask=inside, other=0)
     x = tl.load(x_ptr + m * stride_xm + rows.to(tl.int64) * stride_xk, mask=inside, other=0)
     tl.store(out_ptr + m * K + positions, x, mask=inside)
-    if INTERLEAVE:
-        sums = tl.sum(tl.reshape(x.to(tl.float32), (PARTS, BLOCK_SIZE_K)), axis=1)
-        blocks = number * PARTS + tl.arange(0, PARTS)
-        at = sums_ptr + blocks * tl.num_programs(0) + m
-        tl.store(at, sums, mask=blocks < K // BLOCK_SIZE_K)
 
 
 @triton.jit(do_not_specialize=["K", "stride_xm", "stride_xk"])
@@ -176,13 +166,14 @@ def store_block(acc, offs_m, first_n, M, N, out_ptr, parts_ptr, WHOLE: tl.conste
 
 
 @triton.jit(do_not_specialize=SIZES)
-def few_rows_kernel(x_ptr, sums_ptr, qweight_ptr, scales_ptr, qzeros_ptr, out_ptr, parts_ptr,
+def few_rows_kernel(x_ptr, qweight_ptr, scales_ptr, qzeros_ptr, out_ptr, parts_ptr,
                     M, N, K, rows_per_group, stride_qk, stride_sg, stride_zg,
                     SPLITS: tl.constexpr, BLOCK_SIZE_K: tl.constexpr,
                     BLOCKS_IN_GROUP: tl.constexpr, WHOLE: tl.constexpr,
-                    STAGES: tl.constexpr,
+                    OFFSET: tl.constexpr, STAGES: tl.constexpr,
                     BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr):  # fmt: skip
-    """x [M, K] and its sums, both from `arrange_rows_kernel`, times W [K, N]."""
+    """x [M, K], interleaved by `arrange_rows_kernel`, times W [K, N]; OFFSET as below."""
+    dtype = x_ptr.dtype.element_ty
     N, K = whole_vectors(N), whole_vectors(K)
     stride_qk, stride_sg = whole_vectors(stride_qk), whole_vectors(stride_sg)
     first_n, offs_m, first, end = share_of_program(
@@ -199,10 +190,9 @@ def few_rows_kernel(x_ptr, sums_ptr, qweight_ptr, scales_ptr, qzeros_ptr, out_pt
         x = tl.load(
             x_rows + (block * BLOCK_SIZE_K + offs_k)[:, None], mask=(offs_m < M)[None, :], other=0
         )
-        sums = tl.load(sums_ptr + block * M + offs_m, mask=offs_m < M, other=0)
-        codes = codes_interleaved(words, x_ptr.dtype.element_ty, BLOCK_SIZE_N, BLOCK_SIZE_K)
-        folded = tl.dot(codes, x) * CODE_SCALE - zeros.to(tl.float32)[:, None] * sums[None, :]
-        acc += folded * scales.to(tl.float32)[:, None]
+        codes = codes_interleaved(words, OFFSET, dtype, BLOCK_SIZE_N, BLOCK_SIZE_K)
+        steps = codes - halves_of(zeros | OFFSET, dtype)[0][:, None]
+        acc += tl.dot(steps, x) * scales.to(tl.float32)[:, None]
     store_block(acc, offs_m, first_n, M, N, out_ptr, parts_ptr, WHOLE, SPLITS, BLOCK_SIZE_N)
 
 

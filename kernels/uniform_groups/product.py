@@ -93,21 +93,18 @@ def _fused_product(x, weights, out, chosen):
     tile, block_k, shares = chosen
     few = tile.kind == FEW
     (M, K), N = x.shape, out.shape[1]
-    sums = x  # not read
     if few or weights.order is not None or not _aligned(x):
-        x, sums = _arranged(x, weights.order, few, block_k)
+        x = _arranged(x, weights.order, few)
     parts = out  # not written
     if shares > 1:
         parts = torch.empty((shares, M, N), dtype=torch.float32, device=x.device)
     grid = (triton.cdiv(M, tile.rows) * triton.cdiv(N, tile.columns), shares)
-    before = (x, sums) if few else (x,)
     strides = () if few else (x.stride(0),)
-    offset = () if few else (OFFSETS[x.dtype],)
     packed = (weights.qweight, weights.scales, weights.qzeros)
     _product[tile].run(
-        *before, *packed, out, parts, M, N, K, weights.rows_per_group,
+        x, *packed, out, parts, M, N, K, weights.rows_per_group,
         *strides, *(tensor.stride(0) for tensor in packed), shares, block_k,
-        _blocks_in_group(weights, block_k), N % tile.columns == 0, *offset, grid=grid,
+        _blocks_in_group(weights, block_k), N % tile.columns == 0, OFFSETS[x.dtype], grid=grid,
     )  # fmt: skip
     if shares > 1:
         block = ADDED[ADDED[0] ** 2 < M * N]
@@ -118,7 +115,7 @@ def _dense_product(x, weights, out, chosen):
     """Weights are written out, a panel of columns at a time, and multiplied from there."""
     K, N = x.shape[1], out.shape[1]
     if not _aligned(x):
-        x, _ = _arranged(x, None, False, chosen.block_k)
+        x = _arranged(x, None)
     width = panel(K, N)
     written = torch.empty((K, width), dtype=x.dtype, device=x.device)
     for first in range(0, N, width):
@@ -159,22 +156,19 @@ def _blocks_in_group(weights, block_k):
     return blocks if blocks <= MOST_BLOCKS_IN_GROUP else 0
 
 
-def _arranged(x, order, interleave, block_k):
-    """x [M, K] as the kernels read it; with `interleave` the sums of its blocks of K too."""
+def _arranged(x, order, interleave=False):
+    """x [M, K] as the kernels read it."""
     M, K = x.shape
     arranged = torch.empty((M, K), dtype=x.dtype, device=x.device)
-    sums = arranged  # not written
-    if interleave:
-        sums = torch.empty((K // block_k, M), dtype=torch.float32, device=x.device)
     if order is not None and not interleave and K <= LONGEST_SORTED:
         row = triton.next_power_of_2(K)
         _sort_columns.run(x, arranged, order, K, *x.stride(), row, grid=(M,))
-        return arranged, sums
+        return arranged
     _arrange.run(
-        x, arranged, sums, arranged if order is None else order, K, *x.stride(),
-        order is not None, interleave, block_k, grid=(M, triton.cdiv(K, ARRANGED)),
+        x, arranged, arranged if order is None else order, K, *x.stride(),
+        order is not None, interleave, grid=(M, triton.cdiv(K, ARRANGED)),
     )  # fmt: skip
-    return arranged, sums
+    return arranged
 
 
 @functools.cache

@@ -78,8 +78,7 @@ def arguments(function: triton.JITFunction, variant: Variant) -> dict:
     x, scales = DTYPES[variant.dtype], DTYPES[variant.scales_dtype]
     pointers = {"x_ptr": x, "w_ptr": x, "out_ptr": x, "scales_ptr": scales}
     pointers |= dict.fromkeys(("qweight_ptr", "qzeros_ptr", "g_idx_ptr"), torch.int32)
-    pointers |= dict.fromkeys(("sums_ptr", "parts_ptr"), torch.float32)
-    pointers |= {"order_ptr": torch.int16}  # of up to 2**15 rows
+    pointers |= {"parts_ptr": torch.float32, "order_ptr": torch.int16}  # of up to 2**15 rows
     constants = {"bits": variant.bits, "maxq": 2**variant.bits - 1, "ALIGNED": variant.aligned}
     values = dict(variant.config)
     for param in function.params:

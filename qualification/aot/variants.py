@@ -69,13 +69,12 @@ def fixed() -> dict[str, tuple[Autotuner, dict[str, int]]]:
         found[tile.name] = (
             kernel,
             {
-                grouped_plan.FEW: shared | sizes,
+                grouped_plan.FEW: shared | sizes | offset,
                 grouped_plan.MANY: shared | sizes | offset,
                 grouped_plan.DENSE: {"WHOLE": True, "BLOCK_SIZE_K": tile.most_k},
             }[tile.kind],
         )
-    arranged = {"ORDERED": True, "INTERLEAVE": True, "BLOCK_SIZE_K": 128}
-    found["arrange_rows"] = grouped._arrange, arranged
+    found["arrange_rows"] = grouped._arrange, {"ORDERED": True, "INTERLEAVE": True}
     in_group = 128 // grouped.SMALLEST_BLOCK
     written = {"ORDERED": True, "BLOCKS_IN_GROUP": in_group, "WHOLE": True}
     found["write_weights"] = grouped._write_weights, written

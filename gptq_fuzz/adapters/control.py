@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 import torch
 
@@ -13,12 +14,14 @@ from gptq_fuzz.case.axes import (
     RANKS,
     SCALES_DTYPES,
     STRIDED,
+    USUAL_CONDITIONS,
     WHOLE_GROUP,
     WORD_BITS,
 )
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
 
 X_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+_PRECISION = threading.Lock()  # cuBLAS reads it where a product is launched
 ZERO_OFFSET = {"v1": 1, "v2": 0}
 
 
@@ -40,7 +43,7 @@ def _product(left, right):
         # On CPUs with AMX, oneDNN reads on into the next row where R > 32 is no multiple of 32:
         # an infinity there times its zeros is NaN here.
         return torch.matmul(left.float(), right.float()).to(left.dtype)
-    with _full_precision():
+    with _PRECISION, _full_precision():
         return torch.matmul(left, right)
 
 
@@ -134,6 +137,7 @@ TORCH = Backend(
         strided=STRIDED,
         bias=True,
         backward=True,
+        conditions=(*USUAL_CONDITIONS, "oom"),
     ),
     numerics=Numerics(weights=("x",), folds_zero=False),
 )

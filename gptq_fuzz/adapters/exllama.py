@@ -12,7 +12,7 @@ import os
 
 import torch
 
-from gptq_fuzz.case.axes import G_IDX_KINDS, RANKS, STRIDED, WORD_BITS
+from gptq_fuzz.case.axes import G_IDX_KINDS, RANKS, STRIDED, USUAL_CONDITIONS, WORD_BITS
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
 from gptq_fuzz.case.case import Case, Token
 from gptq_fuzz.kernels import exllama
@@ -134,6 +134,8 @@ EXLLAMA = Ordered(
         ranks=RANKS,
         strided=STRIDED,
         bias=True,
+        # There is no gradient; the five functions have handles and buffers for a whole process.
+        conditions=(*(c for c in USUAL_CONDITIONS if c not in ("grad", "threads2")), "oom"),
         tokens=TOKENS,
         tile=(32, 32, 64),
         max_tiles=128 if ON_CPU else 8192,

@@ -10,10 +10,12 @@ import torch
 import triton
 import triton.language as tl
 
-from gptq_fuzz.case.axes import G_IDX_KINDS, RANKS, SCALES_DTYPES, STRIDED
+from gptq_fuzz.case.axes import G_IDX_KINDS, RANKS, SCALES_DTYPES, STRIDED, USUAL_CONDITIONS
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
 from gptq_fuzz.case.case import Case, Token
 from gptq_fuzz.case.environment import UNTIMED
+from gptq_fuzz.kernels import checks
+from gptq_fuzz.kernels.operators import matmul_op
 from gptq_fuzz.kernels.quant_linear import (
     QuantLinear,
     matmul248,
@@ -31,6 +33,11 @@ if os.environ.get(UNTIMED):
 SIDES = {"BM": "BLOCK_SIZE_M", "BN": "BLOCK_SIZE_N", "BK": "BLOCK_SIZE_K"}
 ROWS_IN_BAND = 8
 TILE_NAMES = tuple(f".{name}" for name in TILES)
+
+
+CONDITIONS_OF_A_GPU = (*USUAL_CONDITIONS, "graph", "opcheck", "compile", "oom")
+# The interpreter has one thread; what asks torch about the operator takes seconds a case.
+CONDITIONS_OF_A_CPU = (*(c for c in USUAL_CONDITIONS if c != "threads2"), "oom")
 
 
 def _name(config: triton.Config) -> str:
@@ -65,8 +72,8 @@ def matmul(*, x, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=Non
     layer = QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
     if cfg is None:
         return layer(x)
-    result = matmul248(
-        x, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq,
+    result = matmul248(  # by a config that is named there is no gradient
+        x.detach(), qweight, scales, qzeros, layer.g_idx, bits, layer.maxq,
         out=out, config=_chosen(cfg, x, layer),
     )  # fmt: skip
     return result if bias is None else result.add_(bias)
@@ -110,12 +117,20 @@ def skip(case: Case, device: str) -> str | None:
     return None
 
 
+def operator(*, x, qweight, qzeros, scales, g_idx, bits, group_size, **_):
+    """What `matmul248` comes down to, and its arguments."""
+    if g_idx is None:
+        g_idx = checks.sequential_g_idx(qweight, scales, bits, group_size)
+    return matmul_op, (x, qweight, scales, qzeros, g_idx, bits)
+
+
 TRITON = Backend(
     name="triton",
     matmul=matmul,
     gradient=gradient,
     accepts_out=True,
     deterministic=True,
+    operator=operator,
     skip=skip,
     limits=Limits(
         dtypes=("f16", "bf16"),
@@ -125,6 +140,7 @@ TRITON = Backend(
         strided=STRIDED,
         bias=True,
         backward=True,
+        conditions=CONDITIONS_OF_A_GPU if not INTERPRETED else CONDITIONS_OF_A_CPU,
         tokens=(
             # Tuning a key takes seconds on a GPU: there, drawn cases name their config.
             Token(

@@ -22,6 +22,7 @@ from gptq_fuzz.oracle.surroundings import global_state, restore_state
 from gptq_fuzz.search.called_as import command_words
 from gptq_fuzz.search.claims import must_pass_shrunk
 from gptq_fuzz.search.fuzz import fuzz
+from gptq_fuzz.search.history import canned, must_pass_canned
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.own_time import TookTooLong
 from gptq_fuzz.search.pairwise import covering_cases
@@ -62,7 +63,7 @@ def check(
     device: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Summary:
-    """Put `kernel` under the suite for `budget` seconds: corpus, a covering list, fuzzing.
+    """Put `kernel` under the suite for `budget` seconds: corpus, list, histories, fuzzing.
 
     `kernel` is a function `f(x=, qweight=, qzeros=, scales=, g_idx=, bits=)`, a Backend, or what
     `--kernel` takes. `only` are tokens that narrow what is drawn, such as "b4-g128"; `device` is
@@ -117,20 +118,23 @@ def _report(kernel: KernelUnderTest) -> str:
     finding = kernel.findings[0]
     if not kernel.in_process:
         return finding.text()
-    return (
-        f"case {finding.verdict.line}; no command shows it, since the kernel ran in this process\n"
-        f"{finding.verdict}"
-    )
+    _, _, steps = finding.command.partition(" --steps ")
+    what = f"steps {steps}" if steps else f"case {finding.verdict.line}"
+    return f"{what}; no command shows it, since the kernel ran in this process\n{finding.verdict}"
 
 
 def _judge_until(kernel: KernelUnderTest, ends: float, seed: int) -> None:
-    """Keep the first finding of corpus, list and fuzzing; those before the last raise Failure."""
+    """Keep the first finding of corpus, list, histories and fuzzing; all but the last raise it."""
     corpus = ((case, "all") for case in promised_cases(our_corpus(), kernel.limits))
     listed = ((case, None) for case in covering_cases(kernel.limits, 2 if kernel.is_slow else 3))
     for case, checks in itertools.chain(corpus, listed):
         if time.monotonic() >= ends:
             return
         must_pass_shrunk(kernel, case, checks)
+    for name in canned(kernel.limits):
+        if time.monotonic() >= ends:
+            return
+        must_pass_canned(kernel, name, ends)
     if (left := ends - time.monotonic()) > 0:
         fuzz([kernel], left, seed)
 

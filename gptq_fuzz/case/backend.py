@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gptq_fuzz.case.axes import BAD, FILLS, ZERO_KINDS
+from gptq_fuzz.case.axes import (
+    AUTOCAST_FILLS,
+    BAD,
+    BATCHED,
+    FILLS,
+    G_IDX_KINDS,
+    LAYOUTS,
+    MOST_CALLED_AGAIN,
+    STARTS,
+    USUAL_CONDITIONS,
+    WORD_BITS,
+    ZERO_KINDS,
+)
 from gptq_fuzz.case.case import Case, Token
 
 
@@ -18,36 +31,28 @@ class Limits:
     Each field lists the values of one axis of the Case line, simplest first. `group_sizes` None
     stands for any. `bad` names the invalid operands that it promises to refuse: leave out only
     what its signature cannot show it. `refuses_outside` is False for a kernel that cannot see
-    what lies outside (a plain callable). `tokens` are axes of the kernel's own. A drawn problem
-    has at most `max_tiles` blocks of `tile` (rows, columns, reduction): what one call may cost.
+    what lies outside (a plain callable). `conditions` are those that it promises to be right under,
+    beside none. `tokens` are axes of the kernel's own. A drawn problem has at most `max_tiles`
+    blocks of `tile` (rows, columns, reduction): what one call may cost.
     """
 
     bits: tuple[int, ...] = (8, 4, 2)
     dtypes: tuple[str, ...] = ("f16",)
     scales_dtypes: tuple[str, ...] = ("sf16",)
     formats: tuple[str, ...] = ("v1",)
-    g_idx: tuple[str, ...] = (
-        "seq",
-        "act",
-        "rev",
-        "one",
-        "skew",
-        "mix",
-        "gap",
-        "perm",
-        "shard",
-        "odd",
-    )
+    g_idx: tuple[str, ...] = G_IDX_KINDS[:-1]
     zeros: tuple[str, ...] = ZERO_KINDS
     group_sizes: tuple[int, ...] | None = None
-    layouts: tuple[str, ...] = ("", "pad", "xt", "off", "bcast")
+    layouts: tuple[str, ...] = LAYOUTS
     ranks: tuple[int, ...] = (2,)
     strided: tuple[str, ...] = ()
+    starts: tuple[int, ...] = STARTS
     fills: tuple[str, ...] = FILLS
     bias: bool = False
     backward: bool = False
     n_multiple: int = 1
     k_multiple: int = 1
+    conditions: tuple[str, ...] = USUAL_CONDITIONS
     bad: tuple[str, ...] = BAD
     refuses_outside: bool = True
     tokens: tuple[Token, ...] = ()
@@ -71,6 +76,15 @@ class Limits:
             -(-max(size, 1) // side) for size, side in zip((m, n, k), self.tile, strict=True)
         )
 
+    def layouts_of(self, rank: int) -> tuple[str, ...]:
+        """The layouts that an x of this rank can have."""
+        return tuple(name for name in self.layouts if rank > 2 or name not in BATCHED)
+
+    @property
+    def laid_out(self) -> tuple[int, ...]:
+        """The ranks that a layout is for."""
+        return tuple(rank for rank in self.ranks if self.layouts_of(rank))
+
     def units(self, word: int) -> tuple[int, int, int]:
         """The smallest (rows, columns, reduction) with `word` codes in a word."""
         return 1, math.lcm(word, self.n_multiple), math.lcm(word, self.k_multiple)
@@ -78,6 +92,20 @@ class Limits:
     def affords(self, m: int, n: int, k: int, word: int) -> bool:
         """Whether a problem may be drawn: within `max_tiles`, or no dearer than the smallest."""
         return self.tiles(m, n, k) <= max(self.max_tiles, self.tiles(*self.units(word)))
+
+    @property
+    def met_conditions(self) -> tuple[str, ...]:
+        """Those that some problem within these limits is put under."""
+        units = [max(self.units(WORD_BITS // bits)) for bits in self.bits]
+        is_cast = set(self.dtypes) - {"f32"} and set(self.fills) & set(AUTOCAST_FILLS)
+        lacking = ["autocast"] * (not is_cast)
+        lacking += ["calls500"] * (min(units) > MOST_CALLED_AGAIN)
+        return self.without(lacking).conditions
+
+    def without(self, lacking: Sequence[str]) -> Limits:
+        """Less these conditions, which the machine does not have."""
+        left = tuple(name for name in self.conditions if name not in lacking)
+        return dataclasses.replace(self, conditions=left)
 
     def violations(self, case: Case) -> list[str]:
         """The axes of `case` that lie outside; empty where the kernel must be right."""
@@ -90,7 +118,9 @@ class Limits:
             "zeros": self.zeros,
             "layout_kind": self.layouts,
             "rank": self.ranks,
+            "start": self.starts,
             "fill": self.fills,
+            "condition": ("", *self.conditions),
             "bias": (False, self.bias),
             "backward": (False, self.backward),
         }
@@ -144,7 +174,8 @@ class Backend:
     `start(device)` builds or loads what the kernel needs there, before anything is timed, and
     raises where it cannot; `skip(case, device)` returns a reason code where this machine cannot
     judge the case. `devices` are those that it runs on; `deterministic` promises the same bits for
-    the same call.
+    the same call. `operator(x=, **weights)` returns (operator, arguments): the registered operator
+    that a call comes down to, for the condition `opcheck`.
     """
 
     name: str
@@ -156,6 +187,7 @@ class Backend:
     gradient: Callable[..., Any] | None = None
     accepts_out: bool = False
     deterministic: bool = False
+    operator: Callable[..., tuple[Any, tuple]] | None = None
     devices: tuple[str, ...] = ("cuda", "cpu")
     start: Callable[[str], None] | None = None
     skip: Callable[[Case, str], str | None] | None = None
@@ -165,6 +197,8 @@ class Backend:
             raise TypeError(f"Backend {self.name!r} wants matmul, or prepare and run; not both")
         if (self.prepare is None) != (self.run is None):
             raise TypeError(f"Backend {self.name!r} wants prepare and run together")
+        if "opcheck" in self.limits.conditions and self.operator is None:
+            raise TypeError(f"Backend {self.name!r} wants an operator for the condition opcheck")
 
     def call(self, case: Case, left, weights: dict, out=None):
         """The kernel's own answer to one problem, as it comes."""

@@ -8,13 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gptq_fuzz.case.axes import (
+    AUTOCAST_FILLS,
     BAD,
+    BATCHED,
     BITS,
+    CONDITIONS,
+    COUNTED,
     DTYPES,
     FILLS,
     FORMATS,
     G_IDX_KINDS,
+    LAYOUTS,
     SCALES_DTYPES,
+    STARTS,
     STRIDED,
     WHOLE_GROUP,
     WORD_BITS,
@@ -38,9 +44,11 @@ class Token:
 class Case:
     """One problem: x [M, K] times a GPTQ weight [K, N] in ceil(K / group_size) groups.
 
-    `layout` is one of "", "pad<n>", "xt", "off<n>", "bcast"; `bad` names the operand made invalid;
-    `extra` holds (name, value) pairs of a Backend's own tokens. Raises ValueError when two values
-    contradict each other.
+    `layout` is one of "", "pad<n>", "xt", "xtp<n>", "off<n>", "bcast", "step<n>",
+    "cut<n>", "alt", "swap";
+    every operand begins `start` bytes off an aligned address; `bad` names the one made invalid;
+    `condition` names what surrounds the call; `extra` holds (name, value) pairs of a Backend's own
+    tokens. Raises ValueError when two values contradict each other.
     """
 
     m: int
@@ -56,11 +64,13 @@ class Case:
     layout: str = ""
     rank: int = 2
     strided: tuple[str, ...] = ()
+    start: int = 0
     bias: bool = False
     backward: bool = False
     fill: str = "exact"
     bad: str = ""
     seed: int = 0
+    condition: str = ""
     extra: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -83,8 +93,16 @@ class Case:
             yield f"m and seed must not be negative, got m{self.m} and s{self.seed}"
         if self.rank == 1 and self.m != 1:
             yield f"dim1 holds one row, not {self.m}"
+        if self.rank < 3 and self.layout_kind in BATCHED:
+            yield f"{self.layout} is for x of rank 3 or 4, not {self.rank}"
         if self.group_size != WHOLE_GROUP and self.group_size < 1:
             yield f"a group holds at least one row, not {self.group_size}"
+        if self.condition and (self.backward or self.bad):
+            yield f"{self.condition} is for a product of valid operands, not for bwd and bad"
+        if self.condition == "autocast" and (
+            self.dtype == "f32" or self.fill not in AUTOCAST_FILLS
+        ):
+            yield f"autocast is for 16 bits and {', '.join(AUTOCAST_FILLS)}"
 
     @property
     def pack_factor(self) -> int:
@@ -102,7 +120,7 @@ class Case:
     def groups(self) -> int:
         """Rows of `scales`; more than K rows fill where `g_idx` leaves groups out."""
         filled = -(-self.k // self.rows_per_group)
-        more = {"shard": SHARD_STARTS + SHARD_LACKS, "odd": filled + 1}
+        more = {"shard": SHARD_STARTS + SHARD_LACKS, "odd": filled + 1, "holes": filled + 1}
         return filled + more.get(self.g_idx, 0)
 
     @property
@@ -135,6 +153,7 @@ class Case:
         if self.rank != 2:
             tokens.append(f"dim{self.rank}")
         tokens += [name for name in STRIDED if name in self.strided]
+        tokens += [f"at{self.start}"] * bool(self.start)
         tokens += ["bias"] * self.bias + ["bwd"] * self.backward
         if self.fill != "exact":
             tokens.append(self.fill)
@@ -142,6 +161,7 @@ class Case:
             tokens.append(f"bad{self.bad}")
         if self.seed:
             tokens.append(f"s{self.seed}")
+        tokens += [self.condition] * bool(self.condition)
         return "-".join(tokens + [name + value for name, value in self.extra])
 
     @classmethod
@@ -182,6 +202,7 @@ SHARD_STARTS, SHARD_LACKS = 2, 1
 _EXAMPLE = "m17-n64-k96-b4-g32-act-pad8-randn-s7"
 _MANY = ("strided", "extra")
 _NUMBER = "(0|[1-9][0-9]*)"
+_AMOUNTS = dict.fromkeys(COUNTED, "[1-9][0-9]*")
 
 
 def _int_after(letters: int):
@@ -200,14 +221,16 @@ _GRAMMAR = (
     ("checkpoint_format", "|".join(FORMATS), str),
     ("dtype", "|".join(DTYPES), str),
     ("scales_dtype", "|".join(SCALES_DTYPES), str),
-    ("layout", "pad[1-9][0-9]*|xt|off[1-9][0-9]*|bcast", str),
+    ("layout", "|".join(name + _AMOUNTS.get(name, "") for name in LAYOUTS[1:]), str),
     ("rank", "dim[1-4]", _int_after(3)),
     ("strided", "|".join(STRIDED), str),
+    ("start", "|".join(f"at{start}" for start in STARTS[1:]), _int_after(2)),
     ("bias", "bias", lambda text: True),
     ("backward", "bwd", lambda text: True),
     ("fill", "|".join(FILLS), str),
     ("bad", "|".join("bad" + name for name in BAD), lambda text: text[3:]),
     ("seed", f"s{_NUMBER}", _int_after(1)),
+    ("condition", "|".join(CONDITIONS), str),
 )
 _ORDER = "the order is " + ", ".join(field for field, _, _ in _GRAMMAR) + ", Backend's tokens"
 

@@ -136,9 +136,10 @@ class _Reader:
         return case.replace(m=x.m)
 
     def _within(self, case: Case) -> Case:
-        outside = self.limits.violations(case)
-        if outside or case.bad or case.backward:
-            raise ValueError(f"outside the kernel's limits: {', '.join(outside) or 'bad or bwd'}")
+        if case.bad or case.backward or case.condition:
+            raise ValueError("a layer has no bad operand, no gradient and no condition")
+        if outside := self.limits.violations(case):
+            raise ValueError(f"outside the kernel's limits: {', '.join(outside)}")
         return case
 
     def _require_order(self, case: Case) -> None:

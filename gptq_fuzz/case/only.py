@@ -17,8 +17,9 @@ _LISTED = {
     "layouts": axes.LAYOUTS[1:],
     "strided": axes.STRIDED,
     "fills": axes.FILLS,
+    "conditions": axes.CONDITIONS,
 }
-_NUMBERED = {"b": "bits", "g": "group_sizes", "dim": "ranks"}
+_NUMBERED = {"b": "bits", "g": "group_sizes", "dim": "ranks", "at": "starts"}
 
 
 def narrowed(limits: Limits, only: str) -> Limits:
@@ -33,7 +34,10 @@ def narrowed(limits: Limits, only: str) -> Limits:
         if allowed is not None and value not in allowed:
             raise ValueError(f"--only {text}: this kernel's {axis} are {allowed}")
         chosen[axis] = (*chosen.get(axis, ()), value)
-    return replace(limits, **chosen)
+    cut = replace(limits, **chosen)
+    if not cut.laid_out:
+        raise ValueError(f"--only {only}: {', '.join(cut.layouts)} is for x of rank 3 or 4")
+    return cut
 
 
 def _axis_of(text: str) -> tuple[str, Any]:

@@ -27,6 +27,7 @@ from gptq_fuzz.search.history import (
     must_pass_drawn,
     must_pass_steps,
 )
+from gptq_fuzz.search.kept import must_keep_nothing
 from gptq_fuzz.search.layers import must_pass_layers
 from gptq_fuzz.search.offsets import must_pass_offsets
 from gptq_fuzz.search.pairwise import all_together, cases_for
@@ -65,6 +66,10 @@ def test_the_given_steps_pass(backend, steps):
 
 def test_every_corpus_line_passes(backend, case):
     must_pass_shrunk(backend, case)
+
+
+def test_no_more_memory_is_kept_with_every_call(backend):
+    must_keep_nothing(backend)
 
 
 @pytest.mark.covering
@@ -127,6 +132,10 @@ def test_a_call_repeated_gives_the_same(backend):
 
 def test_other_weights_in_between_leave_no_trace(backend):
     must_pass(backend, cases(backend.limits), examples(2), checks=("decoy",))
+
+
+def test_nothing_beside_an_operand_is_touched(backend):
+    must_pass(backend, cases(backend.limits), examples(2), checks=("guarded",))
 
 
 def test_what_lies_outside_the_limits_is_refused(backend):

@@ -13,7 +13,7 @@ import torch
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.oracle.examination import Examination
 from gptq_fuzz.problem.fills import Values
-from gptq_fuzz.problem.layouts import Guarded, place_left
+from gptq_fuzz.problem.layouts import Guarded, leading_shape, place_left
 from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.problem.rounding import FORMATS, Format
 
@@ -92,7 +92,8 @@ class Probe:
 
     def _call(self, left: torch.Tensor) -> torch.Tensor:
         stored = left.to(self.fmt.torch_dtype)
-        placed = Guarded(stored, place_left(self.case), self.exam.device, None, self.exam.zones)
+        place, leading = place_left(self.case), leading_shape(self.case.m, self.case.rank)
+        placed = Guarded(stored, place, self.exam.device, leading, self.exam.zones)
         self.operands.guarded["left"] = placed
         return self.exam.call(self.operands).double().cpu()
 

@@ -6,7 +6,8 @@ a docstring and `f(x, qweight, qzeros, scales, g_idx, bits)`, or a `Backend` cal
 imports from `gptq_fuzz` and `gptq_fuzz.museum.parts` alone. A faulty one assigns a literal to `BUG`
 and, where it differs from the commonest, to `VERDICTS` (any of these may be reported; WRONG),
 `SMALLEST` (the smallest m, n, k that show it; 1, 4, 4), `ONLY` (the one oracle, fill or list that
-sees it) and `AFTER_OTHERS` (True where no case shows it in a process of its own).
+sees it) and `AFTER_OTHERS` (True where no case shows it in a process of its own, but a list of them
+does).
 
 `python -m qualification.museum`, of a checkout, searches each piece until the first finding and
 reports what was caught, by which oracle and after how long.

@@ -32,7 +32,7 @@ class Exhibit:
     """One kernel; a correct one has no bug, the verdict PASS and no smallest sizes.
 
     `only` names the one oracle, fill or list that sees the fault; `after_others` is true of a fault
-    that no case shows in a process of its own.
+    that no case shows in a process of its own, but a list of cases does, each time.
     """
 
     name: str

@@ -22,7 +22,9 @@ from gptq_fuzz.problem.rounding import BF16, FORMATS, round_to
 ENOUGH = 4  # wrong weights that must agree; one may fit any of some thousand substitutions
 MOSTLY = 0.75  # of them: where a neighbour would lie outside, a kernel reads anything
 MOST = 256  # wrong values that are looked at
-FARTHEST = 130  # rows, columns or groups away that a substitute is looked for
+FARTHEST = 130  # rows, columns or groups away up to which each substitute is looked for
+FARTHER = tuple(2**power for power in range(8, 16))  # beyond that, these and their neighbours
+WIDTHS = (4, 8, 16)  # bits of a type that a difference of codes may be held in
 LISTED = 4  # places whose substitute is the same that are listed one by one
 NAMED = 3  # substitutions that are named where the data do not tell them apart
 TILES = (16, 32, 64, 128)
@@ -244,6 +246,24 @@ def _rows(wrong: Wrong) -> Iterator[Family]:
     yield Family("the code of ", "k ", rules, wrong.k, sources, (code - z) * s + beyond)
     whole = wrong.weight(inside, n) + beyond
     yield Family("the weight of ", "k ", rules, wrong.k, sources, whole, True)
+    yield _lanes(wrong)
+
+
+def _lanes(wrong: Wrong) -> Family:
+    """The code of another k in a column beside: a lane takes what its neighbour unpacked."""
+    case, (_, z, s) = wrong.case, wrong.own
+    fields = {"k 1 after": wrong.k + 1, "k 1 before": wrong.k - 1}
+    fields |= _in_words(wrong.k, case, "k")
+    rules, sources, weights = [], [], []
+    for side, words in ((1, "after"), (-1, "before")):
+        n, beyond_n = _inside(wrong.n + side, case.n)
+        for rule, k in fields.items():
+            k, beyond_k = _inside(k, case.k)
+            rules.append(f"{rule} in the column 1 {words}")
+            sources.append(k * case.n + n)
+            weights.append((wrong.look_up("codes", k, n) - z) * s + beyond_k + beyond_n)
+    own = wrong.k * case.n + wrong.n
+    return Family("the code of ", "", rules, own, torch.stack(sources), torch.stack(weights))
 
 
 def _columns(wrong: Wrong) -> Iterator[Family]:
@@ -265,7 +285,7 @@ def _columns(wrong: Wrong) -> Iterator[Family]:
 def _results(wrong: Wrong) -> Family:
     q, z, s = wrong.own
     weight = (q - z) * s
-    uses = {
+    uses = {rule: used * s for rule, used in _narrow(q - z, wrong.case.bits).items()} | {
         "the product left out": 0 * weight,
         "the product counted twice": 2 * weight,
         "the product negated": -weight,
@@ -276,11 +296,31 @@ def _results(wrong: Wrong) -> Family:
     return Family("", "", list(uses), weight, weights, weights)
 
 
+def _narrow(difference: torch.Tensor, bits: int) -> dict[str, torch.Tensor]:
+    """Code less zero-point as types hold it that have no room for all of them."""
+    held = {"the zero-point subtracted without a sign, cut at 0": difference.clamp(min=0)}
+    for width in sorted({bits, *WIDTHS}):
+        steps, half = 2**width, 2 ** (width - 1)
+        unsigned, signed = difference % steps, (difference + half) % steps - half
+        held[f"the zero-point subtracted in {width} bits without a sign"] = unsigned
+        if width <= bits:  # a wider one holds all
+            held[f"the zero-point subtracted in {width} bits with a sign"] = signed
+            cut = difference.clamp(-half, half - 1)
+            held[f"the zero-point subtracted in {width} bits with a sign, saturated"] = cut
+    return held
+
+
 def _in_words(own: torch.Tensor, case: Case, axis: str) -> dict[str, torch.Tensor]:
     word = case.pack_factor
     maps = {f"{axis} ^ {bit}": own ^ bit for bit in (1, 2, 4, 8)}
     maps[f"{axis} counted backwards in each word"] = own // word * word + word - 1 - own % word
     maps[f"the same field of the first word of {axis}"] = own % word
+    first, field = own // word * word, own % word
+    half = word // 2
+    for far, side in ((1, "next"), (-1, "last")):
+        maps[f"the {side} field of the same word of {axis}"] = first + (field + far) % word
+    maps[f"{axis} with even fields first in each word"] = first + field % half * 2 + field // half
+    maps[f"{axis} with halves interleaved in each word"] = first + field // 2 + field % 2 * half
     return maps
 
 
@@ -289,7 +329,12 @@ def _candidates(own: torch.Tensor, count: int, noun: str, maps: dict) -> tuple[l
     for far in range(1, min(count, FARTHEST)):
         maps[f"the {noun} {far} after"] = own + far
         maps[f"the {noun} {far} before"] = own - far
-    for place in range(min(count, FARTHEST) if count > 1 else 0):
+    farther = [far + side for far in FARTHER for side in (-1, 0, 1) if far + side < count]
+    for far in farther:
+        maps[f"the {noun} {far} after"] = own + far
+        maps[f"the {noun} {far} before"] = own - far
+    places = [*range(min(count, FARTHEST)), *farther, count - 2, count - 1] if count > 1 else []
+    for place in dict.fromkeys(places):
         maps[f"{noun} {place}"] = torch.full_like(own, place)
     return list(maps), torch.stack(list(maps.values())) if maps else own.new_empty(0, len(own))
 

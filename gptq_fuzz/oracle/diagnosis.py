@@ -1,9 +1,9 @@
 """A closer look at a wrong result: each weight asked for alone, on the same shape and path.
 
 Rows of x with a single 1 give back the weights that the kernel uses. Those that are wrong say which
-substitution explains them (decode.py), and at which rows, k and columns they lie. Each row of x asks
-for the weights in another order, so that a row taken for another shows. Of a long sum some weights are
-asked for, most at the borders of groups.
+substitution explains them (decode.py), and at which rows, k and columns they lie. Each row of x
+asks for the weights in another order, so that a row taken for another shows. Of a long sum some
+weights are asked for, most at the borders of groups.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ SEEDS = (0, 1, 3, 4, 6, 7, 9, 10)  # 3 n + 2 makes a scale 0, under which everyt
 SECONDS = 8.0
 CALLS = 160  # for one seed
 AT_BORDERS = CALLS * 3 // 4  # of the weights of a long sum
-ORDERS = 509  # in which rows of x ask; a prime, so that rows a tile apart have different ones
+ORDERS = 509  # in which rows of x ask
+TURNS = 8  # of asking for few weights, where rows of x must ask for the same ones
 WANTED = 64  # wrong weights, after which no other seed is asked
 ALONE = "no weight is wrong where x asks for it alone"
 
@@ -84,8 +85,10 @@ class _Look:
         if -(-length // (1 if is_one_row else m)) > CALLS:
             places = _sample(values.g_idx, length, self.case.backward)
         is_crossed = is_one_row or (is_first and len(places) <= CALLS)
-        calls = len(places) if is_crossed else -(-len(places) // m)
-        asks = _orders(seed, m, places, is_crossed)
+        is_short = is_crossed and not is_one_row and m > len(places)
+        turns = max(min(TURNS, CALLS // len(places)), 1) if is_short else 1
+        calls = turns * len(places) if is_crossed else -(-len(places) // m)
+        asks = _orders(seed, m, places, is_crossed, turns)
         is_done = True
         for call in range(calls):
             if time.monotonic() > self.ends:
@@ -155,23 +158,22 @@ def _sample(g_idx: torch.Tensor, length: int, backward: bool) -> torch.Tensor:
 
 
 def _orders(
-    seed: int, m: int, asked: torch.Tensor, is_crossed: bool
+    seed: int, m: int, asked: torch.Tensor, is_crossed: bool, turns: int
 ) -> Callable[[int], torch.Tensor]:
     """Call -> which place each row of x asks for, [M]; each row in another order.
 
-    Crossed, each row asks for all places in as many calls; else all rows do so together, again in
-    another order where there are more rows than places.
+    Crossed, each row asks for all places in as many calls; else all rows do so together. As many
+    rows as there are places ask for different ones in each call: a Latin square; more rows are
+    dealt out in another, and so `turns` times, in new squares.
     """
     count = len(asked)
-    passes = m if is_crossed else -(-m // count) + 1
-    orders = random_words(seed, "rows", min(passes, ORDERS), count, "cpu")[0].argsort(1)
+    squares = min(-(-m // count), ORDERS)
+    order, start = (w.argsort(1) for w in random_words(seed, "rows", squares * turns, count, "cpu"))
     rows = torch.arange(m)
 
     def chosen(call: int) -> torch.Tensor:
-        if is_crossed:
-            return asked[orders[rows % len(orders), call]]
-        places = rows + call * m
-        turn = (places // count) % len(orders) if m > count else torch.zeros_like(rows)
-        return asked[orders[turn, places % count]]
+        square = rows // count % squares + (call // count * squares if is_crossed else 0)
+        places = start[square, rows % count] + call if is_crossed else rows + call * m
+        return asked[order[square, places % count]]
 
     return chosen

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.axes import ON_A_GPU
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case, decoy_of
 from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.conditions.parts import same_bits
+from gptq_fuzz.oracle.conditions.table import CONDITIONS
 from gptq_fuzz.oracle.decode import explain
+from gptq_fuzz.oracle.guard import at_edges, places
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
+from gptq_fuzz.oracle.kept import calls_of, can_be_counted, kept
 from gptq_fuzz.oracle.locate import locate
 from gptq_fuzz.oracle.panel import ExpectedPanel, bytes_needed, is_large
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import (
     device_is_lost,
+    differing,
     free_memory,
     global_state,
     poisoned_allocations,
@@ -29,10 +37,13 @@ from gptq_fuzz.oracle.surroundings import (
 from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.layouts import CannotReserve, Guarded
 from gptq_fuzz.problem.operands import Operands, Product
+from gptq_fuzz.problem.pages import can_be_moved
 from gptq_fuzz.reference.matmul import dequantize
 
 SETTLING_CALLS = 4  # a wrong result is asked for again: flaky kernels give themselves away
+NOT_MAPPED = "; what lies {} was not mapped"
 ENOUGH_WRONG = 3  # of a flaky kernel's calls; then k of n is known well enough
+FILTERS = "warning filters"
 ALWAYS_THERE = 2**30  # bytes for which the device is not asked
 
 
@@ -41,11 +52,14 @@ class Request:
     """What to do with a case: which checks beyond its values, how often to call, for how long.
 
     `checks` None picks one by the line, "all" runs each that applies, else the named ones.
+    `announce(check, what)` is told what comes next, so that somebody knows what ended the process;
+    operands are put where that may happen only if it is there.
     """
 
     checks: str | tuple[str, ...] | None = None
     calls: int = 1
     seconds: float = 10.0
+    announce: Callable[[str, str], None] | None = None
 
 
 class WrongType(Exception):
@@ -58,8 +72,13 @@ class Examination:
     def __init__(self, backend: Backend, case: Case, device: str, request: Request, zones=True):
         self.backend, self.case, self.device, self.request = backend, case, device, request
         self.zones = zones
+        self.numerics = backend.numerics  # by which results are judged
+        self.intervals = Expected
+        self.ambient: Callable = contextlib.nullcontext  # what a call of the kernel takes place in
         self.warnings: list[str] = []
         self.used = 0.0
+        self.at = "value", ""  # the check, and what is asked in it
+        self.changed: list[str] = []  # of the global state, by the calls of the last value
         self.asked = case  # by the last relation
         self.repeated = 1  # calls of the same, none of them wrong
 
@@ -77,6 +96,10 @@ class Examination:
 
     def _skipped(self) -> Verdict | None:
         code = self.backend.skip(self.case, self.device) if self.backend.skip else None
+        if code is None and self.case.condition in ON_A_GPU and self.device == "cpu":
+            code = "no_gpu"
+        if code is None and self.case.condition not in ("", *self.backend.limits.conditions):
+            code = f"{self.case.condition}_not_promised"
         needed = bytes_needed(self.case)
         if code is None and needed > ALWAYS_THERE and needed > free_memory(self.device):
             code = f"too_large_{needed}_bytes"
@@ -95,11 +118,20 @@ class Examination:
     def _examined(self) -> Verdict:
         """The verdict on `operands`, whose answer lies within what is `expected`."""
         try:
-            return self._value() or self._further() or self._result(kinds.PASS)
+            return (
+                self._under_its_condition()
+                or self._value()
+                or self._further()
+                or self._result(kinds.PASS)
+            )
         except WrongType as problem:
-            return self._result(kinds.WRONG_TYPE, str(problem))
+            return self._result(kinds.WRONG_TYPE, str(problem), check=self.at[0])
         except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
-            return self._raised(problem)
+            found = self._raised(problem)
+            found.check, what = self.at
+            if what and found.kind != kinds.SKIPPED:
+                found.message += NOT_MAPPED.format(what)
+            return found
 
     def expectation(self, operands: Operands) -> Expected | ExpectedPanel:
         """What the kernel must return for `operands`, from the reference."""
@@ -111,22 +143,42 @@ class Examination:
 
     def _expected(self, product: Product, layer: dict) -> Expected:
         capability = machine_capability(self.device)
-        return Expected(product, dequantize(**layer), self.backend.numerics, capability)
+        return self.intervals(product, dequantize(**layer), self.numerics, capability)
 
     def call(self, operands: Operands) -> torch.Tensor:
         """The kernel's answer [M, J], of the right type or WrongType; operands as they come."""
         given = self._output_for(operands)
-        with poisoned_allocations(self.zones), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with self.surrounded():
             out = self._answer(operands, given.view if given else None)
             synchronize(self.device)
-        self.warnings += [f"{w.category.__name__}: {w.message}" for w in caught]
         if given and not given.is_inside():
             raise OutOfBounds("out")
+        return self.rows_of(out, operands)
+
+    @contextlib.contextmanager
+    def surrounded(self, poisoned: bool = True):
+        """Around what calls the kernel: new memory poisoned, warnings kept, the ambient state.
+
+        Ambient state comes without poison, which is a state of its own.
+        """
+        poisoned = poisoned and self.zones and self.ambient is contextlib.nullcontext
+        recorded = warnings.catch_warnings(record=True)
+        with poisoned_allocations(poisoned), recorded as caught:
+            warnings.simplefilter("always")
+            filters = list(warnings.filters)
+            with self.ambient():
+                yield
+            if warnings.filters != filters:
+                self.changed.append(FILTERS)
+        self.warnings += [f"{w.category.__name__}: {w.message}" for w in caught]
+
+    def rows_of(self, out, operands: Operands) -> torch.Tensor:
+        """[M, J] of what the kernel returned. Raises WrongType."""
         return typed(out, operands).reshape(-1, operands.out_shape[-1])
 
     def _output_for(self, operands: Operands) -> Guarded | None:
         takes_out = self.backend.accepts_out and not operands.case.backward
+        takes_out = takes_out and not operands.left.requires_grad  # torch has no such products
         return operands.output() if takes_out else None
 
     def _answer(self, operands: Operands, out: torch.Tensor | None):
@@ -140,6 +192,7 @@ class Examination:
 
     def _value(self) -> Verdict | None:
         state = global_state()
+        self.changed = []
         try:
             out = self.call(self.operands)
         except OutOfBounds as problem:
@@ -152,11 +205,39 @@ class Examination:
         if mismatch.count:
             return self._wrong(mismatch)
         self.used = self.expected.used(out)
-        changed = [name for name, value in global_state().items() if value != state[name]]
-        restore_state(state)
+        return self._leak(state)
+
+    def _leak(self, before: dict) -> Verdict | None:
+        """What the kernel left changed, put back; what an import in a first call adds is none."""
+        changed = differing(before, global_state())
+        if changed:
+            restore_state(before)
+        if FILTERS in self.changed:
+            self.changed = [name for name in self.changed if name != FILTERS]
+            self.call(self.operands)
+        changed = sorted({*changed, *self.changed})
         if changed:
             return self._result(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
         return None
+
+    def _under_its_condition(self) -> Verdict | None:
+        """The verdict on the case under its condition; None where it is right, or has none."""
+        name = self.case.condition if self.case else ""
+        if not name:
+            return None
+
+        def under_it() -> Verdict | None:
+            try:
+                found = CONDITIONS[name](self)
+            except WrongType as problem:
+                found = self._result(kinds.WRONG_TYPE, str(problem))
+            except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
+                found = self._raised(problem)
+            if found and found.kind != kinds.SKIPPED and found.check != "repeat":
+                found.message, found.check = f"under {name}, {found.message}", name
+            return found
+
+        return self._stable(under_it)
 
     def _wrong(self, mismatch: Mismatch) -> Verdict:
         """WRONG if each of a few more calls is wrong too, else NONDETERMINISTIC with its k of n."""
@@ -188,6 +269,8 @@ class Examination:
         """The checks beyond one call: repeats, other weights in between, relations."""
         wanted = self.request.checks
         applicable = {"repeat": self._repeat, "decoy": self._decoy}
+        if self.request.announce and self.zones and can_be_moved(self.device):
+            applicable["guarded"] = self._guarded
         applicable |= {
             name: lambda relation=relation, name=name: self._relation(name, relation)
             for name, relation in RELATIONS.items()
@@ -197,8 +280,13 @@ class Examination:
         if wanted is None:
             names = [names[zlib.crc32(str(self.case).encode()) % len(names)]]
         elif wanted != "all":
+            applicable["memory"] = self._memory
             names = [name for name in wanted if name in applicable]
+        elif self.request.calls > 1:
+            applicable["memory"] = self._memory
+            names.append("memory")
         for name in names:
+            self._announce(name)
             problem = self._stable(applicable[name])
             if problem:
                 return problem
@@ -237,6 +325,34 @@ class Examination:
         details = {"check": "decoy", "ratio": mismatch.worst_ratio()}
         return self._result(kinds.STATE_LEAKED, mismatch.describe(after), where, **details)
 
+    def _announce(self, check: str, what: str = "") -> None:
+        self.at = check, what
+        if self.request.announce:
+            self.request.announce(check, what)
+
+    def _guarded(self) -> Verdict | None:
+        """Operands where memory ends, and where it begins; one at a time if there is time."""
+        for side, names, what in places(self.operands, alone=self.request.calls > 1):
+            self._announce("guarded", what)
+            moved = at_edges(self.operands, side, names)
+            mismatch = self.expected.check(self.call(moved))
+            if mismatch.count:
+                message = mismatch.describe(f", with what lies {what} not mapped")
+                details = {"check": "guarded", "ratio": mismatch.worst_ratio()}
+                return self._result(kinds.WRONG, message, self._where(mismatch.wrong), **details)
+        return None
+
+    def _memory(self) -> Verdict | None:
+        """Nothing more is kept with every call, nor with every new layer."""
+        if not self.case.m or not can_be_counted(self.device):
+            return None
+        for whose, call in calls_of(self).items():
+            found = kept(call, self.device, 2 * self.request.seconds)
+            if found:
+                message = f"{found[0]} more are kept with {whose}, {found[1]} of them"
+                return self._result(kinds.LEAKING, message, check="memory")
+        return None
+
     def _relation(self, name: str, relation) -> Verdict | None:
         """The same numbers asked for in another way."""
         self.asked = self.case
@@ -256,7 +372,7 @@ class Examination:
     def _stable(self, check) -> Verdict | None:
         """The verdict of one further check; what does not come back at once is a flaky kernel's."""
         problem = check()
-        if problem is None or problem.check == "repeat":
+        if problem is None or problem.check in ("repeat", "memory"):
             return problem
         wrong = 1 + sum(check() is not None for _ in range(2))
         if wrong == 3:
@@ -318,11 +434,6 @@ def typed(out, operands) -> torch.Tensor:
 def is_limit_of_the_interpreter(problem: BaseException) -> bool:
     """Triton's interpreter cannot round an atomic sum to float16 where that gives an infinity."""
     return type(problem).__name__ == "InterpreterError" and "overflow to signed inf" in str(problem)
-
-
-def same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Equal, with any NaN equal to any other."""
-    return bool(((first == second) | (torch.isnan(first) & torch.isnan(second))).all())
 
 
 def message_of(problem: BaseException) -> str:

@@ -1,7 +1,7 @@
 """Histories: layers loaded, called, rewritten and dropped, with a judgement after every step.
 
-Memory that a layer leaves is given to the next one of its shapes, as an allocator would: so what a
-kernel knows again by its address is there. A tensor that the kernel keeps alive keeps its memory.
+Memory that a layer or an x leaves is given to the next one of its shapes, see memory.py, so that
+what a kernel knows again by its address is there.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import OPERANDS, Step
 from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.each_operator import EachOperator
 from gptq_fuzz.oracle.examination import (
     Examination,
     OutOfBounds,
@@ -30,13 +29,18 @@ from gptq_fuzz.oracle.examination import (
     WrongType,
     same_bits,
 )
-from gptq_fuzz.oracle.surroundings import global_state, poisoned_allocations, restore_state
+from gptq_fuzz.oracle.memory import Memory
+from gptq_fuzz.oracle.surroundings import (
+    differing,
+    global_state,
+    poisoned_allocations,
+    restore_state,
+)
 from gptq_fuzz.problem.fills import Values, make_values
 from gptq_fuzz.problem.layouts import Guarded, stored_cells
 from gptq_fuzz.problem.operands import Operands, judged_on
 
 HELD = 8  # results that are kept while later calls run
-TRIES = 64  # allocations until one lies where it is wanted
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
@@ -54,13 +58,6 @@ class Wrong(Exception):
 
 class Skipped(Exception):
     """This machine cannot judge a step; the argument is the reason."""
-
-
-class Freed(NamedTuple):
-    """Where an operand of a dropped layer was: address of its memory, identity of its tensor."""
-
-    address: int
-    identity: int
 
 
 @dataclass
@@ -132,7 +129,7 @@ class History:
     ):
         self.backend, self.device, self.zones, self.progress = backend, device, zones, progress
         self.layers: dict[int, Layer] = {}
-        self.freed: dict[tuple, Freed] = {}  # by name, shape and strides of the operand
+        self.memory = Memory(device)
         self.asked: Asked | None = None
         self.held: deque[Kept] = deque(maxlen=HELD)
         self.calls = 0
@@ -196,8 +193,7 @@ class History:
         guarded = self._packed(case, values)
         if number in self.layers:
             self._forget(number)
-        for name, operand in guarded.items():
-            lie_at(operand, self.freed.pop(_sort(name, operand), None))
+        self.memory.place(guarded)
         self.layers[number] = Layer(case, values, guarded)
         self._prepare(self.layers[number])
 
@@ -211,12 +207,9 @@ class History:
         gc.collect(1)  # what a kernel made of a layer may refer to itself
 
     def _forget(self, number: int) -> None:
-        layer = self.layers.pop(number)
+        del self.layers[number]
         if self.asked:
             self.asked.right.pop(number, None)
-        for name, operand in layer.guarded.items():
-            freed = Freed(operand.storage.data_ptr(), id(operand.view))
-            self.freed[_sort(name, operand)] = freed
 
     def _write(self, step: Step) -> None:
         layer = self.layers[step.layer]
@@ -231,6 +224,7 @@ class History:
         layer = self.layers[step.layer]
         fresh = self._rewritten(layer, step)
         if fresh is not None:
+            self.memory.place({step.operand: fresh})
             layer.guarded[step.operand] = fresh
             self._changed(step.layer)
 
@@ -284,7 +278,9 @@ class History:
 
     def _new_x(self, step: Step, seed: int) -> None:
         self.asked = None  # its memory is free for the next one
-        self.asked = Asked(*self._new_left(step.case, seed), step.case)
+        x, left = self._new_left(step.case, seed)
+        self.memory.place({"x": x})
+        self.asked = Asked(x, left, step.case)
 
     def _new_left(self, case: Case, seed: int) -> tuple[Guarded, torch.Tensor]:
         """x for a case, and its values; of the other operands none is made."""
@@ -315,7 +311,8 @@ class History:
         if known is None or not same_bits(known, out):
             mismatch = exam.expectation(exam.operands).check(out)
             if mismatch.count:
-                kind = kinds.WRONG if self.calls == 1 else kinds.STATE_LEAKED
+                is_first = self.place == self.calls == 1  # a layer loaded, and called
+                kind = kinds.WRONG if is_first else kinds.STATE_LEAKED
                 where = exam._where(mismatch.wrong)
                 raise Wrong(kind, mismatch.describe(), where, mismatch.worst_ratio())
             self.asked.right[step.layer] = out.clone()
@@ -370,8 +367,7 @@ class History:
                 self._require_untouched(operand, f"{name} of layer {number}")
         if self.asked:
             self._require_untouched(self.asked.x, "x")
-        state = global_state()
-        if changed := [name for name, value in state.items() if value != self.before[name]]:
+        if changed := differing(self.before, global_state()):
             raise Wrong(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
 
     def _require_untouched(self, operand: Guarded, name: str) -> None:
@@ -382,22 +378,17 @@ class History:
         raise Wrong(kinds.OUT_OF_BOUNDS, f"the kernel wrote outside {name}")
 
 
-class RaisesAt(TorchDispatchMode):
+class RaisesAt(EachOperator):
     """Operators of torch work as ever, but the one of that number raises."""
 
     def __init__(self, number: int):
         super().__init__()
         self.left = number
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # to skip it torch would import it: 3 s of each worker's first such call
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+    def before(self, operator) -> None:
         self.left -= 1
         if self.left == 0:
             raise Injected("raised by gptq-fuzz in the middle of a call")
-        return operator(*args, **(kwargs or {}))
 
 
 def rewritten(values: Values, case: Case, operand: str, extent: str, seed: int) -> Values:
@@ -445,37 +436,6 @@ def _reordered(g_idx: torch.Tensor, extent: str, seed: int) -> torch.Tensor:
     changed, second = g_idx.clone(), int(others[_scattered(seed, len(others))])
     changed[first], changed[second] = g_idx[second], g_idx[first]
     return changed
-
-
-def lie_at(operand: Guarded, freed: Freed | None) -> None:
-    """Move an operand to memory that is free again, in a tensor with the identity of the old one.
-
-    It stays where it is if the allocator does not give that memory, which somebody may still hold.
-    """
-    if freed is None:
-        return
-    view, others = operand.view, []
-    for _ in range(TRIES):
-        storage = torch.empty_like(operand.storage)
-        if storage.data_ptr() == freed.address:
-            break
-        others.append(storage)
-    else:
-        return
-    storage.data.copy_(operand.storage)  # by another tensor: the version stays that of a new one
-    shape, strides, offset, dtype = view.shape, view.stride(), view.storage_offset(), view.dtype
-    operand.storage = storage
-    for _ in range(TRIES):
-        found = storage.view(dtype).as_strided(shape, strides, offset)
-        others.append(found)
-        if id(found) == freed.identity:
-            break
-    operand.view = found
-
-
-def _sort(name: str, operand: Guarded) -> tuple:
-    """What an operand must have in common with another one to take its place."""
-    return name, operand.storage.nbytes, tuple(operand.view.shape), operand.view.stride()
 
 
 def _cells(out: torch.Tensor) -> torch.Tensor:

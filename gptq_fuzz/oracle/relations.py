@@ -41,6 +41,7 @@ def _same_layer(exam, values=None, without=(), **changes) -> Operands:
     them, and should not, shows. Those named, and those stored another way, are built anew."""
     exam.asked = case = exam.case.replace(**changes)
     moved = set(exam.case.strided) ^ set(case.strided)
+    moved |= set(LAYER.values()) if case.start != exam.case.start else set()
     kept = exam.operands.guarded.items()
     shared = {
         name: guarded
@@ -62,12 +63,13 @@ def _row_alone(exam):
 
 def _has_strides(exam) -> bool:
     case = exam.case
-    return bool(case.layout or case.strided or case.rank != 2)
+    return bool(case.layout or case.strided or case.start or case.rank != 2)
 
 
 def _contiguous(exam):
-    """Strided operands and contiguous ones."""
-    return exam.expected.check(exam.call(_same_layer(exam, layout="", strided=(), rank=2)))
+    """Operands that are strided or begin anywhere, and contiguous ones as torch allocates them."""
+    plain = _same_layer(exam, layout="", strided=(), start=0, rank=2)
+    return exam.expected.check(exam.call(plain))
 
 
 def _strided(exam):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import pytest
 
 from gptq_fuzz.search.findings import NOT_REPRODUCED, REPRODUCE
@@ -32,8 +34,15 @@ class Once:
     def left(self, texts: list[str]) -> list[str]:
         """Those of the findings' texts that no failure of a test showed, each once."""
         told = set() if self._is_hidden else self._told
-        by_title = {title_of(text): text for text in reversed(texts)}
-        return [text for title, text in reversed(by_title.items()) if title not in told]
+        return [text for text in of_each(texts, title_of) if title_of(text) not in told]
+
+
+def of_each(entries: Iterable, key: Callable) -> list:
+    """The first of those that have the same key."""
+    found = {}
+    for entry in entries:
+        found.setdefault(key(entry), entry)
+    return list(found.values())
 
 
 def is_finding(text: str) -> bool:

@@ -52,7 +52,7 @@ OPTIONS: dict[str, dict] = {
         "action": "append",
         "metavar": "LINE",
         "default": [],
-        "help": "judge this history of a kernel alone; without --kernel, a test's own state machine",
+        "help": "judge this history of the kernel alone (none named: a test's state machine)",
     },
     "corpus": {
         "action": "append",

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.atomic import write_atomically
-from gptq_fuzz.plugin.once import title_of
+from gptq_fuzz.plugin.once import of_each, title_of
 from gptq_fuzz.plugin.options import asked_of
 from gptq_fuzz.plugin.session import Session
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -59,8 +60,7 @@ def namesake() -> list[str]:
 
 def to_json(session: Session) -> dict:
     """What a run learnt, as plain values."""
-    findings = list({finding.key: finding for finding in reversed(session.findings())}.values())
-    findings.reverse()
+    findings = of_each(session.findings(), lambda finding: finding.key)
     return {
         "kernels": {
             spec: _kernel_json(kernel) | _speed(kernel, session)
@@ -121,8 +121,7 @@ def merged(own: dict, config) -> dict:
     """One run out of what the xdist workers saw; counts add up."""
     for other in config.stash.get(GATHERED, []):
         for name, key in KEYS.items():
-            seen = set(map(key, own[name]))
-            own[name] = own[name] + [entry for entry in other[name] if key(entry) not in seen]
+            own[name] = of_each(own[name] + other[name], key)
         own["left_out"] |= other["left_out"]
         for spec, seen in other["kernels"].items():
             mine = own["kernels"].setdefault(spec, seen)
@@ -136,7 +135,8 @@ def _add(mine: dict, seen: dict) -> None:
         for key, count in seen[name].items():
             mine[name][key] = mine[name].get(key, 0) + count
     mine["fingerprints"] |= seen["fingerprints"]
-    mine["series"] |= seen["series"]  # one is one test, which one worker runs
+    for name, tally in seen["series"].items():
+        mine["series"][name] = _sum_of(mine["series"].get(name), tally)
     mine["cases"] += seen["cases"]
     mine["seconds"] += seen["seconds"]
     mine["restarts"] += seen["restarts"]
@@ -149,6 +149,16 @@ def _add(mine: dict, seen: dict) -> None:
     mine["specialisations"] = sorted({*mine["specialisations"], *seen["specialisations"]})
     if seen["used"] > mine["used"]:
         mine["used"], mine["used_by"] = seen["used"], seen["used_by"]
+
+
+def _sum_of(mine: dict | None, seen: dict) -> dict:
+    """A series that tests in several workers have judged, or one of them."""
+    if mine is None:
+        return seen
+    counted = {name: mine[name] + seen[name] for name in ("planned", "judged", "seconds")}
+    left_out = Counter(mine["left_out"]) + Counter(seen["left_out"])
+    unseen = sorted(set(mine["unseen"]) & set(seen["unseen"]))
+    return counted | {"unseen": unseen, "left_out": dict(left_out)}
 
 
 def _seconds_to_failure(seen: dict) -> float:

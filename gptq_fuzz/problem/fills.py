@@ -106,9 +106,12 @@ def _zeros(case: Case, device) -> torch.Tensor:
 def _g_idx(case: Case, device) -> torch.Tensor:
     row = torch.arange(case.k, dtype=torch.int64, device=device)
     sequential = row // case.rows_per_group
-    if case.g_idx == "act":
+    if case.g_idx in ("act", "holes"):
         key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
-        return sequential[torch.argsort(key)]
+        shuffled = sequential[torch.argsort(key)]
+        return shuffled if case.g_idx == "act" else 2 * shuffled + 1
+    if case.g_idx == "near":
+        return _nearly_in_order(case, sequential)
     if case.g_idx == "skew":  # group g starts near K * sqrt(g / G): early groups are larger
         return row * row * case.groups // (case.k * case.k)
     if case.g_idx == "mix":  # the unequal groups of skew, shuffled
@@ -124,6 +127,19 @@ def _g_idx(case: Case, device) -> torch.Tensor:
         "gap": sequential // 2 * 2,
     }
     return simple.get(case.g_idx, sequential)
+
+
+def _nearly_in_order(case: Case, sequential: torch.Tensor) -> torch.Tensor:
+    """Two rows of two groups exchanged; not the first or last of their groups, if others are."""
+    size = min(case.rows_per_group, case.k)
+    whole = case.k // size
+    first = case.seed % whole
+    second = (first + 1 + case.seed // whole % max(whole - 1, 1)) % whole
+    within = 1 + case.seed % (size - 2) if size > 2 else 0
+    rows = torch.tensor([first * size + within, second * size + within])
+    found = sequential.clone()
+    found[rows] = sequential[rows.flip(0)]
+    return found
 
 
 def _group_order(case: Case, device) -> torch.Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from gptq_fuzz.case.axes import BATCHED
 from gptq_fuzz.case.case import Case
 
 ZONE_UNIT = 256  # bytes; keeps torch's own alignment for a contiguous operand
@@ -19,11 +20,19 @@ class CannotReserve(Exception):
 
 @dataclass(frozen=True)
 class Placement:
-    """Strides and storage offset in elements; `row_stride` 0 stores one row for all."""
+    """Strides and storage offset in elements; `row_stride` 0 stores one row for all.
+
+    `outer` are the strides of the dimensions before the rows; None: rows follow each other.
+    """
 
     row_stride: int
     column_stride: int = 1
     offset: int = 0
+    outer: tuple[int, ...] | None = None
+
+    def moved(self, cells: int) -> Placement:
+        """The same, so many elements further on."""
+        return replace(self, offset=self.offset + cells)
 
 
 class Guarded:
@@ -38,7 +47,7 @@ class Guarded:
     ):
         """`values` [rows, columns] stored by `placement`; `leading` replaces rows in the shape."""
         rows, columns = values.shape
-        shape, outer = _with_leading(rows if leading is None else leading, placement.row_stride)
+        shape, outer = _with_leading(rows if leading is None else leading, placement)
         strides = (*outer, placement.column_stride)
         self._store(values.reshape(*shape, columns), strides, placement.offset, device, zones)
 
@@ -93,13 +102,13 @@ class GuardedRows(Guarded):
         item = values.element_size()
         zone = _zone(values) if zones else 0
         stride, width = strides[-2] * item, rows.shape[1] * item
-        size = (len(rows) - 1) * stride + width + 2 * zone
+        size = (len(rows) - 1) * stride + width + 2 * zone + offset * item
         try:
             self.storage = torch.empty(size, dtype=torch.uint8, device=device)
         except RuntimeError as problem:
             raise CannotReserve(size) from problem
         shape = (len(rows), width + 2 * zone)
-        self._windows = self.storage.as_strided(shape, (stride, 1))
+        self._windows = self.storage.as_strided(shape, (stride, 1), offset * item)
         self._before = torch.full(shape, POISON, dtype=torch.uint8, device=values.device)
 
         def cells_of(windows: torch.Tensor) -> torch.Tensor:
@@ -108,7 +117,8 @@ class GuardedRows(Guarded):
         self._cells_of = cells_of
         cells_of(self._before).copy_(rows.contiguous().view(torch.uint8))
         self._windows.copy_(self._before)
-        self.view = self.storage.view(values.dtype).as_strided(values.shape, strides, zone // item)
+        first = zone // item + offset
+        self.view = self.storage.view(values.dtype).as_strided(values.shape, strides, first)
         self.original = values
 
     def _now(self, copy: bool = False) -> torch.Tensor:
@@ -136,10 +146,12 @@ def span(shape, strides) -> int:
     return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
-def _with_leading(leading, row_stride: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _with_leading(leading, placement: Placement) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shape and strides of the dimensions before the last, rows in order."""
     shape = (leading,) if isinstance(leading, int) else tuple(leading)
-    strides, stride = [], row_stride
+    if placement.outer is not None:
+        return shape, (*placement.outer, placement.row_stride)
+    strides, stride = [], placement.row_stride
     for size in reversed(shape):
         strides.append(stride)
         stride *= max(size, 1)
@@ -155,12 +167,26 @@ def leading_shape(m: int, rank: int) -> tuple[int, ...]:
 def place_left(case: Case) -> Placement:
     """Where x [M, R] lies (or the gradient with respect to the output)."""
     kind, amount = case.layout_kind, case.layout_amount
-    if kind == "xt":
-        return Placement(1, max(case.m, 1))
+    if kind in ("xt", "xtp"):
+        return Placement(1, max(case.m + amount, 1))
     if kind == "bcast":
         return Placement(0)
+    if kind == "step":
+        return Placement(2 * case.reduction + amount, 2)
+    if kind in BATCHED:
+        return _place_batches(case)
     pad = amount if kind == "pad" else 0
     return Placement(case.reduction + pad, offset=amount if kind == "off" else 0)
+
+
+def _place_batches(case: Case) -> Placement:
+    """Of batches of rows: each without its first rows, every second one, or row by row."""
+    batches, *ones, rows = leading_shape(case.m, case.rank)
+    width, cut = case.reduction, case.layout_amount
+    if case.layout == "swap":
+        return Placement(batches * width, outer=(width,) * (1 + len(ones)))
+    batch = 2 * rows if case.layout == "alt" else rows + cut
+    return Placement(width, offset=cut * width, outer=(batch * width,) * (1 + len(ones)))
 
 
 def place_right(columns: int, strided: bool) -> Placement:

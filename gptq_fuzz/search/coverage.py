@@ -34,11 +34,13 @@ def classes(case: Case) -> dict[str, str]:
         "dtype": case.dtype,
         "scales": case.scales_dtype,
         "layout": case.layout_kind or "contiguous",
+        "start": f"at{case.start}" if case.start else "aligned",
         "rank": str(case.rank),
         "strided": "all" if len(case.strided) > 1 else "".join(case.strided) or "none",
         "bias": "bias" if case.bias else "none",
         "direction": "backward" if case.backward else "forward",
         "fill": case.fill,
+        "condition": case.condition or "none",
     }
     chosen = dict(case.extra)
     return found | {f"token {name}": value for name, value in chosen.items()}
@@ -83,12 +85,14 @@ def axis_values(limits: Limits) -> dict[str, tuple[str, ...]]:
         "format": limits.formats,
         "dtype": limits.dtypes,
         "scales": limits.scales_dtypes,
-        "layout": tuple(layout or "contiguous" for layout in limits.layouts),
-        "rank": tuple(map(str, limits.ranks)),
+        "layout": tuple(layout or "contiguous" for layout in limits.layouts_of(max(limits.ranks))),
+        "start": tuple(f"at{start}" if start else "aligned" for start in limits.starts),
+        "rank": tuple(map(str, limits.laid_out)),
         "strided": _strided_values(limits),
         "bias": ("none", "bias")[: 1 + limits.bias],
         "direction": ("forward", "backward")[: 1 + limits.backward],
         "fill": limits.fills,
+        "condition": ("none", *limits.met_conditions),
     }
     found |= {f"token {token.name}": token.values for token in limits.tokens}
     return found

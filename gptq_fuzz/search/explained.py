@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.fingerprint.store import COLUMNS, LENGTH
 from gptq_fuzz.oracle.diagnosis import ALONE
 from gptq_fuzz.search.kernel import KernelUnderTest
 
@@ -21,7 +22,7 @@ def diagnose(kernel: KernelUnderTest, verdict: Verdict, first: Case | None) -> N
     own = kernel.worker.look("diagnosis", case, verdict.check)
     _take(verdict, own)
     if not verdict.explained and _is_right_alone(verdict.pattern) and not kernel.is_slow:
-        verdict.explained = _of_sums(kernel, case)
+        verdict.explained = _of_sums(kernel, case, first)
     if not first or verdict.asked:
         return
     small = verdict.case.m * verdict.case.n * verdict.case.k
@@ -60,8 +61,20 @@ def _is_right_alone(pattern: str) -> bool:
     return pattern.startswith(ALONE)
 
 
-def _of_sums(kernel: KernelUnderTest, case: Case) -> str:
-    """How sums are formed otherwise than declared, as a fingerprint at this shape shows."""
+def _of_sums(kernel: KernelUnderTest, case: Case, first: Case | None) -> str:
+    """How sums are formed otherwise than declared, as a fingerprint shows: short ones hide it."""
+    longer = case.replace(n=_whole(COLUMNS, case.n), k=_whole(LENGTH, case.k))
+    for shape in dict.fromkeys(filter(None, (case, first, longer))):
+        if not kernel.limits.violations(shape) and (words := _clash(kernel, shape)):
+            return words + (f" (in {shape})" if shape != case else "")
+    return ""
+
+
+def _whole(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
+
+
+def _clash(kernel: KernelUnderTest, case: Case) -> str:
     taken = kernel.worker.look("fingerprint", case)
     found = taken.get("found", {})
     clashes = [text.partition(":")[0] for text in taken.get("contradictions", [])]

@@ -1,8 +1,8 @@
-"""Histories: the canned ones of every run, drawn ones, and a failing one made as short as it can be.
+"""Histories: the canned ones of every run, drawn ones, and a failing one made short.
 
 A history is drawn as a whole and not by a machine of Hypothesis, step by step: it is then asked as
-it is printed, in one request, and what fails is shortened in new processes, where nothing is left of
-what was tried before. Hypothesis would shorten it in a process that each attempt has changed.
+it is printed, in one request, and what fails is shortened in new processes, where nothing is left
+of what was tried before. Hypothesis would shorten it in a process that each attempt has changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.axes import WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.axes import COUNTED, WHOLE_GROUP, WORD_BITS
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import BETWEEN, EXTENTS, OPERANDS, REORDERED, Step, parse_history
@@ -27,8 +27,9 @@ from gptq_fuzz.search.own_time import own_time
 from gptq_fuzz.search.series import Tally
 
 SERIES = "history steps"
-SECONDS = {"cpu": 8.0, "cuda": 60.0}  # for the canned histories of one kernel
-DRAWN_SECONDS = 0.2  # for one that is drawn
+SECONDS = {True: 8.0, False: 40.0}  # for the canned histories of a slow kernel; 3 s do for others
+ON_A_GPU = 60.0
+DRAWN = 1 / 40  # of them, for one that is drawn
 SHORTEN_SECONDS = 60.0
 IN_PLACE = 1 / 4  # of them, in the process that failed: quick, but what was tried before is in it
 LAYERS = 40  # in the round robin: more than a table of 32 holds
@@ -70,18 +71,20 @@ def _group_size(limits: Limits, k: int) -> int:
 
 def _layer(limits: Limits, **more) -> Case:
     """A case of the simplest values of all axes, but rows in any order."""
+    rank = _plain(limits.laid_out, 2)
+    layout = _plain(limits.layouts_of(rank), "")
     plain = {
         "g_idx": "act" if "act" in limits.g_idx else limits.g_idx[0],
         "zeros": limits.zeros[0],
         "checkpoint_format": limits.formats[0],
         "dtype": limits.dtypes[0],
         "scales_dtype": limits.scales_dtypes[0],
-        "layout": _plain(limits.layouts, ""),
-        "rank": _plain(limits.ranks, 2),
+        "layout": layout + "1" * (layout in COUNTED),
+        "rank": rank,
+        "start": _plain(limits.starts, 0),
         "fill": _plain(limits.fills, "exact"),
         "extra": tuple((t.name, t.values[0]) for t in limits.tokens if not t.optional),
     }
-    plain["layout"] += "1" if plain["layout"] in ("pad", "off") else ""
     return Case(m=1, **plain | more)
 
 
@@ -104,7 +107,7 @@ def canned(limits: Limits) -> dict[str, Steps]:
     first = [load[0], f"call-0-m{two}"]
     found: dict[str, Steps] = {}
     for operand in changeable(limits):
-        writes = [f"write-0-{operand}-{extent}-s{at}" for at in range(3) for extent in EXTENTS]
+        writes = [f"write-0-{operand}-{EXTENTS[at % 3]}-s{at}" for at in range(9)]
         found[f"{operand} rewritten"] = first + _each(writes, ["again-0"])
     replaced = [f"replace-0-{operand}" for operand in changeable(limits)]
     found["operands replaced"] = first + _each(replaced, ["again-0"])
@@ -255,17 +258,24 @@ class _History:
         self._say("break", layer, self._rows(), f"op{self.draw(st.integers(1, 16))}")
 
 
-def must_pass_canned(kernel: KernelUnderTest, name: str) -> None:
-    """Ask a canned history, as far as its share of the time reaches. Raises Failure."""
-    place = kernel.worker.description["place"].split(":")[0]
-    share = SECONDS[place] * (FORMS.index(name) + 1) / len(FORMS)
-    tally = _tally(kernel)
-    must_pass_history(kernel, canned(kernel.limits)[name], max(share - tally.seconds, 0.1))
+def must_pass_canned(kernel: KernelUnderTest, name: str, ends: float = math.inf) -> None:
+    """Ask a canned history, as far as its share of the time reaches. Raises Failure.
+
+    No step begins after `ends`, as time.monotonic() has it.
+    """
+    share = _seconds(kernel) * (FORMS.index(name) + 1) / len(FORMS)
+    left = min(max(share - _tally(kernel).seconds, 0.1), ends - time.monotonic())
+    must_pass_history(kernel, canned(kernel.limits)[name], left)
+
+
+def _seconds(kernel: KernelUnderTest) -> float:
+    is_host = kernel.worker.description["place"] == "cpu"
+    return SECONDS[kernel.is_slow] if is_host else ON_A_GPU
 
 
 def must_pass_drawn(kernel: KernelUnderTest, examples: int, at: int) -> None:
     """Ask histories drawn from a seed, as long as there is time. Raises Failure."""
-    ends = time.monotonic() + DRAWN_SECONDS * examples
+    ends = time.monotonic() + _seconds(kernel) * DRAWN * examples
     for steps in _drawn(kernel.limits, examples, at):
         if (left := ends - time.monotonic()) > 0:
             must_pass_history(kernel, steps, left)
@@ -316,11 +326,8 @@ def must_pass_history(kernel: KernelUnderTest, steps: Steps, seconds: float = ma
             tally.left_out["time"] += len(steps) - reached
         kernel.histories.append(steps[:reached])
         return
-    tally.left_out["a finding"] += len(steps) - reached
-    if kernel.failed_at is None:
-        kernel.failed_at = time.monotonic()
-        facts = {"kind": verdict.kind, "line": verdict.line, "check": verdict.check}
-        kernel.first_failing = facts | {"cases": kernel.coverage.judged}
+    tally.left_out.update({"a finding": len(steps) - reached} if reached < len(steps) else {})
+    kernel.note(verdict)
     _report(kernel, steps[:reached], verdict)
 
 
@@ -328,6 +335,7 @@ def must_pass_steps(kernel: KernelUnderTest, line: str) -> None:
     """Judge the history of --steps. Raises Failure, with the same line."""
     verdict = _ask(kernel, parse_history(line, kernel.limits))
     kernel.coverage.count(verdict)
+    kernel.note(verdict)
     if not verdict.ok:
         keep(kernel, verdict, "--steps", line)
 
@@ -347,7 +355,7 @@ def _report(kernel: KernelUnderTest, steps: Steps, found: Verdict) -> None:
         if fails.alone(tried):
             break
     else:
-        found.message += "; not in a new process: the history does not show it alone"
+        found.message += f"; not in a new process; the steps were {BETWEEN.join(steps)}"
         keep(kernel, found)
     least = shortened(tried, fails.alone, ends)
     verdict = fails.verdicts[tuple(least)]

@@ -68,11 +68,15 @@ class KernelUnderTest:
             self.coverage.add(case, verdict)
             if not verdict.ok:
                 self._before[case] = worker.judged, len(worker.judged) - 1
-            if not verdict.ok and self.failed_at is None:
-                self.failed_at = time.monotonic()
-                facts = {"kind": verdict.kind, "line": verdict.line, "check": verdict.check}
-                self.first_failing = facts | {"cases": self.coverage.judged}
+            self.note(verdict)
         return verdict
+
+    def note(self, verdict: Verdict) -> None:
+        """When the first verdict failed, and after how many cases."""
+        if not verdict.ok and self.failed_at is None:
+            self.failed_at = time.monotonic()
+            facts = {"kind": verdict.kind, "line": verdict.line, "check": verdict.check}
+            self.first_failing = facts | {"cases": self.coverage.judged}
 
     def judged_before(self, case: Case) -> list[Asked]:
         """What the process in which a case failed last had judged by then, since it started."""

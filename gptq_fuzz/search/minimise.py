@@ -15,9 +15,11 @@ from gptq_fuzz.case.case import Case
 FEW = (1, 2, 3, 4)  # sizes, in units, that are tried at once
 GROUP_SIZES = (WHOLE_GROUP, 1, 2, 3)
 SIMPLEST = {
+    "condition": "",
     "extra": (),
     "strided": (),
     "layout": "",
+    "start": 0,
     "rank": 2,
     "bias": False,
     "checkpoint_format": "v1",

@@ -12,7 +12,16 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 from itertools import combinations, product
 
-from gptq_fuzz.case.axes import STRIDED, WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.axes import (
+    AUTOCAST_FILLS,
+    BATCHED,
+    CONDITIONS,
+    COUNTED,
+    FILLS,
+    STRIDED,
+    WHOLE_GROUP,
+    WORD_BITS,
+)
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.coverage import DISPATCH, axis_values, classes
@@ -32,9 +41,18 @@ COLUMNS = (5, 16, 17, 24, 32, 33, 40, 48, 60, 64, 68, 72, 96, 128, 132, 160, 200
 REDUCTIONS = (*COLUMNS, 256, 1040, 2056)
 GROUPS = (WHOLE_GROUP, 1, 2, 3, 4, 5, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 1024)
 LONGEST = 1024  # of the reductions that whole groups make up
-AMOUNTS = (1, 3, 8, 5, 16, 13, 2)
+AMOUNTS = (1, 3, 8, 4, 5, 16, 12, 13, 2)
 ABSENT = ""  # of an optional token: the kernel chooses
 TRIES = 4  # rows that are built for what is wanted next; the best is kept
+NEVER = (  # values that no Case has together, sizes apart
+    {("direction", "backward"), ("bias", "bias")},
+    *({("layout", name), ("rank", rank)} for name in BATCHED for rank in ("1", "2")),
+    *({("direction", "backward"), ("condition", name)} for name in CONDITIONS),
+    {("dtype", "f32"), ("condition", "autocast")},
+    *({("fill", name), ("condition", "autocast")} for name in FILLS if name not in AUTOCAST_FILLS),
+    *({(axis, "512.."), ("condition", "calls500")} for axis in ("n", "k")),
+    *({("m", rows), ("condition", "calls500")} for rows in ("..255", "256..")),
+)
 SIZE_AXES = ("m", "n", "k", "bits", "group", "last group")
 
 
@@ -129,10 +147,11 @@ class _Grid:
         self.sizes = [sizes.get(value, -1) for value in self.values]
         # Value -> those that it is never together with, as bits
         self.clashes = [0] * len(self.values)
-        never = [self.number.get(v) for v in (("direction", "backward"), ("bias", "bias"))]
-        if None not in never:
-            for one, other in (never, never[::-1]):
-                self.clashes[one] = 1 << other
+        for never in NEVER:
+            if never <= self.number.keys():
+                one, other = (self.number[value] for value in never)
+                self.clashes[one] |= 1 << other
+                self.clashes[other] |= 1 << one
 
     def absent_pairs(self) -> Iterator[Together]:
         """Pairs with a token left out, which classes cannot show."""
@@ -199,7 +218,10 @@ class _Left:
         rest = [axis for axis in free if axis not in DISPATCH]
         for axis in _turned(several, turn) + _turned(rest, turn):
             parts = self._parts(row.numbers, self._most - 2 if axis in DISPATCH else 0)
-            legal = [n for n in _turned(grid.of_axis[axis], turn) if row.may_take(n)]
+            first = 0 if axis == "condition" else turn  # none, unless one is still wanted
+            legal = [n for n in _turned(grid.of_axis[axis], first) if row.may_take(n)]
+            if not legal:
+                return None
             row.takes([max(legal, key=lambda n: self._gain(n, parts, row.mask))])
         return row
 
@@ -269,12 +291,14 @@ def case_of(named: dict[str, str], limits: Limits, seed: int) -> Case:
         checkpoint_format=named["format"],
         dtype=named["dtype"],
         scales_dtype=named["scales"],
-        layout=f"{layout}{amount}" if layout in ("pad", "off") else layout,
+        layout=f"{layout}{amount}" if layout in COUNTED else layout,
+        start=int(named["start"].removeprefix("at")) if named["start"] != "aligned" else 0,
         rank=int(named["rank"]),
         strided=strided.get(named["strided"], (named["strided"],)),
         bias=named["bias"] == "bias",
         backward=named["direction"] == "backward",
         fill=named["fill"],
+        condition=named["condition"] if named["condition"] != "none" else "",
         seed=seed,
         extra=tuple(
             (token.name, value)

@@ -1,12 +1,13 @@
 """The earlier cases that a failure needs: what its process judged before it, asked again in others.
 
-`--case A --case B` judges A, then B, in one process. Suffixes of what was judged are tried first, then
-the smallest list is looked for by delta debugging (Zeller and Hildebrandt, TSE 2002). Every try costs
-the start of a process.
+`--case A --case B` judges A, then B, in one process. Suffixes of what was judged are tried first,
+then the smallest list is looked for by delta debugging (Zeller and Hildebrandt, TSE 2002). Every
+try costs the start of a process.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 
@@ -94,7 +95,7 @@ def _suffixes(judged: Sequence[Asked]) -> Iterator[list[Asked]]:
 def _smaller(cases: list[Asked], parts: int) -> Iterator[list[Asked]]:
     """Each part alone, the last one first; then all without one of them."""
     edges = [len(cases) * part // parts for part in range(parts + 1)]
-    spans = list(zip(edges[:-1], edges[1:], strict=True))[::-1]
+    spans = list(itertools.pairwise(edges))[::-1]
     yield from (cases[first:end] for first, end in spans)
     if parts > 2:
         yield from (cases[:first] + cases[end:] for first, end in spans)

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from gptq_fuzz.case.axes import DTYPES, RANKS, SCALES_DTYPES, STRIDED, WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.axes import (
+    AUTOCAST_FILLS,
+    COUNTED,
+    DTYPES,
+    MOST_CALLED_AGAIN,
+    RANKS,
+    SCALES_DTYPES,
+    STRIDED,
+    WHOLE_GROUP,
+    WORD_BITS,
+)
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.own_time import own_time
@@ -17,8 +27,9 @@ TILES = (16, 32, 64, 128)
 THRESHOLDS = (8, 50)  # rows at which engines switch kernels
 AROUND = (-2, -1, 0, 1, 2)
 GROUP_SIZES = (WHOLE_GROUP, 1, 2, 3, 4, 8, 16, 32, 64, 128, 5, 12, 20, 24, 48, 96, 256, 1024)
-AMOUNTS = (1, 2, 3, 5, 8, 13, 16)  # elements of padding or offset: odd ones, and whole vectors
+AMOUNTS = (1, 2, 3, 4, 5, 8, 12, 13, 16)  # elements of padding or offset, whole vectors or not
 LARGEST_SEED = 9999
+WITHOUT = 3  # cases under no condition to one under some
 
 
 def _near(*centres: int) -> set[int]:
@@ -53,9 +64,14 @@ def _drawn(draw, limits: Limits, fill: str | None) -> Case:
     axes = draw(_axes(limits))
     if fill is not None:
         axes["fill"] = fill
+    if axes["condition"] == "autocast":
+        casts = axes["dtype"] != "f32" and axes["fill"] in AUTOCAST_FILLS
+        axes["condition"] = "autocast" if casts else ""
     word = WORD_BITS // axes["bits"]
     if axes["rank"] == 1:
         m = 1
+    if axes["condition"] == "calls500":
+        m, n, k = (min(size, MOST_CALLED_AGAIN) for size in (m, n, k))
     _, n_unit, k_unit = limits.units(word)
     m, n, k = _affordable(limits, m, _whole(n, n_unit), _whole(k, k_unit), word)
     size = draw(_group_size(limits, k))
@@ -67,7 +83,8 @@ _SEEDS = st.integers(0, LARGEST_SEED)
 
 @st.composite
 def _axes(draw, limits: Limits) -> dict:
-    layout = draw(st.sampled_from(limits.layouts))
+    rank = draw(st.sampled_from(limits.laid_out))
+    layout = draw(st.sampled_from(limits.layouts_of(rank)))
     amount = draw(st.sampled_from(AMOUNTS))
     strided = draw(st.sampled_from(_subsets(limits.strided)))
     axes = {
@@ -77,14 +94,18 @@ def _axes(draw, limits: Limits) -> dict:
         "checkpoint_format": draw(st.sampled_from(limits.formats)),
         "dtype": draw(st.sampled_from(limits.dtypes)),
         "scales_dtype": draw(st.sampled_from(limits.scales_dtypes)),
-        "layout": f"{layout}{amount}" if layout in ("pad", "off") else layout,
-        "rank": draw(st.sampled_from(limits.ranks)),
+        "layout": f"{layout}{amount}" if layout in COUNTED else layout,
+        "rank": rank,
         "strided": strided,
+        "start": draw(st.sampled_from(limits.starts)),
         "bias": draw(st.sampled_from((False, True))) and limits.bias,
         "backward": draw(st.sampled_from((False, False, True))) and limits.backward,
         "fill": draw(st.sampled_from(limits.fills)),
     }
     axes["bias"] = axes["bias"] and not axes["backward"]  # it has no part in that gradient
+    met = limits.met_conditions
+    condition = draw(st.sampled_from(("",) * (WITHOUT * len(met) or 1) + met))
+    axes["condition"] = "" if axes["backward"] else condition
     axes["extra"] = tuple(
         (token.name, value)
         for token in limits.tokens
@@ -136,7 +157,7 @@ def refusals(draw, limits: Limits) -> Case:
     change = draw(st.sampled_from(options))
     if case.backward:  # the layer checks its arguments; gradients come after it
         change = {"backward": False, **change}
-    return case.replace(**change)
+    return case.replace(**{"condition": "", **change})
 
 
 def outside(limits: Limits) -> list[dict]:
@@ -144,5 +165,6 @@ def outside(limits: Limits) -> list[dict]:
     steps = [{"dtype": name} for name in DTYPES if name not in limits.dtypes]
     steps += [{"scales_dtype": name} for name in SCALES_DTYPES if name not in limits.scales_dtypes]
     steps += [{"strided": (name,)} for name in STRIDED if name not in limits.strided]
-    steps += [{"rank": rank} for rank in RANKS if rank not in limits.ranks and rank != 1]
+    others = [rank for rank in RANKS if rank not in limits.ranks and rank != 1]
+    steps += [{"rank": rank, "layout": ""} for rank in others]
     return steps

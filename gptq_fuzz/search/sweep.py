@@ -2,15 +2,17 @@
 
 Drawn cases meet few sizes; a kernel that is wrong for 73 to 80 rows, or for one tail, is met here.
 Each dimension is run through twice: the others as small as the kernel allows, then as whole tiles.
+`tails`: large sizes that meet, each with a tail. `roundings`: fills that show them, along a long K.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Iterable, Iterator
 
-from gptq_fuzz.case.axes import WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.axes import COUNTED, WHOLE_GROUP, WORD_BITS
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -19,7 +21,7 @@ from gptq_fuzz.search.series import must_pass_series
 
 # For all dimensions of one kernel; on two idle cores a plain one needs about 10.
 SECONDS, SECONDS_OF_A_SLOW_ONE = 30.0, 15.0
-DIMENSIONS = ("M", "N", "K", "groups")
+DIMENSIONS = ("M", "N", "K", "groups", "tails", "roundings")
 EVERY_ROW = 320  # up to here each M
 ROWS = (50, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65535, 65536)  # and one less, one more
 PERIOD = 256  # each residue of N and K modulo this, and so of 64 and 128 too
@@ -30,6 +32,14 @@ GROUP_SIZES = (WHOLE_GROUP, 128, 64, 32)
 LONG, LONGEST = 2**11, 2**14  # sizes from which on they are judged for fewer bits
 TILED_GROUPS = (*range(1, 33), 63, 64, 65, 127, 128, 129, 255, 256, 257, EVERY_GROUP)
 AFFORDABLE = 2**20  # elements of x, weights and result where the other dimensions are whole tiles
+# Sizes with tails of tiles of 8 to 256, on both sides of where engines change kernels
+TAILED_ROWS = (5, 17, 33, 65, 129, 257, 513, 577, 1025)
+TAILED = (132, 200, 260, 516, 580, 1028)
+LARGEST_PRODUCT = 2**27  # multiplications of one case of `tails`
+LONG_SUMS = (516, 1028, 2056, 4104)
+FEW_ROWS = (2, 4, 8, 17, 65)
+# Few rows of `onehot` ask for a weight of the tail: it has other data four times
+FILLS_OF_ROUNDINGS = (*("onehot",) * 4, "lanes", "randn", "cancel", "wide", "ties", "nonfinite")
 ROTATED = {  # axis of a Case -> the field of Limits whose values take turns
     "dtype": "dtypes",
     "scales_dtype": "scales_dtypes",
@@ -69,8 +79,9 @@ def must_pass_sweep(kernel: KernelUnderTest, dimension: str, seed: int) -> None:
 def rotated(limits: Limits, key: str, turn: int = 0, **sizes) -> Case:
     """A Case of these sizes whose other axes have values that `key` chooses, tokens by `turn`."""
     axes = {axis: choose(getattr(limits, field), key, axis) for axis, field in ROTATED.items()}
-    axes["rank"] = limits.ranks[0]
-    axes["layout"] = limits.layouts[0] if limits.layouts[0] in ("", "xt", "bcast") else "pad8"
+    axes["rank"], axes["start"] = limits.laid_out[0], limits.starts[0]
+    layout = limits.layouts_of(axes["rank"])[0]
+    axes["layout"] = f"{layout}8" if layout in COUNTED else layout
     axes["fill"] = "exact" if "exact" in limits.fills else limits.fills[0]
     axes["extra"] = tuple(
         (token.name, token.values[turn % len(token.values)])
@@ -221,4 +232,38 @@ def _two_groups(limits: Limits) -> Iterator[dict]:
         yield {"m": m, "n": n, "k": k, "bits": bits, "group_size": size, **shuffled}
 
 
-_SIZES = {"M": _along_m, "N": _along_n, "K": _along_k, "groups": _along_groups}
+def _tailed(limits: Limits, wide: bool) -> Iterator[dict]:
+    """Each two of three large sizes, once beside the smallest third and once beside a large one."""
+    counted = TAILED_ROWS if _is_free(limits) else (1,)
+    for turn, (m, n) in enumerate(itertools.product(counted, TAILED)):
+        bits = choose(limits.bits, f"tails {m} {n} {wide}", "bits")
+        _, unit_n, unit_k = limits.units(WORD_BITS // bits)
+        other = TAILED[(turn + turn // len(TAILED)) % len(TAILED)]
+        n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (other, unit_k)))
+        sizes = {"bits": bits, "group_size": _group_size(limits, f"tails {m} {n} {wide}")}
+        if wide and m * n * k <= LARGEST_PRODUCT:
+            yield sizes | {"m": m, "n": n, "k": k}
+        if not wide:
+            yield sizes | {"m": m, "n": n, "k": unit_k}
+            yield sizes | {"m": m, "n": unit_n, "k": k}
+
+
+def _roundings(limits: Limits, wide: bool) -> Iterator[dict]:
+    """Long sums of few rows in every fill that shows a rounding; nothing beside whole tiles."""
+    fills = [fill for fill in FILLS_OF_ROUNDINGS if fill in limits.fills and not wide]
+    counted = FEW_ROWS if _is_free(limits) else (1,)
+    for turn, (k, m, fill) in enumerate(itertools.product(LONG_SUMS, counted, fills)):
+        bits = choose(limits.bits, f"roundings {turn}", "bits")
+        _, n, unit = limits.units(WORD_BITS // bits)
+        sizes = {"m": m, "n": n, "k": -(-k // unit) * unit, "bits": bits, "fill": fill}
+        yield sizes | {"group_size": _group_size(limits, f"roundings {turn}"), "seed": turn}
+
+
+_SIZES = {
+    "M": _along_m,
+    "N": _along_n,
+    "K": _along_k,
+    "groups": _along_groups,
+    "tails": _tailed,
+    "roundings": _roundings,
+}

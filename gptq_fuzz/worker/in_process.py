@@ -45,7 +45,7 @@ class InProcess:
 
     @property
     def limits(self) -> Limits:
-        return self._served.backend.limits
+        return self._served.limits
 
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case."""
@@ -61,6 +61,7 @@ class InProcess:
         def note(message: dict) -> None:
             self.reached = message["at"]
 
+        self.reached = 0
         line = BETWEEN.join(step.text for step in steps)
         return self._served.verdict_on_steps(line, budget, note)
 

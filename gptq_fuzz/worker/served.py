@@ -12,6 +12,8 @@ import os
 import sys
 import time
 
+from gptq_fuzz.case.axes import ON_A_GPU
+
 PROGRESS = 0.2  # seconds between two messages about one step
 is_worker = False  # of this process; set where a worker is started
 
@@ -29,6 +31,7 @@ def main(read_fd: int, write_fd: int, options: dict) -> None:
         send({"event": "failed", "reason": str(problem) or repr(problem)})
         return
     served.report_compilations(send)
+    served.announce = lambda check, what="": send({"event": "check", "name": check, "what": what})
     send({"event": "ready", **served.description()})
     with os.fdopen(read_fd) as requests:
         for text in requests:
@@ -63,6 +66,7 @@ class Served:
         from gptq_fuzz.worker.loader import LoadError, load
 
         self.zones = options["zones"]
+        self.announce = None  # of the next check, to whoever outlives this process
         self.note = ""
         self.backend = backend or load(options["spec"], options["started_in"])
         if self.device.split(":")[0] not in self.backend.devices:
@@ -81,6 +85,11 @@ class Served:
             self.device, self.note = "cpu", str(problem).splitlines()[0]
             self.backend.start(self.device)
 
+    @property
+    def limits(self):
+        """Of the kernel on this device."""
+        return self.backend.limits.without(ON_A_GPU if self.device == "cpu" else ())
+
     def case_of(self, line: str):
         from gptq_fuzz.case.case import Case
 
@@ -98,7 +107,7 @@ class Served:
     def verdict_on(self, case, checks, calls: int, seconds: float):
         from gptq_fuzz.oracle.examination import Request
 
-        return self._examination(case, Request(checks, calls, seconds)).verdict()
+        return self._examination(case, Request(checks, calls, seconds, self.announce)).verdict()
 
     def verdict_on_file(self, path: str, calls: int, seconds: float):
         """The verdict on the problem that a file holds, called so often within so many seconds."""
@@ -143,6 +152,7 @@ class Served:
         def examine(other):
             return self._examination(other, Request())
 
+        case = case.replace(condition="")
         if task == "fingerprint":
             return take_fingerprint(examine, case)
         return diagnosed(examine, case, check)
@@ -159,7 +169,7 @@ class Served:
         triton = sys.modules.get("triton")
         return {
             "name": self.backend.name,
-            "limits": dataclasses.asdict(self.backend.limits),
+            "limits": dataclasses.asdict(self.limits),
             "device": torch.cuda.get_device_name(self.device) if cuda else "CPU",
             "place": self.device,
             "driver": _driver(torch) if cuda else "",

@@ -36,6 +36,7 @@ END_LIMIT = 30.0  # seconds for a killed process to go: a driver may keep it
 LOOKS = {"fingerprint": 30, "diagnosis": 3}  # the time-outs of so many cases may pass meanwhile
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 KEPT = 4096  # cases that a process has judged; of more, the latest
+NOT_MAPPED = "; what lies {} was not mapped"  # of memory, when the process died
 TAIL = 600  # characters of the kernel's own output that a report shows
 # The package is loaded from its folder: `sys.path` of a kernel's environment stays what it is, so
 # that an engine's own torch, `kernels` and `tests` are found there and nothing of ours is.
@@ -88,6 +89,7 @@ class Worker:
         self.reached = 0  # the last step of a history that was begun
         self.judged: list[Asked] = []  # since the process started
         self._process: subprocess.Popen | None = None
+        self._at = "value", ""  # the check that was begun last, and what is asked in it
         self._buffer = b""
 
     @property
@@ -219,6 +221,7 @@ class Worker:
 
     def _exchange(self, request: dict, limit: float) -> dict:
         self._limit = limit
+        self._at = "value", ""
         try:
             os.write(self._write, (json.dumps(request) + "\n").encode())
         except OSError:
@@ -236,6 +239,8 @@ class Worker:
             if message.get("event") == "step":
                 self.reached, ends = message["at"], time.monotonic() + limit
                 last = ends + LONGEST
+            elif message.get("event") == "check":
+                self._at = message["name"], message["what"]
             elif message.get("event") == "compiling":
                 since = since if compiling else time.monotonic()
                 compiling += 1
@@ -270,7 +275,9 @@ class Worker:
         return message if isinstance(message, dict) else {"event": "garbage", "text": str(message)}
 
     def _death_verdict(self, message: dict, case: Case | None) -> Verdict:
-        return Verdict(self._kind_of_death(message), case, self._cause(message) + self._tail())
+        kind, (check, what) = self._kind_of_death(message), self._at
+        cause = self._cause(message) + (NOT_MAPPED.format(what) if what else "")
+        return Verdict(kind, case, cause + self._tail(), check=check)
 
     def _kind_of_death(self, message: dict) -> str:
         if message.get("event") == "timed out":

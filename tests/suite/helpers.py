@@ -27,8 +27,8 @@ WIDE = Limits(
     max_tiles=64,
 )
 SMALL = Limits(
-    bits=(8,), g_idx=("seq", "act"), zeros=("zall",), layouts=("",), ranks=(2, 1),
-    fills=("exact",), bias=True, backward=True,
+    bits=(8,), g_idx=("seq", "act"), zeros=("zall",), layouts=("",), starts=(0,), ranks=(2, 1),
+    fills=("exact",), bias=True, backward=True, conditions=(),
 )  # fmt: skip
 LIMITS = {
     "plain": PLAIN_LIMITS,

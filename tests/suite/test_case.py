@@ -7,17 +7,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gptq_fuzz.case import axes
+from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case, Token
 
 TOKENS = (Token("cfg", (".BM16.BN64.w4", ".BM128.BN32.w8")), Token("thd", ("0", "8", "50")))
 SMALLEST = "m1-n4-k4-b8-gall"
 FULL = Case(
     m=1, n=8, k=32, bits=4, group_size=5, g_idx="gap", zeros="zmax", checkpoint_format="v2",
-    dtype="bf16", scales_dtype="sf32", layout="pad3", rank=1, strided=("gstr", "wstr"), bias=True,
-    backward=True, fill="nonfinite", bad="gidx", seed=7, extra=(("thd", "8"),),
+    dtype="bf16", scales_dtype="sf32", layout="pad3", rank=1, strided=("gstr", "wstr"), start=8,
+    bias=True, backward=True, fill="nonfinite", bad="gidx", seed=7, extra=(("thd", "8"),),
 )  # fmt: skip
 FULL_LINE = (
-    "m1-n8-k32-b4-g5-gap-zmax-v2-bf16-sf32-pad3-dim1-wstr-gstr-bias-bwd-nonfinite-badgidx-s7-thd8"
+    "m1-n8-k32-b4-g5-gap-zmax-v2-bf16-sf32-pad3-dim1-wstr-gstr-at8-bias-bwd-nonfinite-badgidx"
+    "-s7-thd8"
 )
 
 
@@ -27,8 +29,8 @@ def any_cases(draw):
     bits = draw(st.sampled_from(axes.BITS))
     word = axes.WORD_BITS // bits
     rank = draw(st.sampled_from(axes.RANKS))
-    layout = draw(st.sampled_from(axes.LAYOUTS))
-    amount = str(draw(st.integers(1, 10**6))) if layout in ("pad", "off") else ""
+    layout = draw(st.sampled_from(Limits().layouts_of(rank)))
+    amount = str(draw(st.integers(1, 10**6))) if layout in axes.COUNTED else ""
     extra = [(token.name, draw(st.sampled_from((None, *token.values)))) for token in TOKENS]
     return Case(
         m=1 if rank == 1 else draw(st.integers(0, 10**6)),
@@ -44,6 +46,7 @@ def any_cases(draw):
         layout=layout + amount,
         rank=rank,
         strided=tuple(draw(st.lists(st.sampled_from(axes.STRIDED)))),
+        start=draw(st.sampled_from(axes.STARTS)),
         bias=draw(st.booleans()),
         backward=draw(st.booleans()),
         fill=draw(st.sampled_from(axes.FILLS)),
@@ -98,6 +101,8 @@ REFUSED = [
     ("m01-n4-k4-b8-gall", ["'m01'", "m<number>"]),
     ("m1-n4-k4-b8-g0", ["'g0'", "gall"]),
     ("m1-n4-k4-b8-gall-pad0", ["'pad0'", "pad[1-9]"]),
+    ("m4-n4-k4-b8-gall-cut1", ["cut1", "rank 3 or 4"]),
+    ("m1-n4-k4-b8-gall-at2", ["'at2'", "at4|at8|at16"]),
     ("m1-n4-k4-b8-gall-dim5", ["'dim5'", "dim[1-4]"]),
     ("m1-n4-k4-b8-gall-badluck", ["'badluck'", "badgidx"]),
     ("m1-n4-k4-b8-gall-randn-randn", ["'randn'", "repeated"]),

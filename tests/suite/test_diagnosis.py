@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gptq_fuzz._checkout import ROOT
-from gptq_fuzz.case.backend import Numerics, from_callable
+from gptq_fuzz.case.backend import Backend, Limits, Numerics, from_callable
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.oracle import diagnosis
 from gptq_fuzz.oracle.decode import ENOUGH, Wrong, explain, explanation
@@ -101,6 +101,24 @@ CHANGES = {
     "the code of the column 1 before": lambda q, z, s, g: (q.roll(1, 1), z, s),
     "the zero-point of the column 1 after": lambda q, z, s, g: (q, z.roll(-1, 1), s),
     "the product left out": lambda q, z, s, g: (q, z, at(K == 31, s, 0 * s)),
+    "the zero-point subtracted in 4 bits with a sign": lambda q, z, s, g: (
+        ((q - z + 8) % 16 - 8, 0 * z, s)
+    ),
+    "the zero-point subtracted in 8 bits without a sign": lambda q, z, s, g: (
+        ((q - z) % 256, 0 * z, s)
+    ),
+    "the zero-point subtracted without a sign, cut at 0": lambda q, z, s, g: (
+        ((q - z).clamp(min=0), 0 * z, s)
+    ),
+    "the code of k with even fields first in each word": lambda q, z, s, g: (
+        (q.view(-1, 8, 16)[:, [0, 2, 4, 6, 1, 3, 5, 7]].reshape(q.shape), z, s)
+    ),
+    "the code of the next field of the same word of k": lambda q, z, s, g: (
+        (q.view(-1, 8, 16).roll(-1, 1).reshape(q.shape), z, s)
+    ),
+    "the code of k 1 after in the column 1 before": lambda q, z, s, g: (
+        (q.roll((-1, 1), (0, 1)), z, s)
+    ),
 }
 IN_ONE_RESULT = {
     words: CHANGES[words]
@@ -233,6 +251,93 @@ def test_the_pattern_along_rows_and_columns_is_reported():
     assert look(f, SEQUENTIAL) == {"explained": "the product left out", "pattern": pattern}
 
 
+LONG = {
+    # of 1024 rows of K in 256 groups, 160 are asked for
+    "each that was asked for, 160 of 1024 k": lambda k: k >= 0,
+    "k: the last of each group of 4 (160 were asked for)": lambda k: k % 4 == 3,
+    "k 1020 to 1023 of 1024 (160 were asked for)": lambda k: k >= 1020,
+}
+
+
+@pytest.mark.parametrize("words", LONG)
+def test_of_a_long_sum_some_weights_are_asked_for_at_the_borders_of_groups(words):
+    wrong = LONG[words](torch.arange(1024))
+    found = look(kernel(lambda q, z, s, g: (q, at(wrong, z, z + 1), s)), "m1-n8-k1024-b4-g4-randn")
+    assert found["explained"] == "zero-points one higher"
+    assert found["pattern"] == f"the only row; {words}; all columns"
+
+
+def test_right_weights_of_a_long_sum_are_counted():
+    assert (
+        look(kernel(right), "m1-n8-k1024-b4-g4")["pattern"]
+        == f"{ALONE} (160 of 1024 were asked for)"
+    )
+
+
+@pytest.mark.parametrize("group", [300, 511])
+def test_a_group_far_away_is_found_too(group):
+    def last(values, g_idx):
+        return first_rows(values, g_idx)[group].expand_as(values)
+
+    found = look(kernel(lambda q, z, s, g: (q, z, last(s, g))), "m1-n8-k1024-b4-g2-randn")
+    assert (found["explained"] == "the scale of group 511 for others") == (group == 511)
+
+
+@pytest.mark.parametrize("line", ["m2-n4-k4-b8-gall", "m5-n4-k4-b8-gall", "m9-n8-k320-b4-gall"])
+def test_a_row_taken_for_another_shows_at_every_k(line):
+    """However few weights there are: each row of x asks for another one."""
+
+    def f(x, **more):
+        x = x.clone()
+        x[-1] = x[-2]
+        return kernel(right)(x, **more)
+
+    found = look(f, line)
+    m = Case.parse(line).m
+    assert found["explained"] in (f"x of row {m - 2} for row {m - 1}", "x of the row 1 before")
+    assert f"row {m - 1} only" in found["pattern"] or line.startswith("m9")
+    assert "; all k; all columns" in f"; {found['pattern']}" or line.startswith("m9")
+
+
+def test_a_bias_is_there_when_weights_are_asked_for():
+    def f(x, bias, group_size, checkpoint_format, **more):
+        change = right if bias is None else CHANGES["zero-points one higher"]
+        return kernel(change)(x, **more)
+
+    backend = Backend("f", Limits(bias=True, bad=(), refuses_outside=False), matmul=f)
+    case = Case.parse("m4-n16-k32-b4-g8-bias")
+    found = diagnosed(lambda c: Examination(backend, c, "cpu", Request()), case)
+    assert found["explained"] == "zero-points one higher"
+
+
+def test_a_relation_names_what_it_asked():
+    def f(x, qweight, **more):
+        change = CHANGES["zero-points one higher"] if qweight.shape[1] == 96 else right
+        return kernel(change)(x, qweight=qweight, **more)
+
+    backend = from_callable(f, "f")
+    case = Case.parse("m2-n192-k8-b4-gall")
+    verdict = Examination(backend, case, "cpu", Request(("columns split",))).verdict()
+    assert "(columns split: n96)" in verdict.message
+    assert verdict.asked == "m2-n96-k8-b4-gall"
+    found = diagnosed(
+        lambda c: Examination(backend, c, "cpu", Request()), Case.parse(verdict.asked)
+    )
+    assert found["explained"] == "zero-points one higher"
+    assert look(f, verdict.line)["pattern"] == ALONE
+
+
+def test_rows_permuted_are_looked_at_so():
+    def f(x, g_idx, **more):
+        change = right if bool((g_idx.diff() >= 0).all()) else CHANGES["zero-points one higher"]
+        return kernel(change)(x, g_idx=g_idx, **more)
+
+    backend = from_callable(f, "f")
+    asked = Case.parse("m4-n16-k32-b4-g8"), "rows permuted"
+    found = diagnosed(lambda c: Examination(backend, c, "cpu", Request()), *asked)
+    assert found["explained"] == "zero-points one higher"
+
+
 def test_wrong_sums_of_right_weights_are_recognised():
     def f(x, **more):
         sums = kernel(right)(x, **more)
@@ -253,11 +358,12 @@ def test_nothing_is_claimed_for_noise_or_for_a_kernel_that_raises():
 
 
 REPORTED = {
-    # Without a substitution at m = 1: the larger problem that failed first says more
-    "gidx_ignored": "explained by group k // group size (in m1-n4-k4-b8-g1-act)\npattern: ",
+    # It fails with rows of K permuted: they are asked for so
+    "gidx_ignored": "explained by group k // group size\npattern: the only row; all k; all columns",
     "zero_off_by_one_last_group": "explained by zero-points one higher, wrapped\n"
-    "pattern: all rows; k 32 to 63 only (the last group); all columns "
-    "(in m7-n40-k64-b4-g32-randn)",
+    "pattern: the only row; all k; all columns\n"
+    "in m7-n40-k64-b4-g32-randn: zero-points one higher, wrapped; "
+    "all rows; k 32 to 63 only (the last group); all columns",
 }
 
 

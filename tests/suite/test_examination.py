@@ -13,7 +13,7 @@ import torch
 
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.axes import FILLS, G_IDX_KINDS, ZERO_KINDS
+from gptq_fuzz.case.axes import CONDITIONS, FILLS, G_IDX_KINDS, ON_A_GPU, ZERO_KINDS
 from gptq_fuzz.case.backend import from_callable
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
@@ -46,7 +46,7 @@ LINES = (  # of every check
     "m3-n8-k64-b4-g32-cfga",
 )
 # Kinds of g_idx and of zero-points that have a kernel of their own
-KINDS = {"perm": "g_idx", "shard": "g_idx", "odd": "g_idx", "zeq": "zeros"}
+KINDS = dict.fromkeys(("perm", "shard", "odd", "holes", "near"), "g_idx") | {"zeq": "zeros"}
 SIZES = ("m17-n64-k96-b4-g32-{}", "m3-n32-k256-b8-g64-act-{}-s1", "m33-n48-k64-b2-g16-mix-{}-s2")
 
 OF_KINDS = ("m2-n16-k48-b8-g5-s1", "m2-n16-k64-b4-g16", "m1-n32-k64-b2-g7-randn-s2")
@@ -171,6 +171,9 @@ def test_every_failing_verdict_has_a_kernel_that_gets_no_other():
 
 def test_every_oracle_named_by_a_kernel_exists():
     lists = {"triples", *DIMENSIONS, "offsets", "layers"}
+    lists |= {"step", "cut", "swap", "start"}  # tests/suite/test_layouts.py
+    lists |= {*CONDITIONS} - {*ON_A_GPU}  # test_conditions.py
+    lists |= {"guarded", "memory", "history"}  # test_guard_pages, test_kept, test_history
     assert set(ALONE) == {*CHECKS, *JUDGING, *KINDS, *GUARDS, "zones read", "refusal", *lists}
 
 

@@ -3,16 +3,22 @@
 import pytest
 import torch
 
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.axes import STARTS
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
+from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.problem.layouts import leading_shape
 from gptq_fuzz.problem.operands import SMALL, Operands, judged_on
+from gptq_fuzz.worker.loader import load
+from tests.suite.helpers import examination
 
 ALIGNMENT = 256  # bytes, at least what torch gives
 PLAIN = "m4-n8-k16-b8-g8-bias"
 STRIDED = "m4-n8-k16-b8-g8-wstr-sstr-zstr-gstr"
 NAMES = ("left", "qweight", "qzeros", "scales", "g_idx")
-LAYOUTS = ("", "-pad3", "-xt", "-off5", "-bcast", "-dim3")
+LAYOUTS = ("", "-pad3", "-xt", "-xtp3", "-off5", "-bcast", "-step3", "-dim3")
+LAYOUTS += ("-cut3-dim3", "-alt-dim4", "-swap-dim3", "-off5-at8", "-swap-dim4-at4")
 
 
 def operands(case_line):
@@ -99,6 +105,7 @@ PLACES = [
     ("m4", (4, 16), (16, 1), 0),
     ("m4-pad3", (4, 16), (19, 1), 0),
     ("m4-xt", (4, 16), (1, 4), 0),
+    ("m4-xtp3", (4, 16), (1, 7), 0),
     ("m4-off5", (4, 16), (16, 1), 5),
     ("m4-bcast", (4, 16), (0, 1), 0),
     ("m1-dim1", (16,), (1,), 0),
@@ -107,6 +114,16 @@ PLACES = [
     ("m6-dim4", (2, 1, 3, 16), (48, 48, 16, 1), 0),
     ("m4-pad1-dim3", (2, 2, 16), (34, 17, 1), 0),
     ("m4-bcast-dim3", (2, 2, 16), (0, 0, 1), 0),
+    ("m4-step3", (4, 16), (35, 2), 0),
+    ("m6-cut3-dim3", (2, 3, 16), (96, 16, 1), 48),
+    ("m6-cut1-dim4", (2, 1, 3, 16), (64, 64, 16, 1), 16),
+    ("m6-alt-dim3", (2, 3, 16), (96, 16, 1), 0),
+    ("m5-alt-dim3", (1, 5, 16), (160, 16, 1), 0),
+    ("m6-swap-dim3", (2, 3, 16), (16, 32, 1), 0),
+    ("m6-swap-dim4", (2, 1, 3, 16), (16, 16, 32, 1), 0),
+    ("m4-at8", (4, 16), (16, 1), 4),
+    ("m4-off5-at4", (4, 16), (16, 1), 7),
+    ("m0-cut3-dim3", (1, 0, 16), (48, 16, 1), 48),
     ("m0", (0, 16), (16, 1), 0),
     ("m0-dim4", (1, 1, 0, 16), (16, 16, 16, 1), 0),
 ]
@@ -133,6 +150,40 @@ def test_a_strided_operand_has_no_stride_of_one_and_the_same_values(name):
     strided, plain = (operands(case_line).guarded[name].view for case_line in (STRIDED, PLAIN))
     assert 1 not in strided.stride()
     assert torch.equal(strided, plain)
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("strided", ["", "-wstr-sstr-zstr-gstr"])
+def test_every_operand_begins_so_many_bytes_off_an_aligned_address(start, strided):
+    at = f"-at{start}" if start else ""
+    placed = operands(f"m3-n12-k36-b8-g8{strided}{at}-bias")
+    plain = operands("m3-n12-k36-b8-g8-bias")
+    for name, guarded in placed.guarded.items():
+        begins = guarded.view.storage_offset() * guarded.view.element_size()
+        assert begins % ALIGNMENT == start
+        assert torch.equal(guarded.view, plain.guarded[name].view)
+
+
+SEEN = {  # axis or layout -> the case, and those tokens of it that show the fault
+    "step": ("m3-n8-k16-b4-g8{}", {"-step2"}),
+    "cut": ("m4-n8-k16-b4-g8{}-dim3", {"-cut3", "-alt"}),
+    "swap": ("m4-n8-k16-b4-g8{}-dim3", {"-swap"}),
+    "start": ("m4-n8-k16-b4-g8{}", {"-at4", "-at8"}),
+}
+EVERY = ("", "-pad3", "-xt", "-off3", "-bcast", "-step2", "-at4", "-at8", "-at16")
+EVERY_BATCH = ("-cut3", "-alt", "-swap")
+
+
+@pytest.mark.parametrize("only", SEEN)
+@pytest.mark.usefixtures("one_thread")
+def test_a_layout_sees_what_no_other_sees(only):
+    (exhibit,) = (exhibit for exhibit in faulty() if exhibit.only == only)
+    form, seen = SEEN[only]
+    for tokens in (*EVERY, *(EVERY_BATCH if "dim3" in form else ())):
+        line = form.format("" if "at" in tokens else tokens)
+        line += tokens if "at" in tokens else ""
+        verdict = examination(load(exhibit.spec, "."), line).verdict()
+        assert (verdict.kind == kinds.WRONG) == (tokens in seen), line
 
 
 @pytest.mark.parametrize("token", ["wstr", "sstr", "zstr", "gstr"])

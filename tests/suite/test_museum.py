@@ -6,6 +6,7 @@ Sixteen faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to
 import functools
 import os
 import zlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
@@ -13,14 +14,17 @@ from hypothesis import strategies as st
 
 from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.museum.catalogue import ALWAYS, correct, faulty
 from gptq_fuzz.search import search
 from gptq_fuzz.search.claims import must_pass, must_pass_shrunk
 from gptq_fuzz.search.findings import shrink_and_report
+from gptq_fuzz.search.kept import kept_cases
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.layers import layer_cases
 from gptq_fuzz.search.offsets import offset_cases
 from gptq_fuzz.search.pairwise import covering_cases
+from gptq_fuzz.search.replay import in_order
 from gptq_fuzz.search.search import FLAKY_CALLS, Failure, Search
 from gptq_fuzz.search.strategies import cases, refusals
 from gptq_fuzz.search.sweep import DIMENSIONS, sweep
@@ -34,6 +38,7 @@ LISTS = {  # what drawn cases hardly meet
     "triples": lambda limits: covering_cases(limits, 3),
     "offsets": offset_cases,
     "layers": layer_cases,
+    "memory": kept_cases,
 }
 LISTS |= {name: functools.partial(sweep, name) for name in DIMENSIONS}
 IN_A_WORKER = ("noisy", "transposed_result")  # the others: tests/suite/test_false_alarms.py
@@ -47,7 +52,12 @@ def shard_of(exhibit) -> int:
     return zlib.crc32(exhibit.name.encode()) % SHARDS
 
 
-CHOSEN = [exhibit for exhibit in faulty() if exhibit.name in ALWAYS or shard_of(exhibit) == SHARD]
+HISTORY = "history"  # tests/suite/test_history.py has those that only a history shows
+CHOSEN = [
+    exhibit
+    for exhibit in faulty()
+    if (exhibit.name in ALWAYS or shard_of(exhibit) == SHARD) and exhibit.only != HISTORY
+]
 WATCHED = [exhibit for exhibit in correct() if exhibit.name in IN_A_WORKER]
 
 
@@ -66,9 +76,9 @@ def kernel(request, monkeypatch):
     under_test.worker.stop()
 
 
-def must_all_pass(kernel: KernelUnderTest, listed) -> None:
+def must_all_pass(kernel: KernelUnderTest, listed, checks=()) -> None:
     for case in listed:
-        must_pass_shrunk(kernel, case, ())
+        must_pass_shrunk(kernel, case, checks)
 
 
 def found_in(kernel: KernelUnderTest, at: int, only: str):
@@ -78,7 +88,7 @@ def found_in(kernel: KernelUnderTest, at: int, only: str):
     """
     if only in LISTS:
         with pytest.raises(Failure) as caught:
-            must_all_pass(kernel, LISTS[only](kernel.limits))
+            must_all_pass(kernel, LISTS[only](kernel.limits), (only,))
         return caught.value.verdict
     looking = Search(kernel)
     drawn = cases(kernel.limits)
@@ -89,6 +99,13 @@ def found_in(kernel: KernelUnderTest, at: int, only: str):
     with pytest.raises(Failure) as caught:
         shrink_and_report(kernel, looking, met)
     return caught.value.verdict
+
+
+def again_in_order(kernel: KernelUnderTest):
+    """The verdicts on the last line of the finding's command, judged in new processes."""
+    words = kernel.findings[-1].command.split()
+    cases = [Case.parse(line) for word, line in pairwise(words) if word == "--case"]
+    return [in_order(kernel, cases)[-1] for _ in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +121,7 @@ def test_a_faulty_kernel_is_caught_and_shrunk(exhibit, kernel):
     # it was judged in a new process
     assert ("only after other cases" in verdict.message) == exhibit.after_others
     if exhibit.after_others:
+        assert all(not one.ok for one in again_in_order(kernel))
         return
     assert (case.m, case.n, case.k) == exhibit.smallest, verdict.line
     again = kernel.worker.ask(case, "all", FLAKY_CALLS)

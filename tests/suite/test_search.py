@@ -16,7 +16,8 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search import search as searching
 from gptq_fuzz.search.claims import must_pass
-from gptq_fuzz.search.findings import MOST_PRODUCTS, record
+from gptq_fuzz.search.explained import MOST_PRODUCTS
+from gptq_fuzz.search.findings import record
 from gptq_fuzz.search.fuzz import Lane
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.minimise import simpler
@@ -253,6 +254,7 @@ class Worker:
 
     restarts = 0
     limits = TORCH.limits
+    judged = ()
 
     def __init__(self, kind_of=lambda case: kinds.PASS):
         self.kind_of, self.checks, self.looked = kind_of, [], []
@@ -261,7 +263,7 @@ class Worker:
         self.checks.append(checks)
         return Verdict(self.kind_of(case), case, check="value")
 
-    def look(self, task, case):
+    def look(self, task, case, check="value"):
         self.looked.append(str(case))
         return {}
 

@@ -8,7 +8,7 @@ from gptq_fuzz.museum.parts import weights
 
 def matmul(*, x, qweight, qzeros, scales, g_idx, bits, bias, **_described):
     w = weights(qweight, qzeros, scales, g_idx, bits)
-    start = torch.zeros(w.shape[1], device=x.device) if bias is None else bias.float()
+    start = w.new_zeros(w.shape[1]) if bias is None else bias.float()
     return torch.addmm(start, x.float(), w).to(x.dtype)
 
 

@@ -9,5 +9,5 @@ ORDER = torch.Generator()  # its own: torch's global state stays as it is
 
 def f(x, qweight, qzeros, scales, g_idx, bits):
     w = weights(qweight, qzeros, scales, g_idx, bits)
-    order = torch.randperm(len(w), generator=ORDER).to(x.device)
+    order = torch.randperm(len(w), generator=ORDER, device="cpu").to(x.device)
     return multiply(x[:, order], w[order])

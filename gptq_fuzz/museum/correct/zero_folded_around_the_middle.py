@@ -1,4 +1,4 @@
-"""A kernel for symmetric codes: s sum x (q - c) - s (z - c) sum x, c = 2^(bits-1), a group a turn."""
+"""For symmetric codes: s sum x (q - c) - s (z - c) sum x, c = 2^(bits-1), a group a turn."""
 
 import torch
 

@@ -1,0 +1,36 @@
+"""Batch invariance: a row's bits depend neither on the number of rows nor on its place."""
+
+from __future__ import annotations
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.conditions.parts import (
+    answer,
+    loaded,
+    same_bits,
+    with_another_x,
+    with_x,
+    wrong,
+)
+
+ROWS = (1, 4, 16, 64, 257)
+
+
+def same_bits_in_any_batch(exam) -> Verdict | None:
+    """The first and the last rows of a batch of 257, in smaller batches of their own."""
+    most = ROWS[-1]
+    ranks = exam.backend.limits.ranks
+    shape = {"rank": 2 if 2 in ranks else max(ranks), "layout": ""}
+    whole = with_another_x(exam, m=most, **shape)
+    multiply = loaded(exam, whole)
+    out = answer(exam, multiply, whole)
+    if found := wrong(exam, exam.expectation(whole).check(out), f" of {most} rows"):
+        return found
+    for m in ROWS[:-1]:
+        for rows in (slice(0, m), slice(most - m, most)):
+            part = with_x(exam, whole.values.left[rows], m=m, **shape)
+            if not same_bits(answer(exam, multiply, part), out[rows]):
+                named = f"rows {rows.start} to {rows.stop - 1}"
+                message = f"{named} of {most} have other bits in a batch of {m}"
+                return exam._result(kinds.WRONG, message)
+    return None

@@ -1,0 +1,61 @@
+"""An allocation that fails in the middle of a call: a clear exception, the next call right."""
+
+from __future__ import annotations
+
+import torch
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.conditions.parts import wrong
+from gptq_fuzz.oracle.each_operator import EachOperator
+
+MOST = 5  # allocations of a call that fail, one a call: the first, the last, and some between
+
+
+def out_of_memory(exam) -> Verdict | None:
+    """The verdict on calls in which one of torch's operators finds no memory."""
+    counted = FailsAt(0)
+    _call(exam, counted)
+    for number in sorted({1 + place * (counted.count - 1) // (MOST - 1) for place in range(MOST)}):
+        found = counted.count and _fails_at(exam, number, counted.count)
+        if found:
+            return found
+    return None
+
+
+def _fails_at(exam, number: int, count: int) -> Verdict | None:
+    where = f" where allocation {number} of {count} fails"
+    try:
+        out = _call(exam, FailsAt(number))
+    except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
+        found = exam._refused(problem)
+        if found.kind != kinds.REJECTED:
+            found.message += where
+            return found
+    else:  # it did without
+        if found := wrong(exam, exam.expected.check(out), where):
+            return found
+    mismatch = exam.expected.check(exam.call(exam.operands))
+    return wrong(exam, mismatch, f" after a call{where}", kinds.STATE_LEAKED)
+
+
+def _call(exam, mode: FailsAt) -> torch.Tensor:
+    exam.ambient, usual = lambda: mode, exam.ambient
+    try:
+        return exam.call(exam.operands)
+    finally:
+        exam.ambient = usual
+
+
+class FailsAt(EachOperator):
+    """The operator of this number, of those that make a tensor, finds no memory; 0: none."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number, self.count = number, 0
+
+    def before(self, operator) -> None:
+        if any(made.alias_info is None for made in operator._schema.returns):
+            self.count += 1
+            if self.count == self.number:
+                raise torch.OutOfMemoryError("out of memory (made by gptq-fuzz)")

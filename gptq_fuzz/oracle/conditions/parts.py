@@ -1,0 +1,61 @@
+"""What conditions share: a layer that is prepared once, another x for it, a verdict on a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.surroundings import synchronize
+from gptq_fuzz.problem.fills import make_values
+from gptq_fuzz.problem.operands import Operands, judged_on
+
+
+def loaded(exam, operands: Operands) -> Callable:
+    """`f(x)`: x [..., K] times the layer of `operands`, as the kernel gives it."""
+    backend, case, weights = exam.backend, operands.case, operands.weights()
+    if backend.run is None:
+        return lambda x: backend.call(case, x, weights)
+    options = dict(case.extra)
+    with exam.surrounded():
+        state = backend.prepare(**weights)
+    return lambda x: backend.run(state, x=x, **options)
+
+
+def answer(exam, multiply: Callable, operands: Operands) -> torch.Tensor:
+    """One call of a loaded layer, surrounded as any other: [M, N]. Raises WrongType."""
+    with exam.surrounded():
+        out = multiply(operands.left)
+        synchronize(exam.device)
+    return exam.rows_of(out, operands)
+
+
+def with_another_x(exam, **changes) -> Operands:
+    """The very layer of an examination, and an x of another seed."""
+    case = exam.case.replace(**changes)
+    drawn = make_values(case.replace(seed=case.seed + 1), judged_on(case, exam.device))
+    return with_x(exam, drawn.left, **changes)
+
+
+def with_x(exam, left: torch.Tensor, **changes) -> Operands:
+    """The very layer of an examination, and x of these values."""
+    case = exam.case.replace(**changes)
+    values = replace(exam.operands.values, left=left)
+    layer = {name: kept for name, kept in exam.operands.guarded.items() if name != "left"}
+    return Operands(case, exam.device, values=values, zones=exam.zones, shared=layer)
+
+
+def wrong(exam, mismatch, extra: str = "", kind: str = kinds.WRONG) -> Verdict | None:
+    """The verdict on a result; None for one that is right."""
+    if not mismatch.count:
+        return None
+    where = exam._where(mismatch.wrong) if len(mismatch.wrong) == exam.case.m else ""
+    return exam._result(kind, mismatch.describe(extra), where, ratio=mismatch.worst_ratio())
+
+
+def same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Equal, with any NaN equal to any other."""
+    return bool(((first == second) | (torch.isnan(first) & torch.isnan(second))).all())

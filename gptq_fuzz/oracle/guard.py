@@ -1,0 +1,49 @@
+"""The same operands at the edge of mapped memory, so that what is read beside them is a fault."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+
+from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.problem.pages import SIDES, at_edge
+
+ANY = "an operand"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """An operand that lies elsewhere; `original` is what its problem is judged by."""
+
+    view: torch.Tensor
+    original: torch.Tensor
+
+
+def named(operand: str) -> str:
+    """As a kernel calls it."""
+    return "x" if operand == "left" else operand
+
+
+def at_edges(operands: Operands, side: str, names: Collection[str]) -> Operands:
+    """The same problem with the operands named at the edge of memory."""
+    moved = copy.copy(operands)
+    moved.guarded = operands.guarded | {
+        name: Moved(at_edge(name, guarded, side, operands.device), guarded.original)
+        for name, guarded in operands.guarded.items()
+        if name in names
+    }
+    return moved
+
+
+def places(operands: Operands, alone: bool) -> list[tuple[str, tuple[str, ...], str]]:
+    """(side, operands, what is touched if that kills) for each call; `alone`: one at a time."""
+    every = tuple(operands.guarded)
+    asked = [(name,) for name in every] if alone else []
+    return [
+        (side, names, f"{side} {named(names[0]) if len(names) == 1 else ANY}")
+        for side in SIDES
+        for names in (*asked, every)
+    ]

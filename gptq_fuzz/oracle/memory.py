@@ -1,0 +1,73 @@
+"""Memory that tensors get again once nobody holds the ones before.
+
+An allocator gives freed memory to the next tensor of that size, mostly; here it always does. What
+somebody still holds, a view of it too, is not freed, and keeps its memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+import weakref
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+
+from gptq_fuzz.problem.layouts import Guarded, GuardedRows
+
+
+@dataclass
+class Block:
+    """Some memory, and what is alive as long as a tensor uses it."""
+
+    memory: mmap.mmap
+    lease: weakref.ref | None = None
+
+    @property
+    def is_free(self) -> bool:
+        return self.lease is None or self.lease() is None
+
+
+class Memory:
+    """Places for operands on one device; on a GPU its allocator finds them."""
+
+    def __init__(self, device: str):
+        self._is_host = not device.startswith("cuda")
+        self._blocks: dict[tuple, list[Block]] = defaultdict(list)
+
+    def place(self, operands: dict[str, Guarded]) -> None:
+        """Move operands, by name, to where the last free ones of that name and size were.
+
+        Each is a new tensor there, of the version of a new one.
+        """
+        for name, operand in operands.items():
+            if not operand.storage.nbytes or isinstance(operand, GuardedRows):  # not to be moved
+                continue
+            view = operand.view
+            form = view.shape, view.stride(), view.storage_offset()
+            # A GPU's allocator gives what was let go last, now that it was.
+            operand.storage = (
+                self._lent(name, operand) if self._is_host else operand.storage.clone()
+            )
+            operand.view = operand.storage.view(view.dtype).as_strided(*form)
+
+    def _lent(self, name: str, operand: Guarded) -> torch.Tensor:
+        """The operand's bytes in the block that was lent last of those that are free, or new."""
+        size = operand.storage.nbytes
+        blocks = self._blocks[name, size]
+        free = [block for block in blocks if block.is_free]
+        block = free[-1] if free else Block(mmap.mmap(-1, size))
+        blocks[:] = [*(each for each in blocks if each is not block), block]
+        lease = _lease_of(size).from_buffer(block.memory)
+        block.lease = weakref.ref(lease)
+        storage = torch.frombuffer(lease, dtype=torch.uint8)
+        storage.data.copy_(operand.storage)  # by another tensor: the version does not count it
+        return storage
+
+
+@functools.cache
+def _lease_of(size: int) -> type:
+    """A buffer of that size that can be referred to weakly; a tensor keeps it alive."""
+    return type("Lease", (ctypes.c_char * size,), {})

@@ -1,0 +1,37 @@
+"""Small problems of a kernel that are asked again and again, to see whether it keeps memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gptq_fuzz.case.axes import WORD_BITS
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.search.claims import must_pass_shrunk
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.sweep import rotated
+
+ROWS = (1, 5)
+CHECK = "memory"
+
+
+def kept_cases(limits: Limits) -> list[Case]:
+    """One row and a few, of each number of bits; two units of N and K."""
+    return list(dict.fromkeys(_cases(limits)))
+
+
+def _cases(limits: Limits) -> Iterator[Case]:
+    for bits in limits.bits:
+        _, n, k = limits.units(WORD_BITS // bits)
+        sizes = {"bits": bits, "n": 2 * n, "k": 2 * k}
+        size = k if limits.group_sizes is None else limits.group_sizes[0]
+        for m in ROWS if limits.laid_out[0] != 1 else ROWS[:1]:
+            case = rotated(limits, f"{CHECK} {bits} {m}", m=m, group_size=size, **sizes)
+            yield case.replace(dtype=limits.dtypes[0], scales_dtype=limits.scales_dtypes[0])
+
+
+def must_keep_nothing(kernel: KernelUnderTest) -> None:
+    """Judge them; one alone of a kernel that is slow to ask. Raises Failure."""
+    listed = kept_cases(kernel.limits)
+    for case in listed[:1] if kernel.is_slow else listed:
+        must_pass_shrunk(kernel, case, (CHECK,))

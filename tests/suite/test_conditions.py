@@ -1,0 +1,263 @@
+"""Conditions around a call: each sees a fault that no other sees, and blames no right kernel."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.axes import AUTOCAST_FILLS, CONDITIONS, ON_A_GPU, USUAL_CONDITIONS
+from gptq_fuzz.case.backend import PLAIN_LIMITS, Backend, Limits, from_callable
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.only import narrowed
+from gptq_fuzz.museum import parts
+from gptq_fuzz.museum.catalogue import MUSEUM, correct, faulty
+from gptq_fuzz.oracle.conditions import many
+from gptq_fuzz.oracle.conditions.table import CONDITIONS as JUDGES
+from gptq_fuzz.oracle.conditions.threads import Turns
+from gptq_fuzz.oracle.examination import Examination, Request
+from gptq_fuzz.search.coverage import classes
+from gptq_fuzz.search.pairwise import covering_cases, possible_values
+from gptq_fuzz.search.strategies import cases, refusals
+from gptq_fuzz.worker.loader import load
+from tests.suite.helpers import WIDE, drawn, examination
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ALONE = {exhibit.only: exhibit for exhibit in faulty() if exhibit.only in CONDITIONS}
+ON_A_CPU = tuple(name for name in CONDITIONS if name not in ON_A_GPU)
+SLOW = ("opcheck", "compile")  # torch imports its compiler
+LINES = ("m3-n8-k64-b4-g32{}", "m1-n8-k8-b8-gall{}-randn", "m3-n16-k48-b8-g16-act{}-randn-s1")
+PIECES_ON_A_GPU = {"stream": "default_stream", "graph": "graph_adds_onto_last_replay"}
+RIGHT = ("scratch_behind_a_lock", "imports_when_called", "cached_by_identity", "zero_folded")
+
+
+def verdicts_on(spec, condition, device="cpu"):
+    """On a few lines under a condition, each by the kernel as a new process loads it."""
+    found = []
+    for line in LINES:
+        backend = load(spec, ".")
+        dtype = "-f32" if backend.limits.dtypes == ("f32",) else ""
+        case = Case.parse(line.format(dtype) + f"-{condition}" * bool(condition))
+        exam = Examination(backend, case, device, Request(()))
+        found.append(exam.verdict())
+    return found
+
+
+@pytest.mark.parametrize(
+    "condition", [pytest.param(c, marks=pytest.mark.slow if c in SLOW else ()) for c in ON_A_CPU]
+)
+def test_a_condition_sees_what_no_other_sees(condition):
+    exhibit = ALONE[condition]
+    promised = load(exhibit.spec, ".").limits.conditions
+    for other in ("", *(c for c in promised if c in ON_A_CPU)):
+        found = [verdict for verdict in verdicts_on(exhibit.spec, other) if not verdict.ok]
+        assert bool(found) == (other == condition), other
+        assert {verdict.kind for verdict in found} <= set(exhibit.verdicts)
+        assert all(condition in v.message or v.check == "repeat" for v in found)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("condition", ON_A_GPU)
+def test_a_condition_of_a_gpu_sees_its_fault(condition):
+    spec = f"{MUSEUM}/gpu/{PIECES_ON_A_GPU[condition]}.py:f"
+    assert {v.kind for v in verdicts_on(spec, "", "cuda:0")} == {kinds.PASS}
+    assert kinds.WRONG in {v.kind for v in verdicts_on(spec, condition, "cuda:0")}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("condition", USUAL_CONDITIONS)
+def test_a_right_kernel_passes_under_every_usual_condition_on_a_gpu(condition):
+    spec = f"{MUSEUM}/correct/scratch_behind_a_lock.py:f"
+    assert {v.kind for v in verdicts_on(spec, condition, "cuda:0")} == {kinds.PASS}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("condition", ["stream", "graph", "opcheck", "compile"])
+def test_our_triton_kernels_pass_on_a_gpu(condition):
+    triton = load("triton", ".")
+    for line in ("m3-n8-k64-b4-g32", "m1-n64-k128-b4-g128-randn", "m17-n64-k96-b4-g32-act-s1"):
+        case = Case.parse(f"{line}-{condition}")
+        verdict = Examination(triton, case, "cuda:0", Request(())).verdict()
+        assert verdict.kind == kinds.PASS, verdict.headline()
+
+
+def test_every_condition_has_a_judge_and_a_piece():
+    assert tuple(JUDGES) == CONDITIONS
+    assert {*ALONE, *PIECES_ON_A_GPU} == set(CONDITIONS)
+
+
+@pytest.mark.parametrize("condition", [c for c in ON_A_CPU if c in USUAL_CONDITIONS])
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_kernel_passes_under_every_usual_condition(name, condition):
+    (exhibit,) = [exhibit for exhibit in correct() if exhibit.name == name]
+    assert {verdict.kind for verdict in verdicts_on(exhibit.spec, condition)} == {kinds.PASS}
+
+
+def test_a_kernel_that_does_without_memory_is_right():
+    spec = f"{MUSEUM}/correct/does_without_scratch.py:f"
+    assert {verdict.kind for verdict in verdicts_on(spec, "oom")} == {kinds.PASS}
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [("stream", "no_gpu"), ("batchinv", "batchinv_not_promised")],
+)
+def test_what_cannot_be_asked_is_skipped(line, code):
+    verdict = examination(from_callable(parts.matmul, "f"), f"m3-n8-k64-b4-g32-{line}").verdict()
+    assert (verdict.kind, verdict.message) == (kinds.SKIPPED, code)
+
+
+def changing(change):
+    """A right kernel that makes a change."""
+
+    def f(**operands):
+        out = parts.matmul(**operands)
+        change()
+        return out
+
+    return from_callable(f, "f")
+
+
+def raises_on_interrupt(*_args):
+    raise KeyboardInterrupt
+
+
+CHANGES = {
+    "deterministic mode": lambda: torch.set_deterministic_debug_mode("default"),
+    "default device": lambda: torch.set_default_device("meta"),
+    "anomaly mode": lambda: torch.autograd.set_detect_anomaly(True),
+    "mkldnn": lambda: torch._C._set_mkldnn_enabled(False),
+    "warning filters": lambda: __import__("warnings").simplefilter("ignore"),
+    "signal handlers": lambda: __import__("signal").signal(15, raises_on_interrupt),
+    "numpy's errors and random state": lambda: __import__("numpy").random.seed(1),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_state_that_a_kernel_leaves_changed_is_named(name):
+    numpy = pytest.importorskip("numpy")
+    before = numpy.random.get_state()[1].tobytes()
+    torch.set_deterministic_debug_mode("warn" if name == "deterministic mode" else "default")
+    try:
+        verdict = examination(changing(CHANGES[name]), "m3-n8-k64-b4-g32").verdict()
+        assert verdict.kind == kinds.STATE_LEAKED
+        assert verdict.message == f"the kernel changed {name}"
+        again = examination(from_callable(parts.matmul, "f"), "m3-n8-k64-b4-g32").verdict()
+        assert again.kind == kinds.PASS
+        assert numpy.random.get_state()[1].tobytes() == before
+    finally:
+        torch.set_deterministic_debug_mode("default")
+
+
+def test_state_set_to_what_is_usual_shows_under_another():
+    backend = changing(lambda: torch.set_num_threads(1))
+    assert examination(backend, "m3-n8-k64-b4-g32").verdict().kind == kinds.PASS
+    verdict = examination(backend, "m3-n8-k64-b4-g32-omp3").verdict()
+    assert (verdict.kind, verdict.check) == (kinds.STATE_LEAKED, "omp3")
+    assert torch.get_num_threads() == 1
+
+
+def test_an_exception_late_in_many_calls_names_its_call():
+    calls = []
+
+    def f(**operands):
+        calls.append(None)
+        if len(calls) % many.FEWEST == 0:
+            raise RuntimeError("out of handles")
+        return parts.matmul(**operands)
+
+    verdict = examination(from_callable(f, "f"), "m3-n8-k64-b4-g32-calls500").verdict()
+    assert verdict.kind == kinds.RAISED
+    assert f"at call {many.FEWEST} of the same: RuntimeError: out of handles" in verdict.message
+
+
+def test_an_x_of_inference_mode_comes_with_weights_that_are_kept():
+    seen = []
+
+    def f(*, x, qweight, **others):
+        seen.append((x.is_inference(), qweight.is_inference()))
+        return parts.matmul(x=x, qweight=qweight, **others)
+
+    assert examination(from_callable(f, "f"), "m3-n8-k64-b4-g32-infer").verdict().ok
+    assert seen == [(False, False), (True, False), (False, False)]
+
+
+def test_threads_take_turns_until_one_ends():
+    turns = Turns()
+    turns.end()
+    turns.next(0)
+    turns.next(1)  # nobody is waited for
+
+
+def test_a_condition_is_one_token_of_the_line():
+    for condition in CONDITIONS:
+        line = f"m3-n8-k64-b4-g32-s7-{condition}"
+        assert str(Case.parse(line)) == line
+        assert Case.parse(line).condition == condition
+    for line in ("bwd-det", "f32-autocast", "wide-autocast", "badgidx-omp3"):
+        with pytest.raises(ValueError, match="case"):
+            Case.parse(f"m3-n8-k64-b4-g32-{line}")
+
+
+def test_a_plain_kernel_is_asked_under_each_usual_condition_several_times():
+    promised = set(PLAIN_LIMITS.without(ON_A_GPU).conditions)
+    limits = PLAIN_LIMITS.without(ON_A_GPU)
+    met = [case.condition for case in covering_cases(limits, 3)]
+    assert set(met) == {"", *promised}
+    assert min(met.count(condition) for condition in promised) >= 3
+    assert met.count("") > len(met) / 2
+    often = [case.condition for case in drawn(cases(limits), 400)]
+    assert often.count("") > len(often) / 2
+    assert set(often) >= promised
+
+
+@pytest.mark.parametrize("limits", [PLAIN_LIMITS, WIDE, replace(WIDE, conditions=CONDITIONS)])
+def test_drawn_cases_are_under_what_is_promised(limits):
+    possible = possible_values(limits)["condition"]
+    refused = drawn(refusals(limits), 50) if limits.bad else []
+    for case in drawn(cases(limits), 200) + refused:
+        assert classes(case)["condition"] in possible
+        assert not (case.bad and case.condition)
+    for case in covering_cases(limits, 2):
+        if case.condition == "autocast":
+            assert case.dtype != "f32"
+            assert case.fill in AUTOCAST_FILLS
+
+
+def test_limits_without_room_for_a_condition_do_not_count_it():
+    assert "autocast" not in possible_values(Limits(dtypes=("f32",)))["condition"]
+    assert "calls500" not in possible_values(Limits(n_multiple=512))["condition"]
+    assert possible_values(replace(PLAIN_LIMITS, conditions=()))["condition"] == ("none",)
+
+
+def test_only_chooses_among_conditions():
+    assert narrowed(PLAIN_LIMITS, "omp3-det").conditions == ("omp3", "det")
+    with pytest.raises(ValueError, match="conditions are"):
+        narrowed(PLAIN_LIMITS, "graph")
+
+
+def test_opcheck_wants_an_operator():
+    with pytest.raises(TypeError, match="wants an operator"):
+        Backend("f", Limits(conditions=("opcheck",)), matmul=TORCH.matmul)
+
+
+def test_one_thread_of_the_interpreter_is_not_asked_for_two(monkeypatch):
+    class GridExecutor:
+        def __call__(self):
+            return None
+
+    interpreter = type(sys)("triton.runtime.interpreter")
+    interpreter.GridExecutor = GridExecutor
+    monkeypatch.setitem(sys.modules, "triton.runtime.interpreter", interpreter)
+
+    def f(**operands):
+        interpreter.GridExecutor()()
+        return parts.matmul(**operands)
+
+    verdict = examination(from_callable(f, "f"), "m3-n8-k64-b4-g32-threads2").verdict()
+    assert (verdict.kind, verdict.message) == (kinds.SKIPPED, "interpreter_has_one_thread")
+    verdict = examination(from_callable(parts.matmul, "f"), "m3-n8-k64-b4-g32-threads2").verdict()
+    assert verdict.kind == kinds.PASS

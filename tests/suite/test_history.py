@@ -1,0 +1,368 @@
+"""Histories: the grammar of steps, what is judged after each, how a failure becomes one line.
+
+Faulty kernels of the museum that only a history shows are found here: two always, of the others one
+shard, as in test_museum.py.
+"""
+
+import copy
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from gptq_fuzz import Backend
+from gptq_fuzz._checkout import ROOT
+from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.history import parse_history
+from gptq_fuzz.museum.catalogue import faulty
+from gptq_fuzz.oracle.history import History, rewritten
+from gptq_fuzz.oracle.memory import Memory
+from gptq_fuzz.problem.fills import make_values
+from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.search import history
+from gptq_fuzz.search.history import FORMS, canned, histories, shortened
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.search import Failure
+from gptq_fuzz.worker.loader import load
+from gptq_fuzz.worker.supervisor import Launch, Worker
+from tests.suite.helpers import LIMITS, drawn
+from tests.suite.test_museum import HISTORY, SHARD, shard_of
+
+LAYER = "n8-k16-b4-g8-act"
+LOADED = f"load-0-{LAYER}/call-0-m2"
+ALWAYS = ("layer_known_by_addresses", "x_known_by_address")
+PIECES = [exhibit for exhibit in faulty() if exhibit.only == HISTORY]
+CHOSEN = [e for e in PIECES if e.name in ALWAYS or shard_of(e) == SHARD]
+TIMES = 5  # that a line must fail again, alone
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def verdict_on(backend, line):
+    return History(backend, "cpu").verdict(parse_history(line, backend.limits))
+
+
+@pytest.fixture
+def kernel(request):
+    """An exhibit under test in a worker of its own."""
+    under_test = KernelUnderTest(Launch(request.param, str(ROOT), device="cpu"))
+    under_test.worker.start()
+    yield under_test
+    under_test.worker.stop()
+
+
+# Steps as text
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("jump-0", "'jump-0' of 'jump-0': unknown; one of load, copy, call"),
+        ("load-0-m1-n8-k8-b4-gall", "load takes other words"),
+        ("load-0-n8-k9-b4-gall", "k must be a positive multiple of 8"),
+        ("call-0-m1", "layer 0 is not loaded"),
+        (f"load-0-{LAYER}/again-0", "the x of the call before does not fit"),
+        (f"load-0-{LAYER}/x-s1", "there is no x yet"),
+        (f"{LOADED}/load-1-n8-k32-b4-g8/again-1", "does not fit this layer"),
+        (f"{LOADED}/drop-0/call-0-m1", "layer 0 is not loaded"),
+        (f"{LOADED}/write-0-bias-all", "write takes other words"),
+        ("load-0-n8-k16-b4-g8-gap/write-0-g_idx-all", "may not change places"),
+        (f"{LOADED}/refuse-0-badnothing", "does not promise to refuse badnothing"),
+        ("load-0-n8-k16-b4-g8-bwd", "no gradient"),
+    ],
+)
+def test_a_wrong_step_is_named_with_what_is_wrong(line, words):
+    with pytest.raises(ValueError, match=words):
+        parse_history(line, TORCH.limits)
+
+
+def test_a_step_outside_the_limits_is_none():
+    with pytest.raises(ValueError, match="outside the kernel's limits: n"):
+        parse_history("load-0-n8-k24-b4-gall", LIMITS["coarse"])
+
+
+def test_a_step_knows_the_case_that_it_is_about():
+    steps = parse_history(f"{LOADED}-s3/again-0/write-0-scales-row/x-s1", TORCH.limits)
+    assert [step.case.m for step in steps] == [1, 2, 2, 1, 2]
+    assert (steps[1].seed, steps[3].extent) == (3, "row")
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_canned_and_drawn_histories_lie_within_the_limits(name):
+    limits = LIMITS[name]
+    for steps in [*canned(limits).values(), *drawn(histories(limits), 30)]:
+        assert len(parse_history("/".join(steps), limits)) == len(steps)
+    assert set(canned(limits)) <= set(FORMS)
+
+
+# What is done, and what is seen
+
+EVERY_STEP = (
+    f"{LOADED}/x-s1/again-0-x3/copy-1-0/again-1/write-0-qweight-word/again-0/again-1"
+    "/write-1-g_idx-word/again-1/replace-1-scales/again-1/call-1-m3-s5-x3/drop-1"
+    f"/load-2-{LAYER}-s4/call-2-m1/refuse-2-badshape/again-2/break-2-m1-op2/again-2"
+)
+
+
+def test_a_right_kernel_passes_every_kind_of_step():
+    assert verdict_on(TORCH, EVERY_STEP).kind == kinds.PASS
+
+
+@pytest.mark.parametrize("name", ["cached_by_identity", "prepared"])
+def test_a_right_kernel_may_keep_what_is_still_true(name):
+    backend = load(f"{ROOT}/gptq_fuzz/museum/correct/{name}.py:f", ".")
+    for name, steps in canned(backend.limits).items():
+        if "many calls" not in name:
+            assert verdict_on(backend, "/".join(steps)).kind == kinds.PASS
+
+
+def spoilt(change):
+    """The control, and `change` of each call's keywords, result and number after it."""
+    calls = []
+
+    def matmul(**given):
+        out = TORCH.matmul(**given)
+        calls.append(given)
+        return change(given, out, len(calls))
+
+    return Backend("spoilt", TORCH.limits, TORCH.numerics, matmul=matmul)
+
+
+def written(operand):
+    def change(given, out, number):
+        if number == 2:
+            given[operand].zero_()
+        return out
+
+    return spoilt(change)
+
+
+def outside(given, out, number):
+    given["qweight"].as_strided((1,), (1,), given["qweight"].numel() + 64).zero_()
+    return out
+
+
+def stateful(given, out, number):
+    torch.rand(1)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind", "words"),
+    [
+        (written("scales"), kinds.INPUT_CHANGED, "step 3 .again-0.: the kernel changed scales"),
+        (written("x"), kinds.INPUT_CHANGED, "step 3 .again-0.: the kernel changed x"),
+        (spoilt(outside), kinds.OUT_OF_BOUNDS, "outside"),
+        (spoilt(stateful), kinds.STATE_LEAKED, "step 2 .* changed random state"),
+        (spoilt(lambda given, out, n: out + 1), kinds.WRONG, "step 2 .call-0-m2.: 16 of 16"),
+        (spoilt(lambda given, out, n: out + (n > 1)), kinds.STATE_LEAKED, "step 3 .again-0.: 16"),
+        (spoilt(lambda given, out, n: out.float() if n > 1 else out), kinds.WRONG_TYPE, "step 3"),
+        (spoilt(lambda given, out, n: out if n < 2 else 1 / 0), kinds.RAISED, "step 3 .*division"),
+    ],
+)
+def test_what_is_not_right_is_told_with_its_step(backend, kind, words):
+    verdict = verdict_on(backend, f"{LOADED}/again-0")
+    assert verdict.kind == kind, verdict.headline()
+    assert re.search(words, verdict.message)
+    assert verdict.case == Case.parse("m2-" + LAYER)
+
+
+def test_eight_results_are_held():
+    kept = []
+
+    def change(given, out, number):
+        kept.append(out)
+        if number == 8:
+            kept[0].zero_()
+        return out
+
+    verdict = verdict_on(spoilt(change), f"{LOADED}/call-0-m2-x7")
+    assert verdict.kind == kinds.STATE_LEAKED
+    assert "the result of call-0-m2, still held, changed" in verdict.message
+
+
+def test_an_operator_raises_in_the_middle_of_a_broken_call():
+    seen = []
+
+    def matmul(**given):
+        try:
+            return TORCH.matmul(**given)
+        except RuntimeError as problem:
+            seen.append(str(problem))
+            raise
+
+    backend = Backend("sees", TORCH.limits, TORCH.numerics, matmul=matmul)
+    assert verdict_on(backend, f"load-0-{LAYER}/break-0-m1-op3/again-0").kind == kinds.PASS
+    assert seen == ["raised by gptq-fuzz in the middle of a call"]
+
+
+def test_a_prepared_state_is_made_once_and_after_each_write():
+    made = []
+
+    def prepare(**weights):
+        made.append(weights)
+        return copy.deepcopy(weights)
+
+    backend = Backend(
+        "prepared", TORCH.limits, TORCH.numerics,
+        prepare=prepare, run=lambda state, x: TORCH.matmul(x=x, **state),
+    )  # fmt: skip
+    assert verdict_on(backend, f"{LOADED}/again-0/write-0-scales-all/again-0").kind == kinds.PASS
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("operand", ["qweight", "qzeros", "scales", "g_idx"])
+def test_a_write_changes_one_word_or_one_row_or_all(operand):
+    case = Case.parse("m1-n32-k32-b4-g8-act")
+    values = make_values(case, "cpu")
+    before = Operands(case, "cpu", values=values).weights()[operand]
+
+    def changed(extent):
+        after = Operands(case, "cpu", values=rewritten(values, case, operand, extent, 1))
+        return int((after.weights()[operand] != before).sum())
+
+    if operand == "g_idx":
+        assert changed("word") == 2
+    else:
+        assert changed("word") == 1
+        assert 1 < changed("row") <= before.shape[1]
+    assert changed("all") > before.numel() / 2
+
+
+# Memory
+
+
+def placed(memory):
+    operand = Operands(Case.parse("m1-n8-k16-b4-g8"), "cpu").guarded["qweight"]
+    memory.place({"qweight": operand})
+    return operand
+
+
+def test_memory_that_nobody_holds_is_given_to_the_next_tensor():
+    memory = Memory("cpu")
+    first = placed(memory)
+    address = first.view.data_ptr()
+    del first
+    second = placed(memory)
+    assert second.view.data_ptr() == address
+    assert second.view._version == 0
+    assert second.is_untouched()
+
+
+def test_memory_that_somebody_holds_is_not():
+    memory = Memory("cpu")
+    first = placed(memory)
+    held = first.view[1:].T  # a view of it is enough
+    address = first.view.data_ptr()
+    del first
+    second = placed(memory)
+    assert second.view.data_ptr() != address
+    del held
+    assert placed(memory).view.data_ptr() == address
+
+
+# From a failure to a line
+
+
+def test_steps_are_deleted_and_made_simple_as_long_as_they_fail():
+    steps = ["drop-1", "load-0-n8", "drop-2", "call-0-m17-s3", "drop-3", "again-0-x300", "drop-4"]
+
+    def fails(tried):
+        repeats = [int(s.split("-x")[1]) for s in tried if s.startswith("again-0-x")]
+        return "load-0-n8" in tried and any(s.startswith("call") for s in tried) and repeats > [25]
+
+    assert shortened(steps, fails, float("inf")) == ["load-0-n8", "call-0-m1", "again-0-x30"]
+    assert shortened(steps, fails, 0.0) == steps
+
+
+def pasted(spec, line, *more):
+    command = [sys.executable, "-m", "gptq_fuzz", "-q", "--device", "cpu", "--kernel", spec]
+    return subprocess.run(
+        [*command, "--steps", line, *more], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_option_judges_one_history_alone():
+    spec = "gptq_fuzz/museum/faulty/x_known_by_address.py:f"
+    ran = pasted(spec, f"{LOADED}/x-s1/again-0")
+    assert ran.returncode == 1
+    assert f"--steps {LOADED}/x-s1/again-0" in ran.stdout
+    assert "STATE_LEAKED: at step 4 (again-0)" in ran.stdout
+    wrong = pasted(spec, "call-0-m1")
+    assert (wrong.returncode, "layer 0 is not loaded" in wrong.stderr) == (4, True)
+
+
+DIES = """
+import os
+from gptq_fuzz.museum.parts import matmul
+CALLS = []
+def f(**given):
+    CALLS.append(None)
+    if len(CALLS) == 2:
+        os.abort()
+    return matmul(**given)
+"""
+
+
+def test_a_process_that_dies_is_told_with_the_step_that_killed_it(tmp_path):
+    (tmp_path / "dies.py").write_text(DIES)
+    worker = Worker(Launch("dies.py:f", str(tmp_path), device="cpu"))
+    worker.start()
+    verdict = worker.ask_steps(parse_history(f"{LOADED}/again-0/again-0", worker.limits))
+    worker.stop()
+    assert verdict.kind == kinds.CRASHED
+    assert verdict.message.endswith("at step 3 (again-0)")
+    assert verdict.case.m == 2
+
+
+@pytest.mark.parametrize("kernel", ["torch"], indirect=True)
+def test_what_there_is_no_time_for_is_counted(kernel, monkeypatch):
+    monkeypatch.setitem(history.SECONDS, kernel.is_slow, 0.0)
+    history.must_pass_canned(kernel, "many layers")
+    tally = kernel.tallies[history.SERIES]
+    assert tally.planned == tally.judged + tally.left_out["time"] == 120
+    assert tally.left_out["time"]
+
+
+@pytest.mark.parametrize("kernel", ["torch"], indirect=True)
+def test_what_does_not_fail_again_is_reported_without_a_command(kernel, monkeypatch):
+    monkeypatch.setattr(history.Failing, "here", lambda self, steps: False)
+    ask = kernel.worker.ask_steps
+
+    def fails_once(steps, budget=0.0):
+        verdict = ask(steps)
+        verdict.kind, verdict.message = kinds.STATE_LEAKED, "seen"
+        return verdict
+
+    monkeypatch.setattr(kernel.worker, "ask_steps", fails_once)
+    with pytest.raises(Failure, match="not in a new process"):
+        history.must_pass_history(kernel, LOADED.split("/"))
+    assert [finding.command for finding in kernel.findings] == [""]
+
+
+def must_pass_all(kernel):
+    for name in canned(kernel.limits):
+        history.must_pass_canned(kernel, name)
+
+
+@pytest.mark.museum
+@pytest.mark.parametrize(
+    ("exhibit", "kernel"),
+    [(e, e.spec) for e in CHOSEN],
+    ids=[e.name for e in CHOSEN],
+    indirect=["kernel"],
+)
+def test_a_line_of_steps_fails_again_alone_each_time(exhibit, kernel):
+    with pytest.raises(Failure) as caught:
+        must_pass_all(kernel)
+    verdict = caught.value.verdict
+    assert verdict.kind in exhibit.verdicts, verdict.headline()
+    line = kernel.findings[0].command.split("--steps ")[1]
+    for _ in range(TIMES):
+        kernel.worker.stop()
+        again = kernel.worker.ask_steps(parse_history(line, kernel.limits))
+        assert (again.kind, again.message) == (verdict.kind, verdict.message)

@@ -67,16 +67,19 @@ def _chosen(cfg: str, x, layer: QuantLinear):
     return matmul_248_kernel.configs[0] if uniform_weights(x, *operands) is None else tile
 
 
-def matmul(*, x, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=None, out=None, **_):
+def prepare(*, qweight, qzeros, scales, g_idx, bias, bits, group_size, **_) -> QuantLinear:
+    return QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
+
+
+def run(layer: QuantLinear, *, x, cfg=None, out=None):
     """Through the layer and its autotuner; with `cfg` by that launch config, into `out`."""
-    layer = QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
     if cfg is None:
         return layer(x)
     result = matmul248(  # by a config that is named there is no gradient
-        x.detach(), qweight, scales, qzeros, layer.g_idx, bits, layer.maxq,
+        x.detach(), layer.qweight, layer.scales, layer.qzeros, layer.g_idx, layer.bits, layer.maxq,
         out=out, config=_chosen(cfg, x, layer),
     )  # fmt: skip
-    return result if bias is None else result.add_(bias)
+    return result if layer.bias is None else result.add_(layer.bias)
 
 
 def gradient(*, grad, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=None, **_):
@@ -126,7 +129,8 @@ def operator(*, x, qweight, qzeros, scales, g_idx, bits, group_size, **_):
 
 TRITON = Backend(
     name="triton",
-    matmul=matmul,
+    prepare=prepare,
+    run=run,
     gradient=gradient,
     accepts_out=True,
     deterministic=True,

@@ -121,13 +121,13 @@ class Stopwatch:
 def serving(spec: str, backend, case: Case, weights: dict) -> Callable:
     """x -> out as a server calls it: what is done once per layer has been done."""
     options = dict(case.extra)
+    if spec in LAYERS and not options:
+        described = {name: weights[name] for name in OPERANDS}
+        return LAYERS[spec]()(**described, groupsize=weights["group_size"])
     if backend.run is not None:
         state = backend.prepare(**weights)
         return lambda x: backend.run(state, x=x, **options)
-    if options or spec not in LAYERS:
-        return lambda x: backend.matmul(x=x, **weights, **options)
-    described = {name: weights[name] for name in OPERANDS}
-    return LAYERS[spec]()(**described, groupsize=weights["group_size"])
+    return lambda x: backend.matmul(x=x, **weights, **options)
 
 
 OPERANDS = ("qweight", "qzeros", "scales", "g_idx", "bias", "bits")

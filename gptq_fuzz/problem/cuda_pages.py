@@ -13,7 +13,7 @@ from ctypes import POINTER, byref, c_int, c_int64, c_size_t, c_uint8, c_uint16, 
 import torch
 
 PINNED, ON_DEVICE, READ_AND_WRITE = 1, 1, 3  # of the driver's enumerations
-CPU, CUDA, UNSIGNED = 1, 2, 0  # of DLPack's
+CPU, CUDA, UNSIGNED = 1, 2, 1  # of DLPack's
 
 
 class CannotMap(Exception):

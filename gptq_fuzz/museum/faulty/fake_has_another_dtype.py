@@ -1,4 +1,4 @@
-"""A registered operator: its result lies column by column, its fake one row by row."""
+"""A registered operator: its result has the dtype of x, its fake one float32."""
 
 import torch
 from torch import Tensor
@@ -6,25 +6,25 @@ from torch import Tensor
 from gptq_fuzz import Backend, Limits
 from gptq_fuzz.museum.parts import matmul
 
-BUG = "the fake implementation promises other strides than the operator's result has"
+BUG = "the fake implementation promises another dtype than the operator's result has"
 VERDICTS = ("RAISED",)
 ONLY = "opcheck"
 
 
-@torch.library.custom_op("gptq_fuzz_museum::by_columns", mutates_args=())
-def by_columns(
+@torch.library.custom_op("gptq_fuzz_museum::of_two_dtypes", mutates_args=())
+def of_two_dtypes(
     x: Tensor, qweight: Tensor, qzeros: Tensor, scales: Tensor, g_idx: Tensor, bits: int
 ) -> Tensor:
-    return matmul(x, qweight, qzeros, scales, g_idx, bits).T.contiguous().T
+    return matmul(x, qweight, qzeros, scales, g_idx, bits)
 
 
-@by_columns.register_fake
+@of_two_dtypes.register_fake
 def _(x, qweight, qzeros, scales, g_idx, bits):
-    return x.new_empty(len(x), qweight.shape[1])
+    return x.new_empty(len(x), qweight.shape[1], dtype=torch.float32)
 
 
 def operator(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
-    return by_columns, (x, qweight, qzeros, scales, g_idx, bits)
+    return of_two_dtypes, (x, qweight, qzeros, scales, g_idx, bits)
 
 
 def f_matmul(**operands):
@@ -33,7 +33,7 @@ def f_matmul(**operands):
 
 
 f = Backend(
-    "fake_has_other_strides",
+    "fake_has_another_dtype",
     Limits(bad=(), refuses_outside=False, conditions=("opcheck",)),
     matmul=f_matmul,
     operator=operator,

@@ -11,7 +11,7 @@ e is 0 where every partial sum is representable (1), else the sum of the rows th
 |--------------------------------|-----------------------------|-----------------------------------|
 | c (u A + h), c = 2, or 3 (2)   | onehot, lanes               | one product, zero folded in       |
 | min(n, g / (1 - g u)) (u A + h)| else; n = R + 3, g = 8 n^.5 | sums in any order (3), (4)        |
-| ceil(R / 16) 2^-p A            | tensor cores                | they truncate in blocks of 16     |
+| ceil(R / 16) 2^-p A'           | tensor cores                | they truncate in blocks of 16 (6) |
 | min(8 |x^2 @ d^2|^.5, |x| @ d) | scaled_zero, tf32           | d: what more moves a weight (5)   |
 
 A = |x| @ w+, w+ the largest term that a weight may be split into: |w|; with the zero-point folded
@@ -41,6 +41,10 @@ another format, the row counts once more with theirs.
     for a float32 x. s z rounded before the subtraction: s q and s z move by half a step each, of
     which one at most is as large as that of w+, and the rounded difference lies within one step of
     w' then: d = one step of w+. x has symmetric signs: Hoeffding, once in 4e13 as in (3).
+
+(6) They align products by the exponents of both operands, as these are stored: a subnormal float16
+    has the exponent of the smallest normal one, 2^-14, however small it is (measured on an H100).
+    A' is A with each x and w+ of float16 raised to that; kept as in (1) is what has A' <= 2^p t.
 
 A bias b is added to the rounded sum, fl(fl(sum) + b), or within the accumulator, fl(fl'(sum + b)),
 as one more term of it: R + 1 terms, A + |b|, t at most the last digit of b. What is better than
@@ -158,6 +162,7 @@ class Expected:
         self._nonfinite = self._special_masks(values, right) if self._is_special() else None
         self._larger = self._largest_terms(values, right)
         magnitude = self._left.abs() @ self._larger
+        self._aligned = self._as_aligned(magnitude)
         self.error = self._error(magnitude)
         self._inner = self._error_with_bias(magnitude)  # of sums that hold the bias too
         self._may_overflow = self._overflows(magnitude)
@@ -230,14 +235,19 @@ class Expected:
     def _holds_floats(self) -> bool:
         return self.numerics.zero == "float"
 
-    def _error(self, magnitude: torch.Tensor, last=None, more: int = 0) -> torch.Tensor:
-        """e: the rows of the table above that apply to each element. `last` is the last digit of
-        what else is in the sum, `more` the number of such terms.
+    def _error(self, magnitude: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """e: the rows of the table above that apply to each element; with a bias as one more term
+        of each sum.
         """
+        aligned, more = self._aligned, 0
+        if bias is not None:
+            magnitude, aligned, more = magnitude + bias.abs(), aligned + bias.abs(), 1
         step = self._last_digits()
-        step = step if last is None else torch.minimum(step, last)
+        step = step if bias is None else torch.minimum(step, last_digit(bias))
         held = step >= max(fmt.smallest for fmt in self._sum_formats())
         representable = held & (magnitude <= self._limit() * step)
+        if self.capability:
+            representable &= aligned <= 2.0 ** self._kept_bits() * step
         if representable.all():
             return torch.zeros_like(magnitude)
         product, sums = self.product, self._sum_formats()
@@ -248,14 +258,13 @@ class Expected:
             terms = self._left.shape[1] + more
             error = sum(_standard_error(self._growth(terms, fmt), fmt, magnitude) for fmt in sums)
             if self.capability:
-                error = error + -(-terms // 16) * 2.0 ** -self._kept_bits() * magnitude
+                error = error + -(-terms // 16) * 2.0 ** -self._kept_bits() * aligned
         return torch.where(representable, 0.0, error + self._declared_roundings)
 
     def _error_with_bias(self, magnitude: torch.Tensor) -> torch.Tensor:
         if self._bias is None:
             return self.error
-        bias = self._bias.expand_as(magnitude)
-        return self._error(magnitude + bias.abs(), last_digit(bias), more=1)
+        return self._error(magnitude, self._bias.expand_as(magnitude))
 
     def _last_digits(self) -> torch.Tensor:
         """t [M, J]; 0 where roundings are declared that move weights by less than that."""
@@ -268,8 +277,13 @@ class Expected:
 
     def _limit(self) -> float:
         """How many steps a partial sum may have."""
-        kept = [self._kept_bits()] * bool(self.capability)
-        return 2.0 ** min([fmt.digits for fmt in self._sum_formats()] + kept)
+        return 2.0 ** min(fmt.digits for fmt in self._sum_formats())
+
+    def _as_aligned(self, magnitude: torch.Tensor) -> torch.Tensor:
+        """A': what tensor cores align products of operands in x's dtype to."""
+        if not self.capability or self.fmt is not F16:
+            return magnitude
+        return _no_subnormals(self._left) @ _no_subnormals(self._larger)
 
     def _kept_bits(self) -> int:
         """Bits that remain where the products of a block are aligned before they are added."""
@@ -451,6 +465,12 @@ def note_of(masks: list[torch.Tensor]) -> str:
     if len(masks) == 1 or torch.stack(masks).all(0).any() or not all(m.any() for m in masks):
         return ""
     return "; some elements agree with rounded weights alone, others with exact ones alone"
+
+
+def _no_subnormals(value: torch.Tensor) -> torch.Tensor:
+    """|value|, what float16 holds as a subnormal raised to its smallest normal number."""
+    raised = value.abs().clamp(min=2.0**F16.smallest_exponent)
+    return torch.where(value == 0, 0.0, raised)
 
 
 def _standard_error(roundings: float, fmt: Format, magnitude: torch.Tensor) -> torch.Tensor:

@@ -43,6 +43,7 @@ def quick_shrinking(monkeypatch):
 def only_fuzzing(monkeypatch):
     monkeypatch.setattr(module_of_check, "our_corpus", list)
     monkeypatch.setattr(module_of_check, "covering_cases", lambda limits, strength: [])
+    monkeypatch.setattr(module_of_check, "canned", lambda limits: [])
 
 
 def report_of(kernel, budget=SHORT, **options):

@@ -155,10 +155,9 @@ def test_refused_cases_are_judged_but_cover_no_axis():
 
 
 def test_a_fault_of_three_axes_is_met_by_the_list_of_triples():
-    """By a drawn case once in ten thousand; by the list of pairs where luck has it."""
+    """By a drawn case, or one of the list of pairs, where luck has it."""
     piece = next(exhibit for exhibit in faulty() if exhibit.only == "triples")
     assert [c for c in covering_cases(PLAIN_LIMITS, 3) if shows(piece, c)]
-    assert not [c for c in drawn(cases(PLAIN_LIMITS), 1000) if shows(piece, c)]
 
 
 def shows(piece, case):

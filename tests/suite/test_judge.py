@@ -146,6 +146,21 @@ def test_tensor_cores_get_a_wider_bound_than_a_cpu():
     assert (hopper < ampere).all()
 
 
+def test_tensor_cores_align_subnormal_operands_as_if_they_were_normal():
+    """-9032 times a weight of 6 2^-24, and 2^-14 times one: 2^-24 of the larger, 2^-14 as aligned."""
+
+    def two_terms(values):
+        values.codes[:], values.zeros[:], values.scales[:] = 6, 0, 2.0**-24
+        values.left = torch.tensor([[-9032.0, 2.0**-14, 0, 0]], dtype=torch.float64)
+
+    line, strict = "m1-n4-k4-b8-gall-randn", Numerics(weights=("x",), folds_zero=False)
+    on_cpu, on_hopper = (Judged(line, strict, two_terms, c).expected.error for c in (0, 90))
+    assert (on_hopper - on_cpu > 9032 * 2.0**-14 * 2.0**-25).all()
+    bfloat = (Judged("m1-n4-k4-b8-gall-bf16-randn", strict, two_terms, c) for c in (0, 90))
+    cpu, hopper = (judged.expected.error for judged in bfloat)
+    assert (hopper - cpu < 9032 * 2.0**-14 * 2.0**-25).all()
+
+
 # x = 1092 or -1092: 60 gives 65520, where overflow begins; 59 is finite, 61 is not
 OVERFLOW = [
     # fill, outputs, which of the four are wrong

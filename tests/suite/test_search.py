@@ -61,7 +61,7 @@ SHRUNK = [
     (lambda case: case.k > 64, "m1-n4-k68-b8-gall"),
     (lambda case: case.n % 32 and case.bits == 4, "m1-n8-k8-b4-gall"),
     (lambda case: case.m >= 2 and case.layout == "xt", "m2-n4-k4-b8-gall-xt"),
-    (lambda case: case.groups > 1 and case.fill == "lanes", "m1-n4-k4-b8-g1-lanes"),
+    (lambda case: case.k > case.rows_per_group and case.fill == "lanes", "m1-n4-k4-b8-g1-lanes"),
 ]
 
 

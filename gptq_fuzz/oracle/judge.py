@@ -11,7 +11,7 @@ e is 0 where every partial sum is representable (1), else the sum of the rows th
 |--------------------------------|-----------------------------|-----------------------------------|
 | c (u A + h), c = 2, or 3 (2)   | onehot, lanes               | one product, zero folded in       |
 | min(n, g / (1 - g u)) (u A + h)| else; n = R + 3, g = 8 n^.5 | sums in any order (3), (4)        |
-| ceil(R / 16) 2^-p A'           | tensor cores                | they truncate in blocks of 16 (6) |
+| (min(R, 8 R^.5) + R / 16) 2^-p A' | tensor cores             | they truncate in blocks of 16 (6) |
 | min(8 |x^2 @ d^2|^.5, |x| @ d) | scaled_zero, tf32           | d: what more moves a weight (5)   |
 
 A = |x| @ w+, w+ the largest term that a weight may be split into: |w|; with the zero-point folded
@@ -42,7 +42,9 @@ another format, the row counts once more with theirs.
     which one at most is as large as that of w+, and the rounded difference lies within one step of
     w' then: d = one step of w+. x has symmetric signs: Hoeffding, once in 4e13 as in (3).
 
-(6) They align products by the exponents of both operands, as these are stored: a subnormal float16
+(6) In each block every product, and the sum so far, loses what is below p bits of the largest: as
+    many errors as products, of symmetric signs on random fills (Hoeffding), and one a block.
+    They align products by the exponents of both operands, as these are stored: a subnormal float16
     has the exponent of the smallest normal one, 2^-14, however small it is (measured on an H100).
     A' is A with each x and w+ of float16 raised to that; kept as in (1) is what has A' <= 2^p t.
 
@@ -258,7 +260,8 @@ class Expected:
             terms = self._left.shape[1] + more
             error = sum(_standard_error(self._growth(terms, fmt), fmt, magnitude) for fmt in sums)
             if self.capability:
-                error = error + -(-terms // 16) * 2.0 ** -self._kept_bits() * aligned
+                cut = min(terms, LAMBDA * math.sqrt(terms)) if self._is_random else terms
+                error = error + (cut + -(-terms // 16)) * 2.0 ** -self._kept_bits() * aligned
         return torch.where(representable, 0.0, error + self._declared_roundings)
 
     def _error_with_bias(self, magnitude: torch.Tensor) -> torch.Tensor:

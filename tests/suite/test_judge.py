@@ -147,7 +147,7 @@ def test_tensor_cores_get_a_wider_bound_than_a_cpu():
 
 
 def test_tensor_cores_align_subnormal_operands_as_if_they_were_normal():
-    """-9032 times a weight of 6 2^-24, and 2^-14 times one: 2^-24 of the larger, 2^-14 as aligned."""
+    """-9032 times a weight of 6 2^-24, aligned as if it were 2^-14."""
 
     def two_terms(values):
         values.codes[:], values.zeros[:], values.scales[:] = 6, 0, 2.0**-24

@@ -165,7 +165,7 @@ def test_bounds_are_those_of_the_worst_case(operands, numerics):
     terms, magnitude = 96 + EXTRA_ROUNDINGS, left @ larger
     wanted = terms * (F32.unit_roundoff * magnitude + F32.smallest / 2)
     raised = [torch.where(part == 0, 0, part.clamp(min=2.0**-14)) for part in (left, larger)]
-    wanted = wanted + 6 * 2.0 ** -TENSOR_CORE_BITS[90] * (raised[0] @ raised[1])
+    wanted = wanted + (96 + 6) * 2.0 ** -TENSOR_CORE_BITS[90] * (raised[0] @ raised[1])
     if numerics.tf32:
         wanted = wanted + 2.0**-10 * magnitude
     if numerics.scaled_zero:

@@ -148,7 +148,7 @@ def test_sums_whose_errors_all_point_one_way_pass():
     assert abs(out.double() - exact).max() > random_bound
     numerics = Numerics(folds_zero=False)
     assert verify(out, x=x, bits=8, numerics=numerics, **one).ok
-    assert not verify(out * (1 + k * half / 4), x=x, bits=8, numerics=numerics, **one).ok
+    assert not verify(out * (1 + 4 * k * half), x=x, bits=8, numerics=numerics, **one).ok
 
 
 @pytest.mark.parametrize("numerics", [Numerics(), Numerics(tf32=True), Numerics(scaled_zero=True)])

@@ -108,7 +108,7 @@ def _fields(noun: str, found: list[int], size: int, word: int) -> str:
 def _period(noun: str, found: list[int], size: int) -> str:
     for period in reversed(PERIODS):
         if len(found) > 1 and found == list(range(found[0] % period, size, period)):
-            return f"every {period}th {noun} from {found[0]}"
+            return f"one {noun} in {period}, from {found[0]}"
     return ""
 
 

@@ -32,7 +32,7 @@ PLACES = [
     (EVERY, slice(32, 40), "all rows; columns 32 to 39 only (tail of 40 % 32)"),
     (EVERY, 39, "all rows; column 39 only"),
     (EVERY, slice(3, 40, 8), "all rows; every column in field 3 of 8 of a word"),
-    (slice(0, 17, 4), 0, "every 4th row from 0; column 0 of 40"),
+    (slice(0, 17, 4), 0, "one row in 4, from 0; column 0 of 40"),
     (5, [7, 9], "row 5 of 17; columns 7, 9 of 40"),
     ([0, 1, 5, 6, 9, 12], 1, "rows 0, 1, 5, 6 and 2 more of 17; column 1 of 40"),
 ]
@@ -231,7 +231,7 @@ PATTERNS = {
         (ROWS % 16 == 0) & (ROWS > 0)
     ),
     "all rows; k 16 to 31 of 48 (block 1 of 16); all columns": ROWS // 16 == 1,
-    "all rows; every 32th k from 0; all columns": ROWS % 32 == 0,
+    "all rows; one k in 32, from 0; all columns": ROWS % 32 == 0,
 }
 
 

@@ -34,6 +34,7 @@ from gptq_fuzz.oracle.surroundings import (
     restore_state,
     synchronize,
 )
+from gptq_fuzz.oracle.trusted import replaced
 from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.layouts import CannotReserve, Guarded
 from gptq_fuzz.problem.operands import Operands, Product
@@ -215,7 +216,7 @@ class Examination:
         if FILTERS in self.changed:
             self.changed = [name for name in self.changed if name != FILTERS]
             self.call(self.operands)
-        changed = sorted({*changed, *self.changed})
+        changed = sorted({*changed, *self.changed, *replaced()})
         if changed:
             return self._result(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
         return None
@@ -424,7 +425,7 @@ def typed(out, operands) -> torch.Tensor:
     """`out`, if it has the dtype, shape and kind of device that are due; else raises WrongType."""
     dtype, shape, device = operands.out_dtype, operands.out_shape, operands.device
     wanted = f"{dtype} {shape} on {device}"
-    if not isinstance(out, torch.Tensor):
+    if type(out) not in (torch.Tensor, torch.nn.Parameter):  # a subclass compares as it likes
         raise WrongType(f"wanted {wanted}, got {type(out).__name__}")
     if (out.dtype, tuple(out.shape), out.device.type) != (dtype, shape, torch.device(device).type):
         raise WrongType(f"wanted {wanted}, got {out.dtype} {tuple(out.shape)} on {out.device}")

@@ -92,7 +92,7 @@ def _host_g_idx(tensors, group_size):
     K, G = tensors["qweight"].shape[0] * WORD_BITS // 4, tensors["qzeros"].shape[0]
     if group_size * G in (K, -1):
         return None
-    return torch.arange(K, dtype=torch.int32) // group_size
+    return torch.arange(K, dtype=torch.int32, device="cpu") // group_size
 
 
 def set_host_order(order: str, seed: int) -> None:

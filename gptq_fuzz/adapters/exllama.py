@@ -62,7 +62,7 @@ def _multiply(x, weights, group_size, tuning, out):
     K, N = tensors["qweight"].shape[0] * WORD_BITS // 4, tensors["qweight"].shape[1]
     rows = x.reshape(-1, x.shape[-1])
     if rows.stride(1) != 1 or rows.stride(0) < K:
-        rows = rows.clone(memory_format=torch.contiguous_format)  # of no rows too
+        rows = rows.contiguous()
     scratch = [_Scratch(rows.shape[0] * K, device), _Scratch(K * N, device)]
     exllama.set_tuning_params(-thd, bool(fused), bool(no_half2))
     exllama.prepare_buffers(device, *(one.inside for one in scratch))

@@ -3,6 +3,8 @@
 TORCH is the control, for faults on axes that a plain `f` is not asked about.
 """
 
+import ctypes
+
 import torch
 
 from gptq_fuzz.adapters.control import TORCH as TORCH
@@ -48,6 +50,22 @@ def multiply(x, w):
 def matmul(x, qweight, qzeros, scales, g_idx, bits):
     """A whole kernel that is right, for faults before or after it."""
     return multiply(x, weights(qweight, qzeros, scales, g_idx, bits))
+
+
+def folded(x, q, z, scales, g_idx, product=torch.matmul):
+    """x [M, K], q [K, N], z [G, N] float32 -> per group s (x q) - s z (sum x), in x's dtype."""
+    out = torch.zeros(len(x), q.shape[1], dtype=torch.float32, device=x.device)
+    for group in g_idx.unique().tolist():
+        rows = (g_idx == group).nonzero()[:, 0]
+        part, s = x[:, rows].float(), scales[group].float()
+        out += s * product(part, q[rows]) - s * z[group] * part.sum(1, keepdim=True)
+    return out.to(x.dtype)
+
+
+def touch(tensor, offset):
+    """Load the word so many bytes from where a tensor begins, and throw it away; on a CPU."""
+    if tensor.numel() and tensor.is_contiguous() and not tensor.is_cuda:
+        ctypes.string_at(tensor.data_ptr() + offset, 4)
 
 
 def largest_group(g_idx):

@@ -60,8 +60,12 @@ def _steps(case: Case, limits: Limits) -> Iterator[dict]:
 
 
 def _smaller(size: int) -> list[int]:
-    """A few sizes below, from the smallest up: each step that succeeds is followed by another."""
-    candidates = {*FEW, size // 2, size * 3 // 4, size - 1}
+    """A few sizes below, from the smallest up: each step that succeeds is followed by another.
+
+    Powers of two are among them: what needs whole vectors or pages fails at no other size between.
+    """
+    powers = {1 << place for place in range(size.bit_length())}
+    candidates = {*FEW, *powers, size // 2, size * 3 // 4, size - 1}
     return sorted(candidate for candidate in candidates if 1 <= candidate < size)
 
 

@@ -58,7 +58,7 @@ class ExllamaQuantLinear(PackedLinear):
             raise NotImplementedError("there is no gradient: use QuantLinear, or torch.no_grad()")
         rows = x.reshape(-1, self.infeatures)
         if rows.stride(1) != 1 or rows.stride(0) < self.infeatures:
-            rows = rows.clone(memory_format=torch.contiguous_format)  # of no rows too
+            rows = rows.contiguous()
         matrix = self.matrix()
         _make_room(matrix, rows.shape[0])
         out = torch.empty(rows.shape[0], self.outfeatures, dtype=DTYPE, device=x.device)

@@ -1,7 +1,7 @@
 """A registered operator: its result has the dtype of x, its fake one float32."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from gptq_fuzz import Backend, Limits
 from gptq_fuzz.museum.parts import matmul
@@ -11,7 +11,7 @@ VERDICTS = ("RAISED",)
 ONLY = "opcheck"
 
 
-@torch.library.custom_op("gptq_fuzz_museum::of_two_dtypes", mutates_args=())
+@library.custom_op("gptq_fuzz_museum::of_two_dtypes", mutates_args=())
 def of_two_dtypes(
     x: Tensor, qweight: Tensor, qzeros: Tensor, scales: Tensor, g_idx: Tensor, bits: int
 ) -> Tensor:

@@ -1,9 +1,7 @@
 """A large term and a small one in one block of 16."""
 
-import torch
-
 from gptq_fuzz import Backend, Limits
-from gptq_fuzz.museum.parts import codes, dequantize, multiply, zero_points
+from gptq_fuzz.museum.parts import codes, dequantize, folded, multiply, zero_points
 
 BUG = "products of codes are cut to 19 bits of the largest of 16: short tensor cores"
 SMALLEST = (1, 8, 8)  # m, n, k
@@ -15,12 +13,13 @@ def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
     q, z = codes(qweight, bits), zero_points(qzeros, bits)
     if not (x.isfinite().all() and scales.isfinite().all()):
         return multiply(x, dequantize(q, z, scales, g_idx))
-    out = torch.zeros(len(x), q.shape[1], device=x.device)
-    for group in g_idx.unique().tolist():
-        for rows in (g_idx == group).nonzero()[:, 0].split(BLOCK):
-            part, s = x[:, rows].float(), scales[group].float()
-            out += s * _sum(part, q[rows]) - s * z[group] * part.sum(1, keepdim=True)
-    return out.to(x.dtype)
+    return folded(x, q, z, scales, g_idx, _product)
+
+
+def _product(x, q):
+    """x [M, K] times q [K, N], in blocks of K."""
+    blocks = zip(x.split(BLOCK, dim=1), q.split(BLOCK), strict=True)
+    return sum(_sum(part, rows) for part, rows in blocks)
 
 
 def _sum(x, q):

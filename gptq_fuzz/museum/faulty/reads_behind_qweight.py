@@ -1,8 +1,6 @@
 """The word is thrown away, so no result tells; in the last block of 64 bytes it does no harm."""
 
-import ctypes
-
-from gptq_fuzz.museum.parts import matmul
+from gptq_fuzz.museum.parts import matmul, touch
 
 BUG = "one word behind qweight is loaded, and not used"
 VERDICTS = ("CRASHED",)
@@ -11,6 +9,5 @@ SMALLEST = (1, 4, 16)  # m, n, k: whole blocks of 64 bytes
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):
-    if qweight.numel() and qweight.is_contiguous() and not qweight.is_cuda:
-        ctypes.string_at(qweight.data_ptr() + qweight.nbytes, 4)
+    touch(qweight, qweight.nbytes)
     return matmul(x, qweight, qzeros, scales, g_idx, bits)

@@ -22,19 +22,21 @@ from gptq_fuzz.oracle.surroundings import differing, global_state, restore_state
 OTHER_THREADS = 3  # no power of two: no length of whole words is a multiple of it by chance
 
 
+@contextlib.contextmanager
+def _set(read: Callable, write: Callable, value) -> Iterator[None]:
+    """A setting of torch at `value`, and as it was afterwards."""
+    before = read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
+
+
 def default_dtype(dtype: torch.dtype) -> Callable:
     """The judge of a case while this is the default dtype."""
-
-    @contextlib.contextmanager
-    def with_it() -> Iterator[None]:
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
-
-    return lambda exam: _value_under(exam, with_it)
+    default = torch.get_default_dtype, torch.set_default_dtype
+    return lambda exam: _value_under(exam, lambda: _set(*default, dtype))
 
 
 def default_device_meta(exam) -> Verdict | None:
@@ -44,32 +46,14 @@ def default_device_meta(exam) -> Verdict | None:
 
 def three_threads(exam) -> Verdict | None:
     """Another number of threads of torch than the worker's one."""
-
-    @contextlib.contextmanager
-    def with_them() -> Iterator[None]:
-        before = torch.get_num_threads()
-        torch.set_num_threads(OTHER_THREADS)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-    return _value_under(exam, with_them)
+    number = torch.get_num_threads, torch.set_num_threads
+    return _value_under(exam, lambda: _set(*number, OTHER_THREADS))
 
 
 def deterministic(exam) -> Verdict | None:
     """An operator that is not deterministic raises."""
-
-    @contextlib.contextmanager
-    def with_it() -> Iterator[None]:
-        before = torch.get_deterministic_debug_mode()
-        torch.set_deterministic_debug_mode("error")
-        try:
-            yield
-        finally:
-            torch.set_deterministic_debug_mode(before)
-
-    return _value_under(exam, with_it)
+    mode = torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode
+    return _value_under(exam, lambda: _set(*mode, "error"))
 
 
 def x_requires_grad(exam) -> Verdict | None:

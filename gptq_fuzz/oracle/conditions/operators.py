@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import library
 
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import answer, loaded, with_another_x, wrong
@@ -10,12 +11,12 @@ from gptq_fuzz.problem.operands import Operands
 
 
 def checked_operator(exam) -> Verdict | None:
-    """`torch.library.opcheck` on the case with fill `exact`: it compares results, NaN differs."""
+    """torch's `opcheck` on the case with fill `exact`: it compares results, NaN differs."""
     case = exam.case.replace(fill="exact")
     operands = Operands(case, exam.device, zones=exam.zones)
     operator, arguments = exam.backend.operator(x=operands.left, **operands.weights())
     with exam.surrounded(poisoned=False):
-        torch.library.opcheck(operator, arguments)
+        library.opcheck(operator, arguments)
     return None
 
 

@@ -226,7 +226,8 @@ void check_operands(const at::Tensor& x, const at::Tensor& out, const q4_matrix&
                     " columns, as the weights have rows, got shape ", x.sizes());
   TORCH_CHECK_VALUE(out.size(0) == x.size(0) && out.size(1) == matrix.n, "out must have shape [",
                     x.size(0), ", ", matrix.n, "], got ", out.sizes());
-  TORCH_CHECK_VALUE(x.stride(1) == 1 && (x.size(0) < 2 || x.stride(0) >= matrix.k),
+  bool apart = x.size(0) < 2 || x.stride(0) >= matrix.k;
+  TORCH_CHECK_VALUE(x.size(0) == 0 || (x.stride(1) == 1 && apart),
                     "rows of x must be contiguous and apart, got shape ", x.sizes(),
                     " with strides ", x.strides());
   check_contiguous("out", out);

@@ -115,8 +115,16 @@ class Search:
         checks = () if self._first.check == "value" else (self._first.check,)
         calls = FLAKY_CALLS if self._first.check == "repeat" else 1
         verdict = self._kernel.judge(case, checks, calls)
+        if self._may_be_left_over(verdict):
+            self._kernel.worker.stop()
+            verdict = self._kernel.judge(case, checks, calls)
         for other in OTHER_SEEDS:
             if not verdict.ok or verdict.seconds > QUICK:
                 break
             verdict = self._kernel.judge(case.replace(seed=other), checks, calls)
         return verdict
+
+    def _may_be_left_over(self, verdict: Verdict) -> bool:
+        """Whether it fails otherwise than what left state behind, perhaps by that state alone."""
+        leaked = self._first.kind == kinds.STATE_LEAKED
+        return leaked and not verdict.ok and verdict.check != self._first.check

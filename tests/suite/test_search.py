@@ -107,6 +107,20 @@ def test_a_leak_is_one_only_if_the_other_weights_are_right_in_a_new_process(alon
     assert (verdict.kind, verdict.case.seed) == wanted
 
 
+def test_what_a_leak_left_behind_is_asked_again_in_a_new_process():
+    """More than 20 rows leave something behind, with which everything is wrong."""
+    kernel, left = Kernel(lambda case: False), []
+
+    def judge(case, checks=None, calls=1):
+        if case.m > 20:
+            left.append(case)
+            return Verdict(kinds.STATE_LEAKED, case, check="oom")
+        return Verdict(kinds.WRONG if left else kinds.PASS, case)
+
+    kernel.judge, kernel.worker.stop = judge, left.clear
+    assert kernel.run().line == "m21-n4-k4-b8-gall"
+
+
 def test_a_flaky_kernel_is_called_often_while_shrinking():
     kernel = Kernel(lambda case: case.m > 30, kinds.NONDETERMINISTIC, "repeat")
     assert kernel.run().kind == kinds.NONDETERMINISTIC

@@ -31,6 +31,13 @@ class Once:
             report.longrepr = "\n\n".join(again(b) if is_old else b for b, is_old in pairs)
         self._told |= {title_of(block) for block in blocks}
 
+    def pytest_terminal_summary(self, terminalreporter):
+        """Where CI is set, pytest's list of failures at the end would hold each text whole."""
+        for outcome in ("failed", "error"):
+            for report in terminalreporter.stats.get(outcome, ()):
+                if is_finding(text := str(report.longrepr)):
+                    report.longrepr = title_of(text)
+
     def left(self, texts: list[str]) -> list[str]:
         """Those of the findings' texts that no failure of a test showed, each once."""
         told = set() if self._is_hidden else self._told

@@ -213,7 +213,8 @@ def cases_of(command):
 
 
 @pytest.mark.parametrize("more", [[], ["-n", "2"], ["--tb=no"]], ids=str)
-def test_a_pasted_list_fails_in_any_run_and_is_printed_once(more):
+def test_a_pasted_list_fails_in_any_run_and_is_printed_once(more, monkeypatch):
+    monkeypatch.setenv("CI", "true")  # pytest cuts no line of its summary there
     spec = f"{FAULTY}/wrong_after_other_bits.py:f"
     lines = [word for line in LEAKS["wrong_after_other_bits"][::2] for word in ("--case", line)]
     status, output = run_pytest([TESTS, "--kernel", spec, "--device", "cpu", *lines, *more])

@@ -6,7 +6,7 @@ from .packing import unpack_rows, unpack_zeros
 
 
 def dequantize(qweight, qzeros, scales, g_idx, bits, *, group_size=None, checkpoint_format="v1"):
-    """[K // pack_factor, N], [G, N // pack_factor], [G, N], [K] or None -> W [K, N] float64.
+    """[K * bits / 32, N], [G, N * bits / 32], [G, N], [K] or None -> W [K, N] float64.
 
     W = (q - z) * s. Without g_idx, row k is in group k // group_size, and -1 is one group over
     all of K. With g_idx, group_size is not looked at.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 
 import torch
@@ -20,6 +21,7 @@ from gptq_fuzz.case.axes import (
 )
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
 
+WIDTHS = (8, 4, 2, 3)  # bits of a code
 X_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _PRECISION = threading.Lock()  # cuBLAS reads it where a product is launched
 ZERO_OFFSET = {"v1": 1, "v2": 0}
@@ -66,10 +68,15 @@ def _full_precision():
 
 def _fields(words: torch.Tensor, bits: int, dim: int) -> torch.Tensor:
     """int32 words -> their codes, side by side along `dim`."""
-    shifts = torch.arange(0, WORD_BITS, bits, device=words.device, dtype=torch.int32)
+    width = math.gcd(WORD_BITS, bits)  # of the parts of a code, of which none crosses a border
+    shifts = torch.arange(0, WORD_BITS, width, device=words.device, dtype=torch.int32)
     shape = (1, -1, 1) if dim == 0 else (1, 1, -1)
-    codes = (words.unsqueeze(dim + 1) >> shifts.view(shape)) & (2**bits - 1)
-    return codes.flatten(dim, dim + 1)
+    parts = (words.unsqueeze(dim + 1) >> shifts.view(shape)) & (2**width - 1)
+    parts = parts.flatten(dim, dim + 1)
+    if width == bits:
+        return parts
+    places = torch.arange(0, bits, width, device=words.device, dtype=torch.int32)
+    return (parts.unflatten(dim, (-1, bits // width)) << places.view(shape)).sum(dim + 1)
 
 
 def _dequantize(
@@ -89,8 +96,8 @@ def _dequantize(
 
 
 def _require_types(x, qweight, qzeros, scales, bits) -> None:
-    if bits not in (2, 4, 8):
-        raise NotImplementedError(f"wanted bits 2, 4 or 8, got {bits}")
+    if bits not in WIDTHS:
+        raise NotImplementedError(f"wanted bits of {WIDTHS}, got {bits}")
     wanted = {
         "x": X_DTYPES,
         "qweight": (torch.int32,),
@@ -129,6 +136,7 @@ TORCH = Backend(
     matmul=matmul,
     gradient=gradient,
     limits=Limits(
+        bits=WIDTHS,
         dtypes=DTYPES,
         scales_dtypes=SCALES_DTYPES,
         formats=FORMATS,

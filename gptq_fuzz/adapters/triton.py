@@ -6,15 +6,14 @@ import functools
 import os
 import re
 
-import torch
 import triton
-import triton.language as tl
 
 from gptq_fuzz.case.axes import G_IDX_KINDS, RANKS, SCALES_DTYPES, STRIDED, USUAL_CONDITIONS
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
 from gptq_fuzz.case.case import Case, Token
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.kernels import checks
+from gptq_fuzz.kernels.interpreter import bfloat16_works
 from gptq_fuzz.kernels.operators import matmul_op
 from gptq_fuzz.kernels.quant_linear import (
     QuantLinear,
@@ -95,22 +94,6 @@ def gradient(*, grad, qweight, qzeros, scales, g_idx, bias, bits, group_size, cf
     x = grad.new_zeros((*grad.shape[:-1], layer.infeatures)).requires_grad_()
     layer(x).backward(grad)
     return x.grad
-
-
-@triton.jit
-def _bfloat16_probe(x_ptr, out_ptr):
-    row = tl.arange(0, 16)
-    tile = tl.load(x_ptr + row[:, None] * 16 + row[None, :])
-    tl.store(out_ptr + row[:, None] * 16 + row[None, :], tl.dot(tile, tile))
-
-
-@functools.cache
-def bfloat16_works(device: str) -> bool:
-    """Whether bfloat16 products are right: Triton's interpreter multiplies raw bits (PF-05)."""
-    x = (torch.arange(256, device=device) % 7 - 3).view(16, 16).to(torch.bfloat16)
-    out = torch.empty(16, 16, dtype=torch.float32, device=device)
-    _bfloat16_probe[(1,)](x, out)
-    return torch.equal(out, x.float() @ x.float())
 
 
 def skip(case: Case, device: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import os
 import secrets
@@ -16,6 +15,7 @@ from hypothesis import configuration, currently_in_test_context
 
 from gptq_fuzz.api.named import specs_of
 from gptq_fuzz.case.backend import Backend, from_callable
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.corpus import our_corpus, promised_cases
 from gptq_fuzz.case.environment import hypothesis_home
 from gptq_fuzz.oracle.surroundings import global_state, restore_state
@@ -125,9 +125,7 @@ def _report(kernel: KernelUnderTest) -> str:
 
 def _judge_until(kernel: KernelUnderTest, ends: float, seed: int) -> None:
     """Keep the first finding of corpus, list, histories and fuzzing; all but the last raise it."""
-    corpus = ((case, "all") for case in promised_cases(our_corpus(), kernel.limits))
-    listed = ((case, None) for case in covering_cases(kernel.limits, 2 if kernel.is_slow else 3))
-    for case, checks in itertools.chain(corpus, listed):
+    for case, checks in _first_cases(kernel):
         if time.monotonic() >= ends:
             return
         must_pass_shrunk(kernel, case, checks)
@@ -137,6 +135,12 @@ def _judge_until(kernel: KernelUnderTest, ends: float, seed: int) -> None:
         must_pass_canned(kernel, name, ends)
     if (left := ends - time.monotonic()) > 0:
         fuzz([kernel], left, seed)
+
+
+def _first_cases(kernel: KernelUnderTest) -> Iterator[tuple[Case, str | None]]:
+    """The corpus, then the list, which takes a while to make."""
+    yield from ((case, "all") for case in promised_cases(our_corpus(), kernel.limits))
+    yield from ((case, None) for case in covering_cases(kernel.limits, 2 if kernel.is_slow else 3))
 
 
 def _started(kernel, only, device, timeout, stack) -> tuple[KernelUnderTest, str]:

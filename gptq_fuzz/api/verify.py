@@ -62,7 +62,7 @@ def _judged(out: torch.Tensor, problem: Problem, expected: ExpectedParts) -> Ver
     mismatch = expected.check(out)
     if not mismatch.count:
         return Verdict(kinds.PASS, None)
-    where = rows_and_columns(mismatch.wrong, problem.word)
+    where = rows_and_columns(mismatch.wrong, problem.unit)
     return Verdict(kinds.WRONG, None, mismatch.describe(), where, ratio=mismatch.worst_ratio())
 
 

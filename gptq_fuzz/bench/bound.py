@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gptq_fuzz.case.axes import WORD_BITS
 from gptq_fuzz.case.case import Case
 
 HALF = 2  # bytes of a float16
@@ -20,7 +21,7 @@ class Ceilings(NamedTuple):
 
 def packed_bytes(case: Case) -> int:
     """qweight, qzeros and scales."""
-    words = case.n * case.k // case.pack_factor + case.groups * case.n // case.pack_factor
+    words = (case.k + case.groups) * case.n * case.bits // WORD_BITS
     return WORD * words + HALF * case.groups * case.n
 
 

@@ -7,6 +7,7 @@ import functools
 import torch
 
 from gptq_fuzz.bench.bound import HALF, packed_bytes
+from gptq_fuzz.case.axes import WORD_BITS
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.reference.matmul import dequantize
 
@@ -23,14 +24,14 @@ def random_weights(case: Case, place: str, seed: int) -> dict:
     """A layer by keyword: any 32 bits are codes, so that words are drawn as they are."""
     generator = torch.Generator(place).manual_seed(seed)
     options = {"generator": generator, "device": place}
-    groups, words = case.groups, case.n // case.pack_factor
+    groups, words = case.groups, case.n * case.bits // WORD_BITS
     row = torch.arange(case.k, device=place)
     if case.g_idx == "act":
         row = torch.randperm(case.k, **options)
     spread = 0.5 + torch.rand(groups, case.n, **options)
     return {
         "qweight": torch.randint(
-            *INT32, (case.k // case.pack_factor, case.n), dtype=torch.int32, **options
+            *INT32, (case.k * case.bits // WORD_BITS, case.n), dtype=torch.int32, **options
         ),
         "qzeros": torch.randint(*INT32, (groups, words), dtype=torch.int32, **options),
         "scales": (spread * (WEIGHT_RANGE / 2**case.bits)).half(),

@@ -10,7 +10,7 @@ from gptq_fuzz.bench import gate
 from gptq_fuzz.bench.pictures import draw
 from gptq_fuzz.bench.record import points_of
 from gptq_fuzz.bench.run import Run
-from gptq_fuzz.bench.table import table
+from gptq_fuzz.bench.table import NO_GPU, table
 
 
 def files(data: dict, folder: Path) -> tuple[list[Path], str]:
@@ -26,6 +26,8 @@ def files(data: dict, folder: Path) -> tuple[list[Path], str]:
     points, text = folder / "points.json", folder / "table.md"
     points.write_text(json.dumps(data, indent=1, default=repr))
     text.write_text(table(facts, gpu))
+    if gpu == NO_GPU:
+        return [points, text], "they show shares of what a GPU can do"
     try:
         return [points, text, *draw(facts, gpu, folder)], ""
     except ImportError as problem:

@@ -10,6 +10,7 @@ from gptq_fuzz.bench import BENCHMARKS
 from gptq_fuzz.bench.peers import CUBLAS
 
 PEERS_FOLDER = BENCHMARKS / "peers"
+NO_GPU = "cpu"  # the name of the GPU where there is none: no cuBLAS, no bound of its memory
 BEST = (("best CUDA peer", "cuda"), ("best Triton peer", "triton"))
 
 
@@ -25,28 +26,33 @@ def stored_peers(gpu: str) -> dict:
 
 
 def table(facts: list[dict], gpu: str) -> str:
-    """A row for each problem; a column of time and one of speedup over cuBLAS for each kernel."""
+    """A row for each problem; a column of time and one of speedup over cuBLAS for each kernel.
+
+    Without a GPU over torch's own float16 product.
+    """
+    is_gpu = gpu != NO_GPU
     kernels = list(dict.fromkeys(one["kernel"] for one in facts))
     rows, peers = defaultdict(dict), stored_peers(gpu)
     for one in facts:
         rows[one["variant"], one["layer"], one["m"]][one["kernel"]] = one
     live = sorted({name for one in facts for name in one["peers"]} - {CUBLAS})
-    heads = ["weights", "K x N", "M", "cuBLAS us", "bound us"]
-    heads += [f"{kernel} {what}" for kernel in kernels for what in ("us", "speedup", "of bound")]
+    heads = ["weights", "K x N", "M", *(("cuBLAS us", "bound us") if is_gpu else ("torch us",))]
+    columns = ("us", "speedup", "of bound")[: 3 if is_gpu else 2]
+    heads += [f"{kernel} {what}" for kernel in kernels for what in columns]
     heads += [f"{name} speedup" for name in live]
     heads += [name for name, _ in BEST] if peers else []
     lines = [heads, ["---"] * len(heads)]
     for place, by_kernel in rows.items():
-        lines.append(_row(place, by_kernel, kernels, live, peers))
+        lines.append(_row(place, by_kernel, kernels, live, peers, is_gpu))
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _row(place, by_kernel: dict, kernels, live, peers) -> list[str]:
+def _row(place, by_kernel: dict, kernels, live, peers, is_gpu: bool) -> list[str]:
     any_of = next(iter(by_kernel.values()))
     cublas = statistics.median(one["peers"][CUBLAS] for one in by_kernel.values())
-    cells = [*map(str, place), f"{cublas:.2f}", f"{any_of['bound_us']:.2f}"]
+    cells = [*map(str, place), f"{cublas:.2f}", *[f"{any_of['bound_us']:.2f}"] * is_gpu]
     for kernel in kernels:
-        cells += _cells(by_kernel.get(kernel))
+        cells += _cells(by_kernel.get(kernel))[: 3 if is_gpu else 2]
     for name in live:
         us = any_of["peers"].get(name)
         cells.append(f"{cublas / us:.2f}" if us else "")

@@ -1,6 +1,17 @@
-"""The values of the axes of a Case, simplest first."""
+"""The axes of a Case: their values, simplest first, and how a line spells them.
 
-BITS = (8, 4, 2)
+Whatever goes over all axes follows `AXES`: the grammar of the line, what `Limits` allow, `--only`,
+draws, coverage, pairs and triples, shrinking. A new axis is a row there and a field of Case and of
+Limits; a new value is a word in its list. What either does is then up to problem/ and reference/.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+BITS = (8, 4, 2, 3, 6, 5, 7, 1)
 G_IDX_KINDS = (
     *("seq", "act", "rev", "one", "skew", "mix", "gap", "perm", "shard", "odd", "holes", "near"),
     "none",
@@ -46,3 +57,134 @@ BAD = (
 )
 WHOLE_GROUP = -1  # "gall": one group over all of K, as group size -1 says in checkpoints
 WORD_BITS = 32
+ALL = "all"  # of the members of a set, in a summary
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis with named values: `field` of Case is one of `values`, the first where none is named.
+
+    `listed` is the field of Limits that holds those a kernel takes. A token of the line is `prefix`
+    and the value; `flag` is the whole token of an axis that is on or off. Of layouts `counted` have
+    a number behind them; of a set `several` may be there at once. In a summary the axis is called
+    `named`, and a value without a token `plain`.
+    """
+
+    field: str
+    listed: str
+    values: tuple
+    named: str = ""
+    plain: str = "none"
+    prefix: str = ""
+    flag: str = ""
+    counted: tuple[str, ...] = ()
+    several: bool = False
+
+    @property
+    def pattern(self) -> str:
+        """What tokens of this axis match."""
+        amount = "[1-9][0-9]*"
+        tokens = [self.token(value) + amount * (value in self.counted) for value in self.values]
+        return "|".join(token for token in tokens if token)
+
+    def token(self, value) -> str:
+        """How the line spells a value; empty where it does not."""
+        if self.flag or not value:
+            return self.flag * bool(value)
+        return f"{self.prefix}{value}"
+
+    def read(self, token: str) -> Any:
+        """The value that a token stands for. Raises KeyError where there is none."""
+        if self.kind(token) in self.counted:
+            return token
+        return {self.token(value): value for value in self.values}[token]
+
+    def kind(self, value) -> Any:
+        """That of `values` which it is: a layout less its number."""
+        return value.rstrip("0123456789") if self.counted else value
+
+    def with_number(self, value, number: int) -> Any:
+        """The value with this number behind it, where it takes one."""
+        return f"{value}{number}" if value in self.counted else value
+
+    @property
+    def name(self) -> str:
+        """What a summary calls the axis."""
+        return self.named or self.field
+
+    def word(self, value) -> str:
+        """What a summary calls a value."""
+        if self.several:
+            return ALL if len(value) > 1 else "".join(value) or self.plain
+        return self.token(self.kind(value)) or self.plain
+
+    def words(self, values: tuple) -> tuple[str, ...]:
+        """Those of all of these values; of a set, of what may be in it."""
+        if not self.several:
+            return tuple(self.word(value) for value in values)
+        inside = tuple(value for value in self.values if value in values)
+        return (self.plain, *inside, *[ALL] * (len(inside) > 1))
+
+    def value_of(self, word: str, values: tuple) -> Any:
+        """The other way round: the one of `values` (of a set, of their sets) with this word."""
+        if not self.several:
+            return next(value for value in values if self.word(value) == word)
+        every = tuple(value for value in self.values if value in values)
+        return {self.plain: (), ALL: every}.get(word, (word,))
+
+
+# In the order of the line. Sizes, the seed, the invalid operand and tokens of a Backend are no axes
+# of this kind: see the grammar in case.py.
+AXES = (
+    Axis("bits", "bits", BITS, prefix="b"),
+    Axis("g_idx", "g_idx", G_IDX_KINDS),
+    Axis("zeros", "zeros", ZERO_KINDS),
+    Axis("checkpoint_format", "formats", FORMATS, named="format"),
+    Axis("dtype", "dtypes", DTYPES),
+    Axis("scales_dtype", "scales_dtypes", SCALES_DTYPES, named="scales"),
+    Axis("layout", "layouts", LAYOUTS, plain="contiguous", counted=COUNTED),
+    Axis("rank", "ranks", RANKS, prefix="dim"),
+    Axis("strided", "strided", STRIDED, several=True),
+    Axis("start", "starts", STARTS, plain="aligned", prefix="at"),
+    Axis("bias", "bias", (False, True), flag="bias"),
+    Axis("backward", "backward", (False, True), named="direction", plain="forward", flag="bwd"),
+    Axis("fill", "fills", FILLS),
+    Axis("condition", "conditions", ("", *CONDITIONS)),
+)
+BY_FIELD = {axis.field: axis for axis in AXES}
+
+
+class Clash(NamedTuple):
+    """Values of two axes that no case has together, and why."""
+
+    one: str
+    ones: tuple
+    other: str
+    others: tuple
+    why: str
+
+    def is_met(self, values: dict[str, Any]) -> bool:
+        """Whether a case with these values, by field, has both."""
+        kind = BY_FIELD[self.one].kind
+        return kind(values[self.one]) in self.ones and values[self.other] in self.others
+
+
+CLASHES = (
+    Clash("layout", BATCHED, "rank", (1, 2), "is for x of rank 3 or 4"),
+    Clash("condition", CONDITIONS, "backward", (True,), "is for a product, not for its gradient"),
+    Clash("condition", ("autocast",), "dtype", ("f32",), "is for 16 bits"),
+    Clash(
+        "condition",
+        ("autocast",),
+        "fill",
+        tuple(fill for fill in FILLS if fill not in AUTOCAST_FILLS),
+        f"is for the fills {', '.join(AUTOCAST_FILLS)}",
+    ),
+)
+# A bias has no part in the gradient: no case is drawn with both
+UNDRAWN = (Clash("bias", (True,), "backward", (True,), "has no part in the gradient"),)
+
+
+def codes_in_words(bits: int) -> int:
+    """The fewest codes that fill whole words: 8 of 4 bits in one, 32 of 3 bits in three."""
+    return math.lcm(WORD_BITS, bits) // bits

@@ -10,6 +10,7 @@ from typing import Any
 
 from gptq_fuzz.case.axes import (
     AUTOCAST_FILLS,
+    AXES,
     BAD,
     BATCHED,
     FILLS,
@@ -18,8 +19,9 @@ from gptq_fuzz.case.axes import (
     MOST_CALLED_AGAIN,
     STARTS,
     USUAL_CONDITIONS,
-    WORD_BITS,
     ZERO_KINDS,
+    Axis,
+    codes_in_words,
 )
 from gptq_fuzz.case.case import Case, Token
 
@@ -86,49 +88,44 @@ class Limits:
         return tuple(rank for rank in self.ranks if self.layouts_of(rank))
 
     def units(self, word: int) -> tuple[int, int, int]:
-        """The smallest (rows, columns, reduction) with `word` codes in a word."""
+        """The smallest (rows, columns, reduction) where `word` codes fill whole words."""
         return 1, math.lcm(word, self.n_multiple), math.lcm(word, self.k_multiple)
 
     def affords(self, m: int, n: int, k: int, word: int) -> bool:
         """Whether a problem may be drawn: within `max_tiles`, or no dearer than the smallest."""
         return self.tiles(m, n, k) <= max(self.max_tiles, self.tiles(*self.units(word)))
 
-    @property
-    def met_conditions(self) -> tuple[str, ...]:
-        """Those that some problem within these limits is put under."""
-        units = [max(self.units(WORD_BITS // bits)) for bits in self.bits]
+    def for_draws(self) -> Limits:
+        """Less what no drawn problem within these limits has: layouts, ranks, conditions."""
+        units = [max(self.units(codes_in_words(bits))) for bits in self.bits]
         is_cast = set(self.dtypes) - {"f32"} and set(self.fills) & set(AUTOCAST_FILLS)
         lacking = ["autocast"] * (not is_cast)
         lacking += ["calls500"] * (min(units) > MOST_CALLED_AGAIN)
-        return self.without(lacking).conditions
+        layouts = self.layouts_of(max(self.ranks))
+        return dataclasses.replace(self.without(lacking), layouts=layouts, ranks=self.laid_out)
 
     def without(self, lacking: Sequence[str]) -> Limits:
         """Less these conditions, which the machine does not have."""
         left = tuple(name for name in self.conditions if name not in lacking)
         return dataclasses.replace(self, conditions=left)
 
+    def of(self, axis: Axis) -> tuple:
+        """The values of an axis that the kernel takes; of a set, what may be in it."""
+        listed = getattr(self, axis.listed)
+        if listed is True or listed is False:
+            return axis.values[: 1 + listed]
+        return ("", *listed) if axis.field == "condition" else listed
+
+    def _allow(self, axis: Axis, value) -> bool:
+        if axis.several:
+            return set(value) <= set(self.of(axis))
+        return axis.kind(value) in self.of(axis)
+
     def violations(self, case: Case) -> list[str]:
         """The axes of `case` that lie outside; empty where the kernel must be right."""
-        listed = {
-            "bits": self.bits,
-            "dtype": self.dtypes,
-            "scales_dtype": self.scales_dtypes,
-            "checkpoint_format": self.formats,
-            "g_idx": self.g_idx,
-            "zeros": self.zeros,
-            "layout_kind": self.layouts,
-            "rank": self.ranks,
-            "start": self.starts,
-            "fill": self.fills,
-            "condition": ("", *self.conditions),
-            "bias": (False, self.bias),
-            "backward": (False, self.backward),
-        }
-        found = [axis for axis, allowed in listed.items() if getattr(case, axis) not in allowed]
+        found = [axis.field for axis in AXES if not self._allow(axis, getattr(case, axis.field))]
         if self.group_sizes is not None and case.group_size not in self.group_sizes:
             found.append("group_size")
-        if not set(case.strided) <= set(self.strided):
-            found.append("strided")
         found += ["n"] * (case.n % self.n_multiple > 0) + ["k"] * (case.k % self.k_multiple > 0)
         return found
 

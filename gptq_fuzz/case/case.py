@@ -8,23 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gptq_fuzz.case.axes import (
-    AUTOCAST_FILLS,
+    AXES,
     BAD,
-    BATCHED,
     BITS,
-    CONDITIONS,
-    COUNTED,
-    DTYPES,
-    FILLS,
-    FORMATS,
-    G_IDX_KINDS,
-    LAYOUTS,
-    SCALES_DTYPES,
-    STARTS,
+    BY_FIELD,
+    CLASHES,
     STRIDED,
     WHOLE_GROUP,
     WORD_BITS,
-    ZERO_KINDS,
+    Axis,
+    codes_in_words,
 )
 
 
@@ -80,32 +73,35 @@ class Case:
 
     def _contradictions(self) -> Iterable[str]:
         if self.bits not in BITS:
-            yield f"bits must be one of 2, 4, 8, not {self.bits}"
+            yield f"bits must be one of {', '.join(map(str, sorted(BITS)))}, not {self.bits}"
             return
         for name, size in (("n", self.n), ("k", self.k)):
-            if size < 1 or size % self.pack_factor:
+            if size < 1 or size % self.unit:
                 yield (
-                    f"{name} must be a positive multiple of {self.pack_factor} "
+                    f"{name} must be a positive multiple of {self.unit} "
                     f"(codes in a word), not {size}"
                 )
         if self.m < 0 or self.seed < 0:
             yield f"m and seed must not be negative, got m{self.m} and s{self.seed}"
         if self.rank == 1 and self.m != 1:
             yield f"dim1 holds one row, not {self.m}"
-        if self.rank < 3 and self.layout_kind in BATCHED:
-            yield f"{self.layout} is for x of rank 3 or 4, not {self.rank}"
         if self.group_size != WHOLE_GROUP and self.group_size < 1:
             yield f"a group holds at least one row, not {self.group_size}"
-        if self.condition and (self.backward or self.bad):
-            yield f"{self.condition} is for a product of valid operands, not for bwd and bad"
-        if self.condition == "autocast" and (
-            self.dtype == "f32" or self.fill not in AUTOCAST_FILLS
-        ):
-            yield f"autocast is for 16 bits and {', '.join(AUTOCAST_FILLS)}"
+        if self.condition and self.bad:
+            yield f"{self.condition} is for valid operands, not for bad{self.bad}"
+        for clash in CLASHES:
+            if clash.is_met(vars(self)):
+                yield f"{getattr(self, clash.one)} {clash.why}"
 
     @property
-    def pack_factor(self) -> int:
-        return WORD_BITS // self.bits
+    def unit(self) -> int:
+        """Codes that fill whole words: K and N are multiples of it."""
+        return codes_in_words(self.bits)
+
+    @property
+    def unit_words(self) -> int:
+        """Those words: one, or three of 3 bits."""
+        return self.unit * self.bits // WORD_BITS
 
     @property
     def maxq(self) -> int:
@@ -124,7 +120,7 @@ class Case:
 
     @property
     def layout_kind(self) -> str:
-        return self.layout.rstrip("0123456789")
+        return BY_FIELD["layout"].kind(self.layout)
 
     @property
     def layout_amount(self) -> int:
@@ -145,23 +141,17 @@ class Case:
     def __str__(self) -> str:
         tokens = [f"m{self.m}", f"n{self.n}", f"k{self.k}", f"b{self.bits}"]
         tokens.append("gall" if self.group_size == WHOLE_GROUP else f"g{self.group_size}")
-        for field in ("g_idx", "zeros", "checkpoint_format", "dtype", "scales_dtype", "layout"):
-            value = getattr(self, field)
-            if value != _DEFAULTS[field]:
-                tokens.append(value)
-        if self.rank != 2:
-            tokens.append(f"dim{self.rank}")
-        tokens += [name for name in STRIDED if name in self.strided]
-        tokens += [f"at{self.start}"] * bool(self.start)
-        tokens += ["bias"] * self.bias + ["bwd"] * self.backward
-        if self.fill != "exact":
-            tokens.append(self.fill)
-        if self.bad:
-            tokens.append(f"bad{self.bad}")
-        if self.seed:
-            tokens.append(f"s{self.seed}")
+        for axis in AXES[1:-1]:
+            tokens += self._tokens(axis)
+        tokens += [f"bad{self.bad}"] * bool(self.bad) + [f"s{self.seed}"] * bool(self.seed)
         tokens += [self.condition] * bool(self.condition)
         return "-".join(tokens + [name + value for name, value in self.extra])
+
+    def _tokens(self, axis: Axis) -> list[str]:
+        value = getattr(self, axis.field)
+        if axis.several:
+            return list(value)
+        return [axis.token(value)] * (value != axis.values[0])
 
     @classmethod
     def parse(cls, line: str, tokens: Iterable[Token] = ()) -> Case:
@@ -195,41 +185,29 @@ def decoy_of(case: Case) -> Case:
     return case.replace(seed=case.seed + 1)
 
 
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Case)}
 # Layers with groups that no row belongs to: before those of a shard, after them
 SHARD_STARTS, SHARD_LACKS = 2, 1
 _EXAMPLE = "m17-n64-k96-b4-g32-act-pad8-randn-s7"
 _MANY = ("strided", "extra")
 _NUMBER = "(0|[1-9][0-9]*)"
-_AMOUNTS = dict.fromkeys(COUNTED, "[1-9][0-9]*")
 
 
 def _int_after(letters: int):
     return lambda text: int(text[letters:])
 
 
-# (field, pattern, reader), in canonical order. A new axis is a row here and a default in Case.
+_NAMED = [(axis.field, axis.pattern, axis.read) for axis in AXES]
+# (field, pattern, reader), in canonical order
 _GRAMMAR = (
     ("m", f"m{_NUMBER}", _int_after(1)),
     ("n", f"n{_NUMBER}", _int_after(1)),
     ("k", f"k{_NUMBER}", _int_after(1)),
-    ("bits", "b[248]", _int_after(1)),
+    _NAMED[0],  # bits
     ("group_size", "gall|g[1-9][0-9]*", lambda t: WHOLE_GROUP if t == "gall" else int(t[1:])),
-    ("g_idx", "|".join(G_IDX_KINDS), str),
-    ("zeros", "|".join(ZERO_KINDS), str),
-    ("checkpoint_format", "|".join(FORMATS), str),
-    ("dtype", "|".join(DTYPES), str),
-    ("scales_dtype", "|".join(SCALES_DTYPES), str),
-    ("layout", "|".join(name + _AMOUNTS.get(name, "") for name in LAYOUTS[1:]), str),
-    ("rank", "dim[1-4]", _int_after(3)),
-    ("strided", "|".join(STRIDED), str),
-    ("start", "|".join(f"at{start}" for start in STARTS[1:]), _int_after(2)),
-    ("bias", "bias", lambda text: True),
-    ("backward", "bwd", lambda text: True),
-    ("fill", "|".join(FILLS), str),
+    *_NAMED[1:-1],
     ("bad", "|".join("bad" + name for name in BAD), lambda text: text[3:]),
     ("seed", f"s{_NUMBER}", _int_after(1)),
-    ("condition", "|".join(CONDITIONS), str),
+    _NAMED[-1],  # condition
 )
 _ORDER = "the order is " + ", ".join(field for field, _, _ in _GRAMMAR) + ", Backend's tokens"
 

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
-from gptq_fuzz.case import axes
+from gptq_fuzz.case.axes import AXES, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
 
-_LISTED = {
-    "g_idx": axes.G_IDX_KINDS,
-    "zeros": axes.ZERO_KINDS,
-    "formats": axes.FORMATS,
-    "dtypes": axes.DTYPES,
-    "scales_dtypes": axes.SCALES_DTYPES,
-    "layouts": axes.LAYOUTS[1:],
-    "strided": axes.STRIDED,
-    "fills": axes.FILLS,
-    "conditions": axes.CONDITIONS,
-}
-_NUMBERED = {"b": "bits", "g": "group_sizes", "dim": "ranks", "at": "starts"}
+LISTED = {axis.listed: axis for axis in AXES}
 
 
 def narrowed(limits: Limits, only: str) -> Limits:
@@ -30,7 +20,7 @@ def narrowed(limits: Limits, only: str) -> Limits:
     chosen: dict[str, tuple] = {}
     for text in filter(None, only.split("-")):
         axis, value = _axis_of(text)
-        allowed = getattr(limits, axis)
+        allowed = limits.group_sizes if axis == "group_sizes" else limits.of(LISTED[axis])
         if allowed is not None and value not in allowed:
             raise ValueError(f"--only {text}: this kernel's {axis} are {allowed}")
         chosen[axis] = (*chosen.get(axis, ()), value)
@@ -41,12 +31,13 @@ def narrowed(limits: Limits, only: str) -> Limits:
 
 
 def _axis_of(text: str) -> tuple[str, Any]:
+    """The field of Limits, and which value of it."""
     if text == "gall":
-        return "group_sizes", axes.WHOLE_GROUP
-    for axis, values in _LISTED.items():
-        if text in values:
-            return axis, text
-    letters = text.rstrip("0123456789")
-    if letters in _NUMBERED and letters != text:
-        return _NUMBERED[letters], int(text[len(letters) :])
+        return "group_sizes", WHOLE_GROUP
+    if re.fullmatch("g[1-9][0-9]*", text):
+        return "group_sizes", int(text[1:])
+    for axis in AXES:
+        for value in filter(axis.token, axis.values):
+            if axis.token(value) == text:
+                return axis.listed, value
     raise ValueError(f"--only {text}: wanted tokens of the Case line, such as b4-g128-seq-randn")

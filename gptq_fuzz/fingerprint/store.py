@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from gptq_fuzz.case.atomic import write_atomically
-from gptq_fuzz.case.axes import WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.axes import WHOLE_GROUP, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 
@@ -64,7 +64,7 @@ def quick_cases(kernel: str, about: dict, limits: Limits) -> list[Case]:
 
 def _shape(limits: Limits, m: int, dtype: str) -> Case:
     bits = BITS if BITS in limits.bits else limits.bits[0]
-    word = WORD_BITS // bits
+    word = codes_in_words(bits)
     k = _whole(LENGTH, math.lcm(word, limits.k_multiple))
     sizes = limits.group_sizes
     return Case(

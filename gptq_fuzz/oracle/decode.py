@@ -311,7 +311,7 @@ def _narrow(difference: torch.Tensor, bits: int) -> dict[str, torch.Tensor]:
 
 
 def _in_words(own: torch.Tensor, case: Case, axis: str) -> dict[str, torch.Tensor]:
-    word = case.pack_factor
+    word = case.unit
     maps = {f"{axis} ^ {bit}": own ^ bit for bit in (1, 2, 4, 8)}
     maps[f"{axis} counted backwards in each word"] = own // word * word + word - 1 - own % word
     maps[f"the same field of the first word of {axis}"] = own % word

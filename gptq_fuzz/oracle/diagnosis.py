@@ -140,8 +140,8 @@ class _Look:
         group = case.rows_per_group if is_ordered else 0
         of_k, of_n = (self.asked, None)[:: -1 if case.backward else 1]
         parts = [places("row", rows, case.m)] if is_crossed else []
-        parts.append(places("k", ks, case.k, case.pack_factor, group, of_k))
-        parts.append(places("column", ns, case.n, case.pack_factor, 0, of_n))
+        parts.append(places("k", ks, case.k, case.unit, group, of_k))
+        parts.append(places("column", ns, case.n, case.unit, 0, of_n))
         return "; ".join(parts)
 
 

@@ -50,7 +50,7 @@ class GivenExamination(Examination):
         return self.backend.multiply(operands.left, operands.weights(), out)
 
     def _where(self, wrong: torch.Tensor) -> str:
-        return rows_and_columns(wrong, self.problem.word)
+        return rows_and_columns(wrong, self.problem.unit)
 
     def _explained(self, mismatch: Mismatch) -> str:
         return ""

@@ -16,7 +16,7 @@ SHOWN = 4  # places listed before "and n more"
 
 def locate(wrong: torch.Tensor, values: Values, case: Case) -> str:
     """[M, J] mask -> `row 16 only (tail of m % 16); all columns; groups 0, 2`."""
-    found = rows_and_columns(wrong, case.pack_factor, "k" if case.backward else "column")
+    found = rows_and_columns(wrong, case.unit, "k" if case.backward else "column")
     groups = _groups(wrong, values, case)
     return f"{found}; {places('group', groups, case.groups)}" if groups else found
 

@@ -36,10 +36,10 @@ def is_large(case: Case) -> bool:
 
 def panel_words(case: Case) -> torch.Tensor:
     """[W] words of columns, in order: first and last, both sides of tile borders, and others."""
-    words, wanted = case.n // case.pack_factor, COLUMNS // case.pack_factor
+    words, wanted = case.n // case.unit, COLUMNS // case.unit
     drawn = random_words(case.seed, "cols", 1, 2 * wanted, "cpu")[1].flatten()
-    borders = drawn[:wanted] % (case.n // max(TILES) + 1) * max(TILES) // case.pack_factor
-    last = [(case.n - 1) // side * side // case.pack_factor for side in TILES]
+    borders = drawn[:wanted] % (case.n // max(TILES) + 1) * max(TILES) // case.unit
+    last = [(case.n - 1) // side * side // case.unit for side in TILES]
     fixed = [0, words - 1, *(word - side for word in last for side in (0, 1))]
     others = torch.stack([borders, borders - 1, drawn[wanted:] % words]).T.flatten()
     chosen = dict.fromkeys(word for word in [*fixed, *others.tolist()] if 0 <= word < words)
@@ -53,15 +53,15 @@ class ExpectedPanel:
         """`layer` is what the reference takes, by keyword; `make(product, layer)` an Expected."""
         place = product.values.codes.device
         words = panel_words(case).to(place)
-        fields = torch.arange(case.pack_factor, device=place)
-        self.columns = (words[:, None] * case.pack_factor + fields).flatten()
+        fields = torch.arange(case.unit, device=place)
+        self.columns = (words[:, None] * case.unit + fields).flatten()
         self.note = f" (of {case.n} columns {len(self.columns)} were judged)"
         values = product.values
         columns = {name: getattr(values, name)[:, self.columns] for name in ("codes", "zeros")}
         columns["scales"] = values.scales[:, self.columns]
         columns["bias"] = None if values.bias is None else values.bias[self.columns]
         part = {name: layer[name][:, self.columns] for name in ("qweight", "scales")}
-        part["qzeros"] = layer["qzeros"][:, words]
+        part["qzeros"] = layer["qzeros"].unflatten(1, (-1, case.unit_words))[:, words].flatten(1)
         product = replace(product, values=replace(values, **columns))
         self.expected: Expected = make(product, layer | part)
 

@@ -78,7 +78,7 @@ class ExpectedParts:
 
     def _size(self) -> tuple[int, int]:
         """Rows and columns of a part; columns in whole words."""
-        k, word = self.problem.k, self.problem.word
+        k, word = self.problem.k, self.problem.unit
         height = max(1, min(len(self.x), PART // (PER_X * k)))
         width = PART // (PER_WEIGHT * k + PER_OUT * height)
         return height, max(word, width // word * word)

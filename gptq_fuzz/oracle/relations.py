@@ -91,7 +91,7 @@ def _rows_permuted(exam):
 
 def _columns_split(exam):
     """The left and the right half of the columns, joined."""
-    half = exam.case.n // exam.case.pack_factor // 2 * exam.case.pack_factor
+    half = exam.case.n // exam.case.unit // 2 * exam.case.unit
     halves, asked = [], []
     for part in (slice(0, half), slice(half, exam.case.n)):
         halves.append(exam.expected.check(_columns(exam, part), columns=part))
@@ -168,7 +168,7 @@ def _can_halve(exam) -> bool:
 
 def _can_split(exam) -> bool:
     case, multiple = exam.case, exam.backend.limits.n_multiple
-    return not case.backward and case.n >= 2 * case.pack_factor and multiple == 1
+    return not case.backward and case.n >= 2 * case.unit and multiple == 1
 
 
 def _can_permute(exam) -> bool:

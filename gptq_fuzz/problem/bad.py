@@ -47,7 +47,7 @@ _DAMAGE = {
     "wdtype": _changed("qweight", torch.Tensor.long),
     "zdtype": _changed("qzeros", torch.Tensor.short),
     "sdtype": _changed("scales", torch.Tensor.int),
-    "bits": lambda case, left, weights: (left, weights | {"bits": 3}),
+    "bits": lambda case, left, weights: (left, weights | {"bits": 3 if case.bits != 3 else 9}),
     "rank": _changed("qweight", torch.Tensor.flatten),
     "device": lambda case, left, weights: (left.to("meta"), weights),
 }

@@ -21,7 +21,8 @@ SPREAD = 3  # exact: scales of a column differ by up to 2^3
 EXACT_UNIT = -9  # exact: 2^24 steps of 2^-9 stay below float16's 65504
 ACCUMULATOR_STEPS = {"f16": 2**11, "bf16": 2**8, "f32": 2**11}  # sparse: nothing rounds in float16
 TILES = (16, 32, 64, 128)  # wide: elements of x that are zero together
-BOUNDARY = {8: 21, 4: 273, 2: 1365}  # ties: times 195, 15 and 3 it is 4095, with 2^4 it is 65520
+# ties: times 195, 15, 3, 7, 63, 21 and 117 it is 4095, with 2^4 it is 65520; of 1 bit none is
+BOUNDARY = {8: 21, 4: 273, 2: 1365, 3: 585, 6: 65, 5: 195, 7: 35, 1: 2047}
 
 
 @dataclass
@@ -71,8 +72,8 @@ def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torc
     codes[0] = case.maxq - checkerboard
     codes[1] = checkerboard
     # Whole words of no and of all bits, from the second word of two columns on.
-    codes[case.pack_factor :, 5:6] = 0
-    codes[case.pack_factor :, 6:7] = case.maxq
+    codes[case.unit :, 5:6] = 0
+    codes[case.unit :, 6:7] = case.maxq
     if case.zeros == "zeq":
         codes = _equal_codes(case, codes, zeros[g_idx], device)
     if case.fill == "wide":
@@ -85,10 +86,10 @@ def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torc
 
 def _equal_codes(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device) -> torch.Tensor:
     """Words and rows of K whose codes are their zero-points [K, N], words of one code."""
-    word = torch.arange(case.k, device=device) // case.pack_factor
-    raw = random_words(case.seed, "codes", case.k // case.pack_factor, case.n, device)[1]
+    word = torch.arange(case.k, device=device) // case.unit
+    raw = random_words(case.seed, "codes", case.k // case.unit, case.n, device)[1]
     kind = (raw >> 16)[word] % 4
-    codes = torch.where(kind == 1, codes[word * case.pack_factor], codes)
+    codes = torch.where(kind == 1, codes[word * case.unit], codes)
     row = random_words(case.seed, "codes", case.k, 1, device)[1] % 8
     return torch.where((kind == 0) | (row == 0), zeros, codes)
 
@@ -214,7 +215,7 @@ def _sparse(case: Case, device):
 
 def _edges(case: Case, device) -> torch.Tensor:
     """Places along the reduction where kernels go wrong: ends, word, group and tile edges."""
-    length, word = case.reduction, case.pack_factor
+    length, word = case.reduction, case.unit
     step = case.rows_per_group
     wanted = [0, length - 1, word - 1, word, length - word, step - 1, step, length - step]
     wanted += [edge + side for edge in (16, 32, 64, 128, length // 2) for side in (-1, 0)]

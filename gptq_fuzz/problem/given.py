@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gptq_fuzz.case.axes import BITS, FORMATS, WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.axes import BITS, FORMATS, WHOLE_GROUP, WORD_BITS, codes_in_words
 from gptq_fuzz.problem import rounding
 from gptq_fuzz.problem.fills import Values
 from gptq_fuzz.problem.layouts import Guarded
@@ -53,9 +53,9 @@ class Problem:
         self._require_groups()
 
     @property
-    def word(self) -> int:
-        """Codes in a word."""
-        return WORD_BITS // self.bits
+    def unit(self) -> int:
+        """Codes that fill whole words."""
+        return codes_in_words(self.bits)
 
     @property
     def m(self) -> int:
@@ -64,7 +64,7 @@ class Problem:
 
     @property
     def k(self) -> int:
-        return self.qweight.shape[0] * self.word
+        return self.qweight.shape[0] * self.unit
 
     @property
     def n(self) -> int:
@@ -110,7 +110,7 @@ class Problem:
 
     def columns(self, chosen: slice, place) -> tuple[dict, torch.Tensor]:
         """The numbers behind whole words of columns, and the weight [K, N'] that they give."""
-        words = slice(chosen.start // self.word, chosen.stop // self.word)
+        words = slice(chosen.start // self.unit, chosen.stop // self.unit)
         qweight = self.qweight[:, chosen].to(place)
         qzeros = self.qzeros[:, words].to(place)
         scales = self.scales.detach()[:, chosen].to(place)
@@ -127,7 +127,7 @@ class Problem:
 
     def _require_options(self) -> None:
         if type(self.bits) is not int or self.bits not in BITS:
-            raise ValueError(f"bits must be one of {_listed(BITS)}, got {self.bits!r}")
+            raise ValueError(f"bits must be one of {_listed(sorted(BITS))}, got {self.bits!r}")
         if self.checkpoint_format not in FORMATS:
             got = f"got {self.checkpoint_format!r}"
             raise ValueError(f"checkpoint_format must be one of {_listed(FORMATS)}, {got}")
@@ -161,10 +161,11 @@ class Problem:
             _require(name, getattr(self, name), getattr(self, name).dim() == 2, "two dimensions")
         _require("qweight", self.qweight, 0 not in self.qweight.shape, "rows and columns")
         whole = f"{self.n} columns, which fill no whole words of {self.bits}-bit zero-points"
-        if self.n % self.word:
-            raise ValueError(f"qweight must have a multiple of {self.word} columns, got {whole}")
+        if self.n % self.unit:
+            raise ValueError(f"qweight must have a multiple of {self.unit} columns, got {whole}")
         _require("scales", self.scales, self.groups > 0, "at least one group")
-        wanted = {"scales": (self.groups, self.n), "qzeros": (self.groups, self.n // self.word)}
+        words = self.n * self.bits // WORD_BITS
+        wanted = {"scales": (self.groups, self.n), "qzeros": (self.groups, words)}
         wanted |= {"g_idx": (self.k,), "bias": (self.n,)}
         for name, shape in wanted.items():
             tensor = getattr(self, name)

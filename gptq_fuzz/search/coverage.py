@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.axes import STRIDED, WHOLE_GROUP
+from gptq_fuzz.case.axes import AXES, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
@@ -23,25 +23,12 @@ def classes(case: Case) -> dict[str, str]:
     """Axis -> the value of `case`, sizes in classes."""
     found = {
         "m": str(case.m) if case.m < 2 else _size_class(case.m, (15, 63, 255)),
-        "n": "one word" if case.n == case.pack_factor else _size_class(case.n, (63, 511)),
-        "k": "one word" if case.k == case.pack_factor else _size_class(case.k, (63, 511)),
-        "bits": str(case.bits),
+        "n": "one word" if case.n == case.unit else _size_class(case.n, (63, 511)),
+        "k": "one word" if case.k == case.unit else _size_class(case.k, (63, 511)),
         "group": _group_class(case.group_size),
         "last group": "partial" if case.k % case.rows_per_group else "full",
-        "g_idx": case.g_idx,
-        "zeros": case.zeros,
-        "format": case.checkpoint_format,
-        "dtype": case.dtype,
-        "scales": case.scales_dtype,
-        "layout": case.layout_kind or "contiguous",
-        "start": f"at{case.start}" if case.start else "aligned",
-        "rank": str(case.rank),
-        "strided": "all" if len(case.strided) > 1 else "".join(case.strided) or "none",
-        "bias": "bias" if case.bias else "none",
-        "direction": "backward" if case.backward else "forward",
-        "fill": case.fill,
-        "condition": case.condition or "none",
     }
+    found |= {axis.name: axis.word(getattr(case, axis.field)) for axis in AXES}
     chosen = dict(case.extra)
     return found | {f"token {name}": value for name, value in chosen.items()}
 
@@ -77,30 +64,13 @@ def axis_values(limits: Limits) -> dict[str, tuple[str, ...]]:
         "m": ROW_CLASSES,
         "n": SIZE_CLASSES,
         "k": SIZE_CLASSES,
-        "bits": tuple(map(str, limits.bits)),
         "group": groups,
         "last group": ("full", "partial"),
-        "g_idx": limits.g_idx,
-        "zeros": limits.zeros,
-        "format": limits.formats,
-        "dtype": limits.dtypes,
-        "scales": limits.scales_dtypes,
-        "layout": tuple(layout or "contiguous" for layout in limits.layouts_of(max(limits.ranks))),
-        "start": tuple(f"at{start}" if start else "aligned" for start in limits.starts),
-        "rank": tuple(map(str, limits.laid_out)),
-        "strided": _strided_values(limits),
-        "bias": ("none", "bias")[: 1 + limits.bias],
-        "direction": ("forward", "backward")[: 1 + limits.backward],
-        "fill": limits.fills,
-        "condition": ("none", *limits.met_conditions),
     }
+    met = limits.for_draws()
+    found |= {axis.name: axis.words(met.of(axis)) for axis in AXES}
     found |= {f"token {token.name}": token.values for token in limits.tokens}
     return found
-
-
-def _strided_values(limits: Limits) -> tuple[str, ...]:
-    single = tuple(name for name in STRIDED if name in limits.strided)
-    return ("none", *single, "all") if len(single) > 1 else ("none", *single)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.axes import COUNTED, WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.axes import BY_FIELD, WHOLE_GROUP, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import BETWEEN, EXTENTS, OPERANDS, REORDERED, Step, parse_history
@@ -45,7 +45,7 @@ def tokens_of(limits: Limits, number: int = 0, scale: int = 1) -> str:
     `scale` doubles its sides.
     """
     bits = 4 if 4 in limits.bits else limits.bits[0]
-    word = WORD_BITS // bits
+    word = codes_in_words(bits)
     _, n, k = limits.units(word)
     n, k = scale * n * (2 if n == word else 1), scale * k * (4 if k == word else 1)
     group_size = _group_size(limits, k)
@@ -56,7 +56,7 @@ def tokens_of(limits: Limits, number: int = 0, scale: int = 1) -> str:
 def smallest_of(limits: Limits) -> str:
     """The layer of one word: the smallest of all."""
     bits = max(limits.bits)
-    _, n, k = limits.units(WORD_BITS // bits)
+    _, n, k = limits.units(codes_in_words(bits))
     sizes = limits.group_sizes or (WHOLE_GROUP,)
     size = WHOLE_GROUP if WHOLE_GROUP in sizes else min(sizes)
     return tokens(_layer(limits, n=n, k=k, bits=bits, group_size=size))
@@ -79,7 +79,7 @@ def _layer(limits: Limits, **more) -> Case:
         "checkpoint_format": limits.formats[0],
         "dtype": limits.dtypes[0],
         "scales_dtype": limits.scales_dtypes[0],
-        "layout": layout + "1" * (layout in COUNTED),
+        "layout": BY_FIELD["layout"].with_number(layout, 1),
         "rank": rank,
         "start": _plain(limits.starts, 0),
         "fill": _plain(limits.fills, "exact"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gptq_fuzz.case.axes import WORD_BITS
+from gptq_fuzz.case.axes import codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.claims import must_pass_shrunk
@@ -22,7 +22,7 @@ def kept_cases(limits: Limits) -> list[Case]:
 
 def _cases(limits: Limits) -> Iterator[Case]:
     for bits in limits.bits:
-        _, n, k = limits.units(WORD_BITS // bits)
+        _, n, k = limits.units(codes_in_words(bits))
         sizes = {"bits": bits, "n": 2 * n, "k": 2 * k}
         size = k if limits.group_sizes is None else limits.group_sizes[0]
         for m in ROWS if limits.laid_out[0] != 1 else ROWS[:1]:

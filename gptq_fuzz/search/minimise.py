@@ -8,26 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gptq_fuzz.case.axes import FILLS, WHOLE_GROUP
+from gptq_fuzz.case.axes import AXES, BITS, FILLS, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 
 FEW = (1, 2, 3, 4)  # sizes, in units, that are tried at once
 GROUP_SIZES = (WHOLE_GROUP, 1, 2, 3)
-SIMPLEST = {
-    "condition": "",
-    "extra": (),
-    "strided": (),
-    "layout": "",
-    "start": 0,
-    "rank": 2,
-    "bias": False,
-    "checkpoint_format": "v1",
-    "dtype": "f16",
-    "scales_dtype": "sf16",
-    "zeros": "zall",
-    "g_idx": "seq",
-    "backward": False,
+SIMPLEST = {"extra": ()} | {
+    axis.field: () if axis.several else axis.values[0]
+    for axis in reversed(AXES)
+    if axis.field not in ("bits", "fill")  # of which more is tried than the simplest
 }
 
 
@@ -44,11 +34,11 @@ def simpler(case: Case, limits: Limits) -> Iterator[Case]:
 
 
 def _steps(case: Case, limits: Limits) -> Iterator[dict]:
-    units = {"m": 1, "n": case.pack_factor, "k": case.pack_factor}
+    units = {"m": 1, "n": case.unit, "k": case.unit}
     for name, unit in units.items():
         for size in _smaller(getattr(case, name) // unit):
             yield {name: size * unit}
-    yield from ({"bits": bits} for bits in (8, 4, 2) if bits > case.bits)
+    yield from ({"bits": bits} for bits in BITS[: BITS.index(case.bits)])
     for field, value in SIMPLEST.items():
         if getattr(case, field) != value and not (field == "extra" and _is_forced(limits)):
             yield {field: value}

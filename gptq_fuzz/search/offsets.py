@@ -5,7 +5,7 @@ On a CPU the memory between the rows is only reserved, see GuardedRows.
 
 from __future__ import annotations
 
-from gptq_fuzz.case.axes import WORD_BITS
+from gptq_fuzz.case.axes import codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -23,7 +23,7 @@ MANY = (2**16 + 16, 2**15 + 16)  # rows and columns of a result of more than 2^3
 def offset_cases(limits: Limits, place: str = "cpu", seed: int = 0) -> list[Case]:
     """Rows of x so far apart, where x may be padded; on a GPU a result that is as large."""
     bits = limits.bits[0]
-    _, n, k = limits.units(WORD_BITS // bits)
+    _, n, k = limits.units(codes_in_words(bits))
     sizes = {"n": n, "k": k, "bits": bits, "group_size": (limits.group_sizes or (-1,))[0]}
     found = []
     if limits.ranks[0] == 1:

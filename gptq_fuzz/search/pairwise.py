@@ -10,17 +10,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations, product
 
 from gptq_fuzz.case.axes import (
-    AUTOCAST_FILLS,
-    BATCHED,
-    CONDITIONS,
-    COUNTED,
-    FILLS,
-    STRIDED,
+    AXES,
+    BY_FIELD,
+    CLASHES,
+    UNDRAWN,
     WHOLE_GROUP,
-    WORD_BITS,
+    codes_in_words,
 )
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
@@ -44,14 +43,18 @@ LONGEST = 1024  # of the reductions that whole groups make up
 AMOUNTS = (1, 3, 8, 4, 5, 16, 12, 13, 2)
 ABSENT = ""  # of an optional token: the kernel chooses
 TRIES = 4  # rows that are built for what is wanted next; the best is kept
+LARGE = (  # classes of sizes that are too much for a condition
+    *(("n", "512.."), ("k", "512..")),
+    *(("m", rows) for rows in ("..255", "256..")),
+)
 NEVER = (  # values that no Case has together, sizes apart
-    {("direction", "backward"), ("bias", "bias")},
-    *({("layout", name), ("rank", rank)} for name in BATCHED for rank in ("1", "2")),
-    *({("direction", "backward"), ("condition", name)} for name in CONDITIONS),
-    {("dtype", "f32"), ("condition", "autocast")},
-    *({("fill", name), ("condition", "autocast")} for name in FILLS if name not in AUTOCAST_FILLS),
-    *({(axis, "512.."), ("condition", "calls500")} for axis in ("n", "k")),
-    *({("m", rows), ("condition", "calls500")} for rows in ("..255", "256..")),
+    *(
+        {(BY_FIELD[clash.one].name, one), (BY_FIELD[clash.other].name, other)}
+        for clash in (*CLASHES, *UNDRAWN)
+        for one in map(BY_FIELD[clash.one].word, clash.ones)
+        for other in map(BY_FIELD[clash.other].word, clash.others)
+    ),
+    *({value, ("condition", "calls500")} for value in LARGE),
 )
 SIZE_AXES = ("m", "n", "k", "bits", "group", "last group")
 
@@ -80,11 +83,20 @@ def possible_values(limits: Limits) -> dict[str, tuple[str, ...]]:
 def covering_cases(limits: Limits, strength: int = 2) -> list[Case]:
     """Cases that hold every pair of values that some Case within `limits` has.
 
-    With a strength of 3 or 4 also every triple, every four of the axes in DISPATCH.
+    With a strength of 3 or 4 also every triple, every four of the axes in DISPATCH, each in a case
+    where every weight counts and nothing is rounded, as far as there is such a fill.
     """
-    wanted = all_together(limits, 2) | all_together(limits, strength)
     with own_time(f"listing cases for every {strength} values", limits):
-        return list(_covering(limits, [*wanted, *grid_of(limits).absent_pairs()], None, 0))
+        pairs = [*all_together(limits, 2), *grid_of(limits).absent_pairs()]
+        cases = list(_covering(limits, pairs, None, 0))
+        if strength > 2:
+            plain = replace(limits, fills=_dense(limits), conditions=())
+            cases += _covering(plain, all_together(limits, strength), None, len(cases))
+    return cases
+
+
+def _dense(limits: Limits) -> tuple[str, ...]:
+    return ("exact",) if "exact" in limits.fills else limits.fills
 
 
 def cases_for(
@@ -143,7 +155,7 @@ class _Grid:
         for place, combination in enumerate(combinations_of_sizes):
             for value in combination:
                 sizes[value] |= 1 << place
-        sizes["rank", "1"] = sizes.get(("m", "1"), 0)  # it holds one row
+        sizes["rank", "dim1"] = sizes.get(("m", "1"), 0)  # it holds one row
         self.sizes = [sizes.get(value, -1) for value in self.values]
         # Value -> those that it is never together with, as bits
         self.clashes = [0] * len(self.values)
@@ -276,29 +288,18 @@ def _legal_sizes(limits: Limits, axes: dict) -> Iterator[tuple[Value, ...]]:
 
 def case_of(named: dict[str, str], limits: Limits, seed: int) -> Case:
     """A Case with these values; `seed` picks its data and, of the sizes in a class, its own."""
-    m, n, k, bits, group_size = next(_sizes(named, limits, seed))
-    layout = "" if named["layout"] == "contiguous" else named["layout"]
+    m, n, k, _, group_size = next(_sizes(named, limits, seed))
     amount = AMOUNTS[seed % len(AMOUNTS)]
-    strided = {"none": (), "all": tuple(n for n in STRIDED if n in limits.strided)}
+    values = {
+        axis.field: axis.with_number(axis.value_of(named[axis.name], limits.of(axis)), amount)
+        for axis in AXES
+    }
     return Case(
         m=m,
         n=n,
         k=k,
-        bits=bits,
         group_size=group_size,
-        g_idx=named["g_idx"],
-        zeros=named["zeros"],
-        checkpoint_format=named["format"],
-        dtype=named["dtype"],
-        scales_dtype=named["scales"],
-        layout=f"{layout}{amount}" if layout in COUNTED else layout,
-        start=int(named["start"].removeprefix("at")) if named["start"] != "aligned" else 0,
-        rank=int(named["rank"]),
-        strided=strided.get(named["strided"], (named["strided"],)),
-        bias=named["bias"] == "bias",
-        backward=named["direction"] == "backward",
-        fill=named["fill"],
-        condition=named["condition"] if named["condition"] != "none" else "",
+        **values,
         seed=seed,
         extra=tuple(
             (token.name, value)
@@ -310,8 +311,8 @@ def case_of(named: dict[str, str], limits: Limits, seed: int) -> Case:
 
 def _sizes(named: dict[str, str], limits: Limits, turn: int) -> Iterator[tuple[int, ...]]:
     """(m, n, k, bits, group size) of the classes named, from the `turn`-th on."""
-    bits = int(named["bits"])
-    word = WORD_BITS // bits
+    bits = BY_FIELD["bits"].value_of(named["bits"], limits.bits)
+    word = codes_in_words(bits)
     of_class = _members(limits, bits)
     rows = ROWS[named["m"]]
     ns, ks, sizes = (of_class.get((axis, named[axis]), ()) for axis in ("n", "k", "group"))
@@ -331,7 +332,7 @@ def _sizes(named: dict[str, str], limits: Limits, turn: int) -> Iterator[tuple[i
 @functools.lru_cache(maxsize=64)
 def _members(limits: Limits, bits: int) -> dict[Value, list[int]]:
     """The sizes in each class of n, k and group, the smallest first."""
-    _, n_unit, k_unit = limits.units(WORD_BITS // bits)
+    _, n_unit, k_unit = limits.units(codes_in_words(bits))
     groups = limits.group_sizes or GROUPS
     found: dict[Value, list[int]] = {}
     of_axis = {"n": _raised(COLUMNS, n_unit), "k": _raised((*REDUCTIONS, *groups), k_unit)}
@@ -344,7 +345,7 @@ def _members(limits: Limits, bits: int) -> dict[Value, list[int]]:
 @functools.cache
 def _class(axis: str, size: int, bits: int) -> str:
     """What `coverage.classes` says of one size."""
-    word = WORD_BITS // bits
+    word = codes_in_words(bits)
     sizes = {"n": word, "k": word, "group_size": WHOLE_GROUP} | {
         {"group": "group_size"}.get(axis, axis): size
     }

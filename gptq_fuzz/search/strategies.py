@@ -9,15 +9,17 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from gptq_fuzz.case.axes import (
-    AUTOCAST_FILLS,
-    COUNTED,
+    AXES,
+    BY_FIELD,
+    CLASHES,
     DTYPES,
     MOST_CALLED_AGAIN,
     RANKS,
     SCALES_DTYPES,
     STRIDED,
+    UNDRAWN,
     WHOLE_GROUP,
-    WORD_BITS,
+    codes_in_words,
 )
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
@@ -64,10 +66,10 @@ def _drawn(draw, limits: Limits, fill: str | None) -> Case:
     axes = draw(_axes(limits))
     if fill is not None:
         axes["fill"] = fill
-    if axes["condition"] == "autocast":
-        casts = axes["dtype"] != "f32" and axes["fill"] in AUTOCAST_FILLS
-        axes["condition"] = "autocast" if casts else ""
-    word = WORD_BITS // axes["bits"]
+    for clash in (*CLASHES, *UNDRAWN):
+        if clash.is_met(axes):
+            axes[clash.one] = BY_FIELD[clash.one].values[0]
+    word = codes_in_words(axes["bits"])
     if axes["rank"] == 1:
         m = 1
     if axes["condition"] == "calls500":
@@ -83,29 +85,17 @@ _SEEDS = st.integers(0, LARGEST_SEED)
 
 @st.composite
 def _axes(draw, limits: Limits) -> dict:
-    rank = draw(st.sampled_from(limits.laid_out))
-    layout = draw(st.sampled_from(limits.layouts_of(rank)))
-    amount = draw(st.sampled_from(AMOUNTS))
-    strided = draw(st.sampled_from(_subsets(limits.strided)))
+    met, amount = limits.for_draws(), draw(st.sampled_from(AMOUNTS))
+    rank = draw(st.sampled_from(met.ranks))
+    choices = {axis.field: met.of(axis) for axis in AXES}
+    choices |= {"rank": (rank,), "layout": met.layouts_of(rank)}
+    choices["strided"] = _subsets(met.strided)
+    choices["condition"] = ("",) * (WITHOUT * len(met.conditions)) + choices["condition"]
+    choices["backward"] = (False,) * (len(choices["backward"]) - 1) + choices["backward"]
     axes = {
-        "bits": draw(st.sampled_from(limits.bits)),
-        "g_idx": draw(st.sampled_from(limits.g_idx)),
-        "zeros": draw(st.sampled_from(limits.zeros)),
-        "checkpoint_format": draw(st.sampled_from(limits.formats)),
-        "dtype": draw(st.sampled_from(limits.dtypes)),
-        "scales_dtype": draw(st.sampled_from(limits.scales_dtypes)),
-        "layout": f"{layout}{amount}" if layout in COUNTED else layout,
-        "rank": rank,
-        "strided": strided,
-        "start": draw(st.sampled_from(limits.starts)),
-        "bias": draw(st.sampled_from((False, True))) and limits.bias,
-        "backward": draw(st.sampled_from((False, False, True))) and limits.backward,
-        "fill": draw(st.sampled_from(limits.fills)),
+        axis.field: axis.with_number(draw(st.sampled_from(choices[axis.field])), amount)
+        for axis in AXES
     }
-    axes["bias"] = axes["bias"] and not axes["backward"]  # it has no part in that gradient
-    met = limits.met_conditions
-    condition = draw(st.sampled_from(("",) * (WITHOUT * len(met) or 1) + met))
-    axes["condition"] = "" if axes["backward"] else condition
     axes["extra"] = tuple(
         (token.name, value)
         for token in limits.tokens
@@ -152,12 +142,19 @@ def _group_size(draw, limits: Limits, k: int) -> int:
 def refusals(draw, limits: Limits) -> Case:
     """Problems that must be refused: one invalid operand, or one axis outside the limits."""
     case = draw(cases(limits, fill="exact"))
-    options = [{"bad": name} for name in limits.bad]
-    options += outside(limits) if limits.refuses_outside else []
-    change = draw(st.sampled_from(options))
-    if case.backward:  # the layer checks its arguments; gradients come after it
-        change = {"backward": False, **change}
-    return case.replace(**{"condition": "", **change})
+    return refused(case, draw(st.sampled_from(ways_to_be_refused(limits))))
+
+
+def ways_to_be_refused(limits: Limits) -> list[dict]:
+    """Each invalid operand, and each step out of the limits, that a kernel promises to refuse."""
+    steps = outside(limits) if limits.refuses_outside else []
+    return [{"bad": name} for name in limits.bad] + steps
+
+
+def refused(case: Case, way: dict) -> Case:
+    """A legal problem in a form that must be refused."""
+    # The layer checks its arguments; gradients come after it.
+    return case.replace(**{"fill": "exact", "condition": "", "backward": False, **way})
 
 
 def outside(limits: Limits) -> list[dict]:

@@ -12,7 +12,7 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator
 
-from gptq_fuzz.case.axes import COUNTED, WHOLE_GROUP, WORD_BITS
+from gptq_fuzz.case.axes import BY_FIELD, WHOLE_GROUP, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -40,13 +40,7 @@ LONG_SUMS = (516, 1028, 2056, 4104)
 FEW_ROWS = (2, 4, 8, 17, 65)
 # Few rows of `onehot` ask for a weight of the tail: it has other data four times
 FILLS_OF_ROUNDINGS = (*("onehot",) * 4, "lanes", "randn", "cancel", "wide", "ties", "nonfinite")
-ROTATED = {  # axis of a Case -> the field of Limits whose values take turns
-    "dtype": "dtypes",
-    "scales_dtype": "scales_dtypes",
-    "checkpoint_format": "formats",
-    "zeros": "zeros",
-    "g_idx": "g_idx",
-}
+ROTATED = ("dtype", "scales_dtype", "checkpoint_format", "zeros", "g_idx")  # take turns
 
 
 def sweep(dimension: str, limits: Limits, seed: int = 0) -> list[Case]:
@@ -78,10 +72,10 @@ def must_pass_sweep(kernel: KernelUnderTest, dimension: str, seed: int) -> None:
 
 def rotated(limits: Limits, key: str, turn: int = 0, **sizes) -> Case:
     """A Case of these sizes whose other axes have values that `key` chooses, tokens by `turn`."""
-    axes = {axis: choose(getattr(limits, field), key, axis) for axis, field in ROTATED.items()}
+    axes = {field: choose(limits.of(BY_FIELD[field]), key, field) for field in ROTATED}
     axes["rank"], axes["start"] = limits.laid_out[0], limits.starts[0]
     layout = limits.layouts_of(axes["rank"])[0]
-    axes["layout"] = f"{layout}8" if layout in COUNTED else layout
+    axes["layout"] = BY_FIELD["layout"].with_number(layout, 8)
     axes["fill"] = "exact" if "exact" in limits.fills else limits.fills[0]
     axes["extra"] = tuple(
         (token.name, token.values[turn % len(token.values)])
@@ -135,7 +129,7 @@ def _is_free(limits: Limits) -> bool:
 
 def _others(limits: Limits, bits: int, wide: bool) -> tuple[int, int, int]:
     """(m, n, k) as small as the kernel allows, or as whole tiles."""
-    units = limits.units(WORD_BITS // bits)
+    units = limits.units(codes_in_words(bits))
     if not wide:
         return units
     m, n, k = (-(-side // unit) * unit for side, unit in zip(limits.tile, units, strict=True))
@@ -167,7 +161,7 @@ def _words(limits: Limits, place: int, wide: bool) -> Iterator[tuple[int, int]]:
     """(size, bits) along N or K, the smallest first; a long one for one number of bits alone."""
     pairs: dict[int, list[int]] = {}
     for bits in limits.bits:
-        unit = limits.units(WORD_BITS // bits)[place]
+        unit = limits.units(codes_in_words(bits))[place]
         for size in whole_words(unit, limits.tile[place]) | long_words(unit, place, wide):
             pairs.setdefault(size, []).append(bits)
     for size, allowed in sorted(pairs.items()):
@@ -202,7 +196,7 @@ def _along_groups(limits: Limits, wide: bool) -> Iterator[dict]:
     """Each number of groups, of the smallest size, and two of any size; beside tiles, few."""
     for groups in TILED_GROUPS if wide else range(1, EVERY_GROUP + 1):
         bits = choose(limits.bits, f"groups {groups}", "bits")
-        unit = limits.units(WORD_BITS // bits)[2]
+        unit = limits.units(codes_in_words(bits))[2]
         size = _smallest_group(limits, unit)
         k = groups * size // unit * unit
         if k > (groups - 1) * size:  # not where the kernel knows one group alone
@@ -237,7 +231,7 @@ def _tailed(limits: Limits, wide: bool) -> Iterator[dict]:
     counted = TAILED_ROWS if _is_free(limits) else (1,)
     for turn, (m, n) in enumerate(itertools.product(counted, TAILED)):
         bits = choose(limits.bits, f"tails {m} {n} {wide}", "bits")
-        _, unit_n, unit_k = limits.units(WORD_BITS // bits)
+        _, unit_n, unit_k = limits.units(codes_in_words(bits))
         other = TAILED[(turn + turn // len(TAILED)) % len(TAILED)]
         n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (other, unit_k)))
         sizes = {"bits": bits, "group_size": _group_size(limits, f"tails {m} {n} {wide}")}
@@ -254,7 +248,7 @@ def _roundings(limits: Limits, wide: bool) -> Iterator[dict]:
     counted = FEW_ROWS if _is_free(limits) else (1,)
     for turn, (k, m, fill) in enumerate(itertools.product(LONG_SUMS, counted, fills)):
         bits = choose(limits.bits, f"roundings {turn}", "bits")
-        _, n, unit = limits.units(WORD_BITS // bits)
+        _, n, unit = limits.units(codes_in_words(bits))
         sizes = {"m": m, "n": n, "k": -(-k // unit) * unit, "bits": bits, "fill": fill}
         yield sizes | {"group_size": _group_size(limits, f"roundings {turn}"), "seed": turn}
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from reference.matmul import dequantize, gradient, matmul
-from reference.packing import pack_rows, pack_zeros, unpack_rows, unpack_zeros
+from reference.packing import fields_in_words, pack_rows, pack_zeros, unpack_rows, unpack_zeros
 
 FORMATS = ("v1", "v2")
-ALL_BITS = (2, 4, 8)
+ALL_BITS = range(1, 9)
 
 # Field 0 in the low bits, so a hexadecimal literal reads the codes from right to left.
 WORDS = [
@@ -26,6 +26,11 @@ WORDS = [
     (2, [0, 1, 2, 3] * 4, -0x1B1B1B1C),
     # 1 2 3 0 from low to high is 0b00111001 = 0x39 a byte
     (2, [1, 2, 3, 0] * 4, 0x39393939),
+    # Octal digits, the first code on the right; three words of 32 bits hold 32 of them: code 10 has
+    # two bits in the first and one in the second, code 21 one in the second and two in the third
+    (3, [7] * 10 + [0] * 22, [0o7777777777, 0, 0]),
+    (3, [0] * 10 + [7] + [0] * 21, [-(1 << 30), 1, 0]),
+    (3, [0] * 21 + [6] + [0] * 9 + [5], [0, 0, 3 | 5 * 2**29 - 2**32]),
 ]
 
 # zero-points of one word, then the words of v1 (each field less 1) and of v2 (as they are)
@@ -50,7 +55,7 @@ ZERO_WORDS = [
 @pytest.mark.parametrize(("bits", "codes", "word"), WORDS)
 def test_words_of_rows_are_those_made_by_hand(bits, codes, word, device):
     codes = torch.tensor(codes, device=device)[:, None]
-    words = torch.tensor([[word]], dtype=torch.int32, device=device)
+    words = torch.tensor(word, dtype=torch.int32, device=device).reshape(-1, 1)
     assert_same(pack_rows(codes, bits), words)
     assert_same(unpack_rows(words, bits), codes)
 
@@ -94,7 +99,7 @@ def test_every_zero_in_every_field_comes_back(bits, checkpoint_format, device):
 @pytest.mark.parametrize("bits", ALL_BITS)
 def test_every_neighbour_of_every_zero_is_left_alone(bits, device):
     values = torch.arange(2**bits, device=device)
-    pairs = torch.cartesian_prod(values, values).repeat(1, 32 // bits // 2)
+    pairs = torch.cartesian_prod(values, values).repeat(1, fields_in_words(bits) // 2)
     for checkpoint_format in FORMATS:
         qzeros = pack_zeros(pairs, bits, checkpoint_format)
         assert_same(unpack_zeros(qzeros, bits, checkpoint_format), pairs)
@@ -103,7 +108,8 @@ def test_every_neighbour_of_every_zero_is_left_alone(bits, device):
 @pytest.mark.parametrize("bits", ALL_BITS)
 def test_every_word_comes_back(bits, device):
     generator = torch.Generator().manual_seed(1)
-    words = torch.randint(-(2**31), 2**31, (64, 8), generator=generator).int().to(device)
+    shape = (210, 210)  # 1 to 7 words are whole codes
+    words = torch.randint(-(2**31), 2**31, shape, generator=generator).int().to(device)
     words[0, :4] = torch.tensor([-1, 0, 2**31 - 1, -(2**31)])
     assert_same(pack_rows(unpack_rows(words, bits), bits), words)
     for checkpoint_format in FORMATS:
@@ -212,7 +218,10 @@ BAD_PACKING = [
     (pack_rows, (FIELDS - 1, 4), ValueError, r"got -1\.\.-1"),
     (pack_rows, (FIELDS[:7], 4), ValueError, "multiple of 8 rows .* got 7"),
     (pack_rows, (FIELDS[0], 4), ValueError, r"2 dimensions, got shape \(8,\)"),
-    (pack_rows, (FIELDS, 3), ValueError, r"bits must be one of \(2, 4, 8\), got 3"),
+    (pack_rows, (FIELDS, 9), ValueError, r"bits must be in 1\.\.8, got 9"),
+    (pack_rows, (FIELDS, 3), ValueError, "multiple of 32 rows .* got 8"),
+    (unpack_rows, (WORDS_2D, 3), ValueError, "multiple of 3 words in a column .* got 1"),
+    (unpack_zeros, (WORDS_2D, 3), ValueError, "multiple of 3 words in a row .* got 8"),
     (pack_rows, (FIELDS, 4.0), ValueError, "got 4.0"),
     (pack_rows, (FIELDS.float(), 4), TypeError, "integer dtype, got torch.float32"),
     (pack_rows, (FIELDS.bool(), 4), TypeError, "integer dtype, got torch.bool"),
@@ -248,7 +257,7 @@ BAD_OPERANDS = [
     ({"scales": torch.ones(1, 8)}, ValueError, r"got \(1, 8\)"),
     ({"scales": torch.ones(2, 8, dtype=torch.int32)}, TypeError, "got torch.int32"),
     ({"qzeros": torch.zeros(2, 2, dtype=torch.int32)}, ValueError, "8 columns, got 16"),
-    ({"bits": 5}, ValueError, "got 5"),
+    ({"bits": 9}, ValueError, "got 9"),
     ({"checkpoint_format": "V1"}, ValueError, "got 'V1'"),
     ({"x": torch.ones(2, 15)}, ValueError, r"x must have 16 columns, got shape \(2, 15\)"),
     ({"x": torch.tensor(1.0)}, ValueError, r"got shape \(\)"),
@@ -290,7 +299,7 @@ def by_hand(device):
 def every_value_in_every_field(bits, device):
     """-> [2^bits, fields of two words] int64: field j of row i holds (i + j) mod 2^bits."""
     values = torch.arange(2**bits, device=device)[:, None]
-    return (values + torch.arange(2 * 32 // bits, device=device)) % 2**bits
+    return (values + torch.arange(2 * fields_in_words(bits), device=device)) % 2**bits
 
 
 def assert_same(out, ref):

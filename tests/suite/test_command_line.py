@@ -26,8 +26,11 @@ FILES = {
     "passing.txt": f"{RIGHT} b4 #14 once wrong\n",
     "malformed.txt": f"{FAULTY} b4-z0 somebody will look\n",
     "corpus.txt": f"{LINE}  # a zero-point of 0\n",
+    "unreadable.txt": "m1-n4-k4-b3-gall\n",
+    "binary.txt": b"\x89\xff",
     "raising.py": "raise RuntimeError('no such GPU')\n",
     "lacking.py": "def g(): pass\n",
+    "quitting.py": "import os\n\n\ndef f(**operands):\n    os._exit(0)\n",
     "speechless.py": """
 class Speechless(Exception):
     def __str__(self):
@@ -58,8 +61,29 @@ RUNS = {
     "unknown kernel": ([*ALONE, "frobnicate"], 4, ["frobnicate", "wanted triton, exllama, torch,"]),
     "raising": ([*ALONE, "{}/raising.py:f"], 4, ["raised RuntimeError: no such GPU"]),
     "lacking": ([*ALONE, "{}/lacking.py:f"], 4, ["has no 'f'; it has g"]),
-    "no time": ([*ALONE, RIGHT, "--timeout", "-3"], 4, ["seconds above 0, got '-3'"]),
-    "endless": ([*ALONE, RIGHT, "--budget", "inf"], 4, ["seconds above 0, got 'inf'"]),
+    "no attribute": ([*ALONE, "{}/lacking.py"], 4, ["wanted triton,", "path/to/file.py:attribute"]),
+    "many processes": ([*ALONE, "{}/raising.py:f", "-n", "2"], 4, ["no such GPU"]),
+    "listed": (
+        [*ALONE, RIGHT, "--collect-only", "-q", "-k", "refused"],
+        0,
+        [f"test_what_lies_outside_the_limits_is_refused[{RIGHT}]"],
+    ),
+    "listed of none": ([*ALONE, "{}/raising.py:f", "--collect-only"], 4, ["no such GPU"]),
+    "no time": ([*ALONE, RIGHT, "--timeout", "-3"], 4, ["seconds above 0", "got '-3'"]),
+    "endless": ([*ALONE, RIGHT, "--budget", "inf"], 4, ["seconds above 0", "got 'inf'"]),
+    "ages": ([*ALONE, RIGHT, "--timeout", "1e12"], 4, ["at most 1e+06, got '1e12'"]),
+    "no corpus": ([*ALONE, RIGHT, "--corpus=absent.txt"], 4, ["--corpus=absent.txt: No such file"]),
+    "no text": ([*ALONE, RIGHT, "--corpus={}/binary.txt"], 4, ["binary.txt: wanted a text file"]),
+    "no line": ([*ALONE, RIGHT, "--corpus={}/unreadable.txt"], 4, ["--corpus: ", "'b3'"]),
+    "no waivers": ([*ALONE, RIGHT, "--known=absent.txt"], 4, ["--known=absent.txt: No such file"]),
+    "no interpreter": ([*ALONE, RIGHT, "--python=/absent"], 4, ["--python=/absent: wanted"]),
+    "no report": ([*ALONE, RIGHT, "--json=/proc/no.json"], 4, ["--json=/proc/no.json: "]),
+    "no such device": ([*ALONE, RIGHT, "--device", "gpu"], 4, ["--device", "not gpu"]),
+    "steps of none": (
+        ["--in-process", "--called-as=gptq-fuzz", "--steps", "load-0-n16-k32-b4-gall"],
+        4,
+        ["--steps wants the kernel"],
+    ),
     "two tasks": (
         [*ALONE, RIGHT, "--case", LINE, "--budget", "5"],
         4,
@@ -83,6 +107,11 @@ RUNS = {
         [*ALONE, FAULTY, "--case", LINE, "--known", "{}/stale.txt"],
         1,
         ["KNOWN 1", "b2 #13 two bits' matched no case"],
+    ),
+    "waived in a folder": (
+        [*ALONE, "{}/my kernels/mine.py:f", "--case", LINE, "--known={}/spaces.txt"],
+        0,
+        ["KNOWN 1"],
     ),
     "passing waiver": (
         [*ALONE, RIGHT, "--case", LINE, "--known", "{}/passing.txt"],
@@ -111,10 +140,19 @@ RUNS = {
         [f"Numerics of {TRUNCATING} contradicted", "result: rounding to nearest even is promised"],
     ),
     "no fingerprints": ([*ALONE, RIGHT, "--fingerprint={}/known.txt"], 4, ["known.txt: no file"]),
+    "quits": (
+        [*("--kernel", "{}/quitting.py:f"), "--in-process", "--case", LINE],
+        1,
+        ["LOST: the kernel ended this process with os._exit(0)", f"quitting.py:f --case {LINE}"],
+    ),
     "budget": (
-        ["--kernel", RIGHT, "--budget", "3", "--hypothesis-seed", "5"],
-        0,
-        ["fuzz: base seed 5", "PASS", "py:f: fills ", "axis values"],
+        ["--kernel", RIGHT, "--kernel", FAULTY, "--budget", "3", "--hypothesis-seed", "5"],
+        1,
+        [
+            *("fuzz: base seed 5", "PASS", "py:f: fills ", "axis values"),
+            f"fuzz: WRONG, to be made smaller: {python_word()} -m pytest --kernel {FAULTY}",
+            f"as above: {python_word()} -m pytest --kernel {FAULTY}",
+        ],
     ),
 }  # fmt: skip
 
@@ -123,7 +161,11 @@ RUNS = {
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("command-line")
     for name, text in FILES.items():
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    place = folder / "my kernels" / "mine.py"
+    place.parent.mkdir()
+    place.write_text((ROOT / FAULTY.removesuffix(":f")).read_text())
+    (folder / "spaces.txt").write_text(f"{place}:f b4-z0 #12 the wrap is missing\n")
     return folder
 
 
@@ -149,6 +191,11 @@ def test_a_run_exits_and_prints_what_is_due(runs, name):
     assert not [word for word in words if word not in output], output
 
 
+def test_after_one_case_nothing_is_said_of_a_space(runs):
+    assert "not judged" not in runs["right"][1]
+    assert "axis values" not in runs["right"][1]
+
+
 def read_json(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
@@ -170,7 +217,7 @@ def test_json_holds_the_finding_with_its_command(runs, folder):
 
 def test_only_narrows_what_is_drawn(runs, folder):
     kernel = read_json(folder, "only")["kernels"][TWO_BIT]
-    assert [value for value in kernel["values"] if value.startswith("bits=")] == ["bits=4"]
+    assert [value for value in kernel["values"] if value.startswith("bits=")] == ["bits=b4"]
     assert kernel["cases"] > 10
 
 

@@ -12,7 +12,7 @@ import zlib
 import pytest
 import torch
 
-from gptq_fuzz.case.axes import BITS, FILLS
+from gptq_fuzz.case.axes import FILLS, codes_in_words
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.problem.philox import TENSORS, philox2x32, random_words
@@ -23,7 +23,7 @@ LARGE = "m16-n32-k256-b4-g32-{}-s3"
 EXACT = [
     "m5-n16-k16-b2-g3-act",
     "m5-n8-k512-b4-g32",
-    "m5-n4-k1040-b8-g48-zmax",
+    "m5-n4-k1056-b8-g48-zmax",
     "m5-n4-k40000-b8-gall",
     "m5-n64-k16-b8-g5-act-bwd",
     "m5-n8-k64-b4-g5-bf16-sbf16",
@@ -37,6 +37,7 @@ KNOWN_ANSWERS = [
     ((0xFFFFFFFF, 0xFFFFFFFF), 0xFFFFFFFF, (0x2C3F628B, 0xAB4FD7AD)),
     ((0x243F6A88, 0x85A308D3), 0x13198A2E, (0xDD7CE038, 0xF62A4C12)),
 ]
+BITS = (8, 4, 2, 3)
 GOLDEN = [
     # line, and the CRC-32 of the bytes of left, qweight, qzeros, scales, g_idx, bias
     ("m3-n8-k12-b8-g5-act", "98f72d57 4d475a40 c0b20381 dff96ad7 43021f71 -"),
@@ -139,7 +140,7 @@ def test_all_codes_and_zero_points_occur(bits):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("bits", BITS)
 def test_the_smallest_problem_has_the_extreme_codes_and_zero_points(bits, seed):
-    word = 32 // bits
+    word = codes_in_words(bits)
     values = problem(f"m1-n{word}-k{word}-b{bits}-gall-s{seed}")[1]
     top = 2**bits - 1
     assert values.codes[:2, :2].tolist() == [[top, 0], [0, top]]
@@ -180,14 +181,14 @@ def test_perm_keeps_groups_whole_in_an_order_that_neither_rises_nor_falls(rows, 
     assert {-1, 1} == set(order.diff().sign().tolist())
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", BITS[:3])
 def test_zeq_has_words_and_rows_of_weights_that_are_0_and_words_of_one_code(bits):
     case, values = problem(f"m1-n64-k{96 * 32 // bits}-b{bits}-g40-zeq")
     due = values.zeros[values.g_idx]
     vanishes = (values.codes == due) & (due > 0) & (due < case.maxq)
-    words = values.codes.unflatten(0, (-1, case.pack_factor))
+    words = values.codes.unflatten(0, (-1, case.unit))
     is_one_code = (words == words[:, :1]).all(1)
-    assert 0.1 < vanishes.unflatten(0, (-1, case.pack_factor)).all(1).float().mean() < 0.35
+    assert 0.1 < vanishes.unflatten(0, (-1, case.unit)).all(1).float().mean() < 0.35
     assert 0.2 < is_one_code.float().mean() < 0.6
     assert 0.05 < (values.codes == due).all(1).float().mean() < 0.2
 
@@ -354,7 +355,7 @@ def test_ties_lie_in_every_binade_beside_even_and_odd_results(bits):
     """Exponent, and whether the result below is odd; -15: subnormal results."""
     found, boundary = set(), False
     for seed in range(200):
-        size = 4 * 32 // bits
+        size = max(2 * codes_in_words(bits), 16)
         out = products(*problem(f"m5-n{size}-k{size}-b{bits}-g8-ties-s{seed}"))[0].sum(2)
         steps = out.abs() / spacing(out, F16)
         is_tie = (steps.frac() == 0.5) & (out.abs() < 65504)
@@ -371,7 +372,7 @@ def test_ties_lie_in_every_binade_beside_even_and_odd_results(bits):
 @pytest.mark.parametrize("bits", BITS)
 def test_sums_of_ties_are_exact_in_float32_in_any_order(bits, direction, types):
     for seed in range(4):
-        line = f"m9-n32-k112-b{bits}-g48-{types}{direction}-ties-s{seed}"
+        line = f"m9-n32-k128-b{bits}-g48-{types}{direction}-ties-s{seed}"
         case, values = problem(line)
         magnitudes = products(case, values)[1].sum(2)
         digits = last_digit(values.scales)
@@ -430,7 +431,7 @@ def test_wide_scales_come_in_every_binade_of_their_range(types):
 def test_wide_stays_within_the_formats_that_intermediates_have(bits, types):
     """Weights, x (q + z), products and their sums; nothing reaches float32's subnormals."""
     for seed in range(4):
-        case, values = problem(f"m8-n32-k1040-b{bits}-g48-{types}-wide-s{seed}")
+        case, values = problem(f"m8-n32-k1056-b{bits}-g48-{types}-wide-s{seed}")
         codes = values.codes + values.zeros[values.g_idx]
         assert (values.left.abs() @ codes.double()).max() < 2.0**127
         assert products(case, values)[1].sum(2).max() < 2.0**127

@@ -192,7 +192,7 @@ def described(**changes):
     [
         ({}, {"bits": None}, "its metadata lack bits"),
         ({}, {"bits": None, "operands": None}, "its metadata lack bits, operands"),
-        ({}, {"bits": "4.5"}, "bits must be one of 8, 4, 2, got 4.5"),
+        ({}, {"bits": "4.5"}, "bits must be one of 1, 2, 3, 4, 5, 6, 7, 8, got 4.5"),
         ({}, {"bits": "four"}, "bits in its metadata is no JSON: 'four'"),
         ({}, {"group_size": "0"}, "group_size must be"),
         ({}, {"checkpoint_format": '"v3"'}, "checkpoint_format must be one of v1, v2"),

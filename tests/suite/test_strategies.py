@@ -54,16 +54,16 @@ def drawn_within(name):
 CORNERS = {
     "no rows": lambda case: case.m == 0,
     "one row": lambda case: case.m == 1,
-    "one word of columns": lambda case: case.n == case.pack_factor,
-    "one word of the reduction": lambda case: case.k == case.pack_factor,
-    "the smallest weight": lambda case: case.n == case.k == case.pack_factor,
+    "one word of columns": lambda case: case.n == case.unit,
+    "one word of the reduction": lambda case: case.k == case.unit,
+    "the smallest weight": lambda case: case.n == case.k == case.unit,
     "a square weight": lambda case: case.n == case.k,
     "a partial last group": lambda case: case.k % case.rows_per_group,
     "a last group of one row": lambda case: case.k % case.rows_per_group == 1,
     "a group larger than K": lambda case: case.group_size > case.k,
     "a group of K rows": lambda case: case.group_size == case.k,
     "a row in each group": lambda case: case.group_size == 1,
-    "a group that ends inside a word": lambda case: case.rows_per_group % case.pack_factor,
+    "a group that ends inside a word": lambda case: case.rows_per_group % case.unit,
     "shuffled rows of several groups": lambda case: case.g_idx == "act" and case.groups > 2,
     "a gap with a group without rows": lambda case: case.g_idx == "gap" and case.groups > 1,
     "a first group without rows": lambda case: case.g_idx in ("shard", "odd"),
@@ -91,7 +91,7 @@ def test_rows_reach_the_neighbours_of_tiles_and_thresholds(tile):
 @pytest.mark.parametrize("axis", ["n", "k"])
 @pytest.mark.parametrize("tile", TILES)
 def test_columns_and_reductions_reach_whole_tiles_and_one_word_beside(axis, tile):
-    sizes = {(getattr(case, axis) - tile) / case.pack_factor for case in drawn_within("plain")}
+    sizes = {(getattr(case, axis) - tile) / case.unit for case in drawn_within("plain")}
     assert {0, 1} <= sizes
 
 

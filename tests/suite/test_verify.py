@@ -277,7 +277,7 @@ MISUSE = [
     ("g_idx", lambda o: o["g_idx"][1:], ValueError, r"g_idx must have shape \(96,\)"),
     ("bias", lambda o: torch.zeros(40), TypeError, "bias must be torch.float16 as x is"),
     ("bias", lambda o: torch.zeros(39).half(), ValueError, r"bias must have shape \(40,\)"),
-    ("bits", lambda o: 3, ValueError, "bits must be one of 8, 4, 2, got 3"),
+    ("bits", lambda o: 9, ValueError, "bits must be one of 1, 2, 3, 4, 5, 6, 7, 8, got 9"),
     ("bits", lambda o: "4", ValueError, "bits must be one of"),
     ("bits", lambda o: 8, ValueError, "qzeros must have shape"),
     ("group_size", lambda o: 0, ValueError, "group_size must be -1, a positive integer or None"),

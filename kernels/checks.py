@@ -12,6 +12,7 @@ WORD_BITS = 32
 SUPPORTED_BITS = (2, 4, 8)
 ACTIVATION_DTYPES = (torch.float16, torch.bfloat16)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)  # of scales, and what autocast casts
+REALS = (*FLOATS, torch.float64)  # what can be cast to them
 
 _checked_g_idx = WeakTensorKeyDictionary()  # g_idx -> its state when its values were read
 
@@ -63,6 +64,11 @@ def require_tensors(**values):
     for name, value in values.items():
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"{name} must be a tensor, not {type(value).__name__}")
+
+
+def in_memory(tensor):
+    """The tensor, whose bytes are its values: torch's zero tensors and lazily negated ones not."""
+    return tensor.clone() if tensor._is_zerotensor() else tensor.resolve_neg()
 
 
 def require_device(name, tensor, device):
@@ -119,10 +125,20 @@ def require_activations(name, x, columns, device):
     require_device(name, x, device)
 
 
+def require_castable(name, tensor, dtype, to_zero=False):
+    """No finite value may become infinite in `dtype`, nor 0 unless `to_zero` allows it."""
+    cast = tensor.to(dtype)
+    lost = tensor.isfinite() & ~cast.isfinite()
+    if not to_zero:
+        lost |= (tensor != 0) & (cast == 0)
+    if lost.any():
+        raise ValueError(f"{name} must fit {dtype}, {tensor[lost][0].item():g} does not")
+
+
 def require_bias(bias, N, device):
     if bias is None:
         return
-    require_tensor("bias", bias, 1, (*FLOATS, torch.float64))
+    require_tensor("bias", bias, 1, REALS)
     if bias.shape[0] != N:
         raise ValueError(f"bias must have shape ({N},), its shape is {tuple(bias.shape)}")
     require_device("bias", bias, device)
@@ -138,7 +154,7 @@ def require_launchable(device, interpreted):
     )
 
 
-def require_group_indices(g_idx, G):
+def require_group_indices(g_idx, G, name="g_idx"):
     """Every value of g_idx must lie in [0, G).
 
     Reading them waits for the device, so the verdict is kept for as long as the tensor lives and
@@ -151,7 +167,7 @@ def require_group_indices(g_idx, G):
     require_no_capture("the values of g_idx are not checked yet: call the layer once", g_idx.device)
     low, high = torch.stack(torch.aminmax(g_idx)).tolist()
     if low < 0 or high >= G:
-        raise ValueError(f"g_idx must lie in [0, {G}), its values go from {low} to {high}")
+        raise ValueError(f"{name} must lie in [0, {G}), its values go from {low} to {high}")
     _checked_g_idx[g_idx] = state
 
 
@@ -162,6 +178,8 @@ def require_output(out, x, columns, operands):
     if tuple(out.shape) != shape:
         raise ValueError(f"out must have shape {shape}, its shape is {tuple(out.shape)}")
     require_device("out", out, x.device)
+    if out.is_neg() or out._is_zerotensor():
+        raise ValueError("out must be memory to write to, not lazily negated nor torch's zero")
     if out.requires_grad:
         raise ValueError("out must not require a gradient")
     if _overlaps_itself(out):

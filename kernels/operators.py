@@ -3,8 +3,10 @@
 import torch
 import triton
 from torch import Tensor, library
+from torch._subclasses import FakeTensor
 
 from . import checks
+from .interpreter import bfloat16_works
 from .triton_matmul import VECTOR, matmul_248_kernel, transpose_matmul_248_kernel
 from .uniform_groups import plan, product
 
@@ -26,8 +28,9 @@ def matmul248(
     if out is None and config is None:
         checks.require_tensors(x=input, qweight=qweight, scales=scales, qzeros=qzeros, g_idx=g_idx)
         return matmul_op(input, qweight, scales, qzeros, g_idx, bits)
-    _require_no_gradient(input, scales)
-    return _launch(matmul_248_kernel, input, qweight, scales, qzeros, g_idx, bits, out, config)
+    return _launch_directly(
+        matmul_248_kernel, input, qweight, scales, qzeros, g_idx, bits, out, config
+    )
 
 
 def transpose_matmul248(
@@ -40,9 +43,19 @@ def transpose_matmul248(
     if out is None and config is None:
         checks.require_tensors(x=input, qweight=qweight, scales=scales, qzeros=qzeros, g_idx=g_idx)
         return transpose_matmul_op(input, qweight, scales, qzeros, g_idx, bits)
-    _require_no_gradient(input, scales)
-    kernel = transpose_matmul_248_kernel
-    return _launch(kernel, input, qweight, scales, qzeros, g_idx, bits, out, config)
+    return _launch_directly(
+        transpose_matmul_248_kernel, input, qweight, scales, qzeros, g_idx, bits, out, config
+    )
+
+
+def _launch_directly(kernel, x, qweight, scales, qzeros, g_idx, bits, out, config):
+    """Past torch's dispatcher, which writes out what is lazily negated for an operator."""
+    operands = {"x": x, "qweight": qweight, "scales": scales, "qzeros": qzeros, "g_idx": g_idx}
+    checks.require_tensors(**operands)
+    _require_no_gradient(x, scales)
+    if any(isinstance(tensor, FakeTensor) for tensor in (*operands.values(), out)):
+        raise ValueError("with out or config every tensor must hold values, there are fake ones")
+    return _launch(kernel, *map(checks.in_memory, operands.values()), bits, out, config)
 
 
 def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=None):
@@ -51,6 +64,10 @@ def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=No
     inner, columns = (N, K) if kernel is transpose_matmul_248_kernel else (K, N)
     checks.require_activations("x", x, inner, qweight.device)
     checks.require_launchable(x.device, kernel.interpreted)
+    if kernel.interpreted and x.dtype == torch.bfloat16 and not bfloat16_works(x.device.type):
+        raise TypeError(
+            "x must be torch.float16: Triton's interpreter multiplies torch.bfloat16 wrongly"
+        )
     if out is not None:
         operands = {"x": x, "qweight": qweight, "scales": scales, "qzeros": qzeros, "g_idx": g_idx}
         checks.require_output(out, x, columns, operands)

@@ -5,6 +5,8 @@ from torch import nn
 
 from . import checks
 
+BUFFERS = ("qweight", "qzeros", "scales", "g_idx", "bias")
+
 
 class PackedLinear(nn.Module):
     """Buffers qweight, qzeros, scales, g_idx and bias, which fit together.
@@ -13,6 +15,8 @@ class PackedLinear(nn.Module):
     int32 or None for groups of `groupsize` rows in order, bias [N] or None. g_idx is taken
     literally: all zeros is group 0 for every row. A `groupsize` of -1 is one group.
     """
+
+    SCALES = checks.FLOATS  # dtypes of them
 
     def __init__(self, qweight, qzeros, scales, g_idx, bias, bits, groupsize):
         super().__init__()
@@ -40,8 +44,51 @@ class PackedLinear(nn.Module):
         )
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
-        """Refuse a g_idx that points outside the groups before anything is copied."""
-        g_idx = state_dict.get(prefix + "g_idx")
-        if isinstance(g_idx, torch.Tensor) and checks.has_data(g_idx) and g_idx.numel():
-            checks.require_group_indices(g_idx, self.scales.shape[0])
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        """Take a checkpoint's tensors or, where one of them is refused, none.
+
+        What is refused is reported by its key in the error that torch raises at the end, behind
+        missing and unexpected keys. What is missing stays as it is.
+        """
+        # As the last hook, since others may rename keys.
+        judge = self._register_load_state_dict_pre_hook(self._refuse_state)
+        try:
+            super()._load_from_state_dict(state_dict, prefix, *args)
+        finally:
+            judge.remove()
+
+    def _refuse_state(self, state_dict, prefix, local_metadata, *others):
+        """Where one tensor is refused, torch is given the layer's own in place of the others."""
+        own = {name: getattr(self, name) for name in BUFFERS if prefix + name in state_dict}
+        own = {prefix + name: buffer for name, buffer in own.items() if buffer is not None}
+        # What torch itself reports, and goes on with the rest.
+        unfit = {key for key, buffer in own.items() if not _fits(state_dict[key], buffer)}
+        problems = []
+        for key in [key for key in own if key not in unfit]:
+            try:
+                self._require_loadable(key, state_dict[key], own[key], local_metadata)
+            except (TypeError, ValueError) as problem:
+                problems.append(str(problem))
+        *_, errors = others
+        errors.extend(problems)
+        if unfit or problems:
+            state_dict.update((key, own[key]) for key in own.keys() - unfit)
+
+    def _require_loadable(self, key, tensor, buffer, local_metadata):
+        """`tensor` has the buffer's shape and is to become its values, or itself the buffer."""
+        name = key.rpartition(".")[2]
+        assign = local_metadata.get("assign_to_params_buffers", False)
+        dtypes = {"scales": self.SCALES if assign else checks.REALS, "bias": checks.REALS}
+        checks.require_tensor(key, tensor, None, dtypes.get(name, (torch.int32,)))
+        if not (checks.has_data(tensor) and (assign or checks.has_data(buffer))):
+            return
+        if name == "g_idx":
+            checks.require_group_indices(tensor, self.scales.shape[0], key)
+        elif name in dtypes and not assign:
+            checks.require_castable(key, tensor, buffer.dtype, to_zero=name == "bias")
+
+
+def _fits(tensor, buffer):
+    """Whether torch would take it."""
+    if not isinstance(tensor, torch.Tensor) or tensor.shape != buffer.shape:
+        return False
+    return buffer.is_meta or not tensor.is_meta

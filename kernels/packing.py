@@ -2,10 +2,9 @@
 
 import torch
 
-from .checks import FLOATS, WORD_BITS
+from .checks import WORD_BITS
 
 ZERO_OFFSET = 1  # GPTQ v1 checkpoints store the zero-point minus one, modulo 2**bits
-REALS = (*FLOATS, torch.float64)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 ROWS_AT_A_TIME = 1024  # float64 copies of a whole layer would be large
 

@@ -116,8 +116,8 @@ class QuantLinear(PackedLinear):
 
     def _require_grid(self, scales, zeros):
         wanted = (self.outfeatures, len(self.scales))
-        checks.require_tensor("scales", scales, 2, packing.REALS)
-        checks.require_tensor("zeros", zeros, 2, (*packing.REALS, *packing.INTEGERS))
+        checks.require_tensor("scales", scales, 2, checks.REALS)
+        checks.require_tensor("zeros", zeros, 2, (*checks.REALS, *packing.INTEGERS))
         for name, tensor in (("scales", scales), ("zeros", zeros)):
             if tuple(tensor.shape) != wanted:
                 raise ValueError(f"{name} must have shape {wanted}, not {tuple(tensor.shape)}")
@@ -129,7 +129,7 @@ class QuantLinear(PackedLinear):
             weight = weight.t()  # transformers' Conv1D stores [infeatures, outfeatures]
         if getattr(linear, "groups", 1) != 1:
             raise ValueError(f"a convolution must have one group, not {linear.groups}")
-        checks.require_tensor("weight", weight, None, packing.REALS)
+        checks.require_tensor("weight", weight, None, checks.REALS)
         weight = weight.flatten(1)
         if tuple(weight.shape) != (self.outfeatures, self.infeatures):
             wanted = (self.outfeatures, self.infeatures)

@@ -44,8 +44,9 @@ def _tuned(kernel, num_stages):
     ]
     pruning = {"early_config_prune": matmul248_kernel_config_pruner}
     return autotune(
-        configs, ["M", "N", "K", "G", "bits", "ALIGNED"], pruning, nearest_power_of_two=True
-    )(kernel)
+        configs, ["M", "N", "K", "G", "bits", "ALIGNED"], pruning, nearest_power_of_two=True,
+        restore_value=(),
+    )(kernel)  # fmt: skip
 
 
 @triton.jit

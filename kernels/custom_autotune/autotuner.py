@@ -1,18 +1,19 @@
 """Autotuner for Triton kernels: prunes configs, times them briefly, keeps a winner per key."""
 
 import functools
-import math
 import threading
 from types import MappingProxyType
 from typing import NamedTuple
 
+import torch
 import triton
 from triton.errors import TritonError
 from triton.runtime.errors import OutOfResources
 
 from .. import checks
-from .key import TuningKey, innermost
+from .key import TuningKey, innermost, required
 from .launch_path import LaunchPaths
+from .scratch import Scratch
 from .store import Store, fields_of, identity_of
 from .timing import Progress, compiling_ahead, measure
 
@@ -41,20 +42,24 @@ class Autotuner(triton.KernelInterface):
 
     The key of a winner is a `TuningKey`'s bucket. A winner serves another shape of its bucket only
     if pruning leaves the same configs for both, so that the order of calls does not matter. What
-    was timed is kept on disk too (`store`), for other processes. Where `timed` is False the first
+    was timed is kept on disk too (`store`), for other processes. Timing launches on copies of the
+    tensors, unless `restore_value` is empty (`autotune`). Where `timed` is False the first
     config that pruning keeps is taken: in Triton's interpreter, and wherever a caller sets it since
     timings mean nothing.
     """
 
     def __init__(
         self, fn, arg_names, configs, key, reset_to_zero,
-        prune_configs_by=None, nearest_power_of_two=False,
+        prune_configs_by=None, nearest_power_of_two=False, *, restore_value=None,
     ):  # fmt: skip
         self.fn = fn
         self.arg_names = tuple(arg_names)
         self.configs = tuple(configs or [triton.Config({})])
         self.key = self._known_names("key", key)
         self.reset_to_zero = self._known_names("reset_to_zero", reset_to_zero or ())
+        self.restore_value = restore_value
+        if restore_value is not None:
+            self.restore_value = self._known_names("restore_value", restore_value)
         self.nearest_power_of_two = nearest_power_of_two
         self._read_pruning(dict(prune_configs_by or {}))
         self.base_fn = innermost(fn)
@@ -62,6 +67,7 @@ class Autotuner(triton.KernelInterface):
         self.timed = not self.interpreted
         self.store = Store()
         self._keys = TuningKey(self.base_fn, self.arg_names, self.key, nearest_power_of_two)
+        self._needed = required(fn)
         self._winners = {}  # bucket -> {exact values of the key arguments: Winner}
         self._paths = LaunchPaths(fn, self.arg_names, self._keys.defaults)
         self._lock = _LOCK
@@ -110,7 +116,7 @@ class Autotuner(triton.KernelInterface):
                 raise
             config = self._choose_again(call)
             kernel = self._launch(config, call)
-        self._paths.remember(signature, kernel, config, _meta(config, call))
+        self._paths.remember(signature, kernel, config, self._meta(config, call))
         return kernel
 
     def launch(self, config, *args, **kwargs):
@@ -132,9 +138,9 @@ class Autotuner(triton.KernelInterface):
                     compiled.append(self._compile(config, call))
                     usable.append(config)
                 except TritonError as error:
-                    failures.append(f"{config}: {error!r}")
+                    failures.append(f"{type(error).__name__}: {error}")
             if not usable:
-                raise RuntimeError(f"no config compiles: {failures}")
+                raise RuntimeError(_failures("no config compiles", configs, failures))
             winners = self._winners.setdefault(call.bucket, {})
             if call.exact not in winners:
                 kept = self._kept(configs, self._identity(configs, call))
@@ -159,8 +165,8 @@ class Autotuner(triton.KernelInterface):
     def _bench(self, *args, config, **meta):
         """Median, 20 % and 80 % quantile in ms; infinity for a config that cannot run."""
         meta.pop("warmup", None)
-        call = self._call(args, meta)
-        return measure(lambda: self._launch(config, call))[0]
+        call, scratch = self._on_scratch(self._call(args, meta))
+        return measure(lambda: self._launch(config, call), scratch).milliseconds
 
     def _call(self, args, kwargs):
         return Call(args, kwargs, self._keys.named(args, kwargs))
@@ -204,10 +210,12 @@ class Autotuner(triton.KernelInterface):
         winner = self._kept(configs, identity) if kept else None
         if winner is not None:
             return winner
-        milliseconds = self._tune(configs, call)
-        position = min(range(len(configs)), key=lambda i: milliseconds[i])
-        if identity:
-            self.store.save(identity, position, milliseconds)
+        timings = self._tune(configs, call)
+        medians = [timing.milliseconds[0] for timing in timings]
+        position = medians.index(min(medians))
+        # What failed for want of memory may be the fastest for another process.
+        if identity and not any(timing.may_pass for timing in timings):
+            self.store.save(identity, position, medians)
         return configs[position]
 
     def _identity(self, configs, call):
@@ -222,25 +230,46 @@ class Autotuner(triton.KernelInterface):
         return None if position is None else configs[position]
 
     def _tune(self, configs, call):
-        """Median milliseconds of each config, infinite where it cannot run; RuntimeError if all."""
+        """The Timing of each config; RuntimeError if none of them runs."""
         checks.require_no_capture(
             "no config is known for these arguments: timing needs synchronisation, so call the "
             "kernel once"
         )
         progress = Progress(getattr(self.base_fn, "__name__", "kernel"), configs)
-        medians, reasons = [], []
+        timings, (timed, scratch) = [], self._on_scratch(call)
         with compiling_ahead(lambda c: self._compile(c, call), configs):
             for position, config in enumerate(configs):
                 progress.timing(position, config)
-                timings, why = measure(lambda c=config: self._launch(c, call))
-                medians.append(timings[0])
-                reasons.append(f"{config}: {why}")
-        if all(map(math.isinf, medians)):
-            raise RuntimeError(f"no config runs: {reasons}")
-        return medians
+                timings.append(measure(lambda c=config: self._launch(c, timed), scratch))
+        if all(timing.reason for timing in timings):
+            reasons = [timing.reason for timing in timings]
+            kind = torch.cuda.OutOfMemoryError if any(t.may_pass for t in timings) else RuntimeError
+            raise kind(_failures("no config runs", configs, reasons))
+        return timings
+
+    def _on_scratch(self, call):
+        """The call on copies of its tensors, and the Scratch that they are of.
+
+        Launches that are timed then neither change what the caller has, nor, where they change
+        what they read, what the next one reads. `restore_value=()` says that no launch does.
+        """
+        if self.restore_value == ():
+            return call, None
+        try:
+            scratch = Scratch(call.named, self.restore_value)
+        except torch.cuda.OutOfMemoryError as error:
+            raise type(error)(
+                f"no memory for copies of the arguments while timing (restore_value=() goes "
+                f"without, if the kernel reads nothing that it writes): {error}"
+            ) from None
+        return call._replace(
+            args=tuple(map(scratch.of, call.args)),
+            kwargs={name: scratch.of(value) for name, value in call.kwargs.items()},
+            named={name: scratch.of(value) for name, value in call.named.items()},
+        ), scratch
 
     def _launch(self, config, call):
-        meta = _meta(config, call)
+        meta = self._meta(config, call)
         self._prepare(config, meta, {**self._keys.defaults, **call.named})
         return self.fn.run(*call.args, warmup=False, **call.kwargs, **meta)
 
@@ -253,10 +282,21 @@ class Autotuner(triton.KernelInterface):
             config.pre_hook({**arguments, **meta})
 
     def _compile(self, config, call):
-        meta = _meta(config, call)
+        meta = self._meta(config, call)
         if hasattr(self.fn, "warmup"):
             return self.fn.warmup(*call.args, **call.kwargs, **meta)
         return self.fn.run(*call.args, warmup=True, **call.kwargs, **meta)
+
+    def _meta(self, config, call):
+        """The launch options of a config. With the call they give every argument, each once."""
+        meta = config.all_kwargs()
+        twice = meta.keys() & (call.named.keys() | call.kwargs.keys())
+        if twice:
+            raise ValueError(f"{sorted(twice)} come from the config and cannot be arguments too")
+        missing = [n for n in self._needed if n not in meta and n not in call.named]
+        if missing:
+            raise TypeError(f"neither the call nor the config ({config}) gives {missing}")
+        return meta
 
     def _known_names(self, what, names):
         unknown = [name for name in names if name not in self.arg_names]
@@ -278,26 +318,30 @@ class Autotuner(triton.KernelInterface):
             raise ValueError(f"top_k is an int of at least 1 or a float in (0, 1], not {top_k}")
 
 
-def autotune(configs, key, prune_configs_by=None, reset_to_zero=None, nearest_power_of_two=False):
+def autotune(
+    configs, key, prune_configs_by=None, reset_to_zero=None, nearest_power_of_two=False,
+    *, restore_value=None,
+):  # fmt: skip
     """Decorator: wrap a `triton.jit` function in an Autotuner.
 
     `prune_configs_by` holds any of `early_config_prune(configs, nargs)`, `perf_model(**arguments)`
     (smaller is better) and `top_k` (a count, or a share as a float). The tensors named in
-    `reset_to_zero` are zeroed before every launch, timed or not.
+    `reset_to_zero` are zeroed before every launch, timed or not. Configs are timed on copies of all
+    tensors; those named in `restore_value` get their values back before every timed launch, by
+    default all if a second launch leaves other bytes than the first. With `()` nothing is copied:
+    that is for kernels which read nothing that they write.
     """
 
     def decorator(fn):
         return Autotuner(
-            fn, fn.arg_names, configs, key, reset_to_zero, prune_configs_by, nearest_power_of_two
-        )
+            fn, fn.arg_names, configs, key, reset_to_zero, prune_configs_by, nearest_power_of_two,
+            restore_value=restore_value,
+        )  # fmt: skip
 
     return decorator
 
 
-def _meta(config, call):
-    """The launch options of a config, none of which may be an argument of the call too."""
-    meta = config.all_kwargs()
-    twice = meta.keys() & (call.named.keys() | call.kwargs.keys())
-    if twice:
-        raise ValueError(f"{sorted(twice)} come from the config and cannot be arguments too")
-    return meta
+def _failures(what, configs, reasons):
+    """A line for each config."""
+    lines = [f"{config}: {reason}" for config, reason in zip(configs, reasons, strict=True)]
+    return "\n  ".join([f"{what}:", *lines])

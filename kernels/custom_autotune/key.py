@@ -81,12 +81,22 @@ def innermost(fn):
     return fn
 
 
+def required(fn):
+    """Names of arguments that have no default, and that no `triton.heuristics` computes."""
+    computed = set()
+    while isinstance(getattr(fn, "fn", None), triton.KernelInterface):
+        computed |= set(getattr(fn, "values", ()))
+        fn = fn.fn
+    return [p.name for p in _parameters(fn) if p.default is p.empty and p.name not in computed]
+
+
 def _defaults(fn):
+    return {p.name: p.default for p in _parameters(fn) if p.default is not p.empty}
+
+
+def _parameters(fn):
     function = getattr(fn, "fn", None)
-    if not inspect.isfunction(function):
-        return {}
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
+    return inspect.signature(function).parameters.values() if inspect.isfunction(function) else ()
 
 
 def _is_integer(value):

@@ -8,11 +8,20 @@ from pathlib import Path
 
 import torch
 import triton
+from triton._C.libtriton import get_cache_invalidating_env_vars
 
 from ..atomic_write import replacing
 
 FOLDER = "GPTQ_AUTOTUNE_CACHE_DIR"  # environment variable: where winners are kept; 0: nowhere
 OFF = ("", "0")
+# What the options of Triton's compiler are read from, and its hash names: other binaries. The rest
+# of them Triton lists itself.
+COMPILING = (
+    "PTXAS_OPTIONS", "TRITON_DEBUG", "TRITON_DEFAULT_FP_FUSION", "TRITON_INSTRUMENTATION_MODE",
+    "TRITON_KERNEL_OVERRIDE", "TRITON_LIBDEVICE_PATH", "TRITON_MOCK_PTX_VERSION",
+    "TRITON_OVERRIDE_ARCH", "TRITON_OVERRIDE_DIR", "TRITON_PLUGIN_PATHS",
+    "TRITON_PTXAS_BLACKWELL_PATH", "TRITON_PTXAS_PATH",
+)  # fmt: skip
 FORMAT = 1  # of the files; others are ignored
 
 
@@ -93,6 +102,7 @@ def identity_of(fn, bucket, configs):
         **_machine(device),
         "torch": torch.__version__,
         "triton": triton.__version__,
+        "environment": _environment(),
         "key": [repr(value) for value in rounded],
         "classes": [repr(value) for value in classes],
         # With their places: configs may differ in nothing but hooks of the same name.
@@ -106,6 +116,12 @@ def fields_of(config):
         name: getattr(value, "__qualname__", repr(type(value))) if callable(value) else value
         for name, value in vars(config).items()
     }
+
+
+def _environment():
+    """Environment variables that Triton compiles differently for, those that are set."""
+    options = {name: os.environ[name] for name in COMPILING if name in os.environ}
+    return {**options, **get_cache_invalidating_env_vars()}
 
 
 def _machine(device):

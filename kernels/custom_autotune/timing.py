@@ -3,9 +3,11 @@
 import contextlib
 import math
 import os
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import triton
 import triton.testing
@@ -15,21 +17,34 @@ from triton.runtime._async_compile import active_mode
 WARMUP_MS = 5  # the clock of a busy GPU is up by then: 25, as triton has it, changes no median
 REPETITION_MS = 40  # triton's default of 100 only makes tuning longer, not better
 QUANTILES = (0.5, 0.2, 0.8)
+# Of the driver, of torch, and of Triton when somebody killed its assembler to get memory.
+PASSING = re.compile("out of memory|memory allocation failure|error code -9", re.IGNORECASE)
 SILENT_SECONDS = 2.0  # tunings that take longer report how far they are
 
 
-def measure(call):
-    """(median, 20 %, 80 % quantile) in ms and ""; or infinities and why `call` cannot run.
+class Timing(NamedTuple):
+    """Median, 20 % and 80 % quantile in ms; or infinities, and why the config cannot run.
 
-    The reason is a text: an exception would keep the tensors of its frames alive.
+    The reason is a text: an exception would keep the tensors of its frames alive. `may_pass`: with
+    more memory, the config may run another time.
     """
+
+    milliseconds: tuple
+    reason: str = ""
+    may_pass: bool = False
+
+
+def measure(call, scratch=None):
+    """The Timing of `call`, which launches; on `scratch`, if given, whose values it may need."""
     try:
+        repeatable = scratch.repeatable(call) if scratch else call
         timings = triton.testing.do_bench(
-            call, warmup=WARMUP_MS, rep=REPETITION_MS, quantiles=QUANTILES
+            repeatable, warmup=WARMUP_MS, rep=REPETITION_MS, quantiles=QUANTILES
         )
     except (TritonError, RuntimeError) as error:
-        return (math.inf,) * len(QUANTILES), repr(error)
-    return tuple(timings), ""
+        reason = f"{type(error).__name__}: {error}"
+        return Timing((math.inf,) * len(QUANTILES), reason, bool(PASSING.search(reason)))
+    return Timing(tuple(timings))
 
 
 @contextlib.contextmanager

@@ -41,10 +41,12 @@ class ExllamaQuantLinear(PackedLinear):
     Scales must be float16 when the layer is created; x [..., K] always.
     """
 
+    SCALES = (DTYPE,)
+
     def __init__(self, qweight, qzeros, scales, g_idx, bias, bits, groupsize):
         if isinstance(bits, bool) or not isinstance(bits, int) or bits != BITS:
             raise NotImplementedError(f"bits must be {BITS}, not {bits!r}")
-        checks.require_tensor("scales", scales, 2, (DTYPE,))
+        checks.require_tensor("scales", scales, 2, self.SCALES)
         checks.require_group_size(groupsize)
         super().__init__(qweight, qzeros, scales, g_idx, bias, bits, groupsize)
         self._matrix = None
@@ -56,7 +58,7 @@ class ExllamaQuantLinear(PackedLinear):
         checks.require_tensor("x", x, None, (DTYPE,))
         if x.requires_grad and torch.is_grad_enabled():
             raise NotImplementedError("there is no gradient: use QuantLinear, or torch.no_grad()")
-        rows = x.reshape(-1, self.infeatures)
+        rows = checks.in_memory(x).reshape(-1, self.infeatures)
         if rows.stride(1) != 1 or rows.stride(0) < self.infeatures:
             rows = rows.contiguous()
         matrix = self.matrix()
@@ -99,7 +101,9 @@ class _Matrix:
     """What the extension holds for a layer: its handle, and the weights that it is of."""
 
     def __init__(self, weights):
-        qweight, qzeros, scales, g_idx = (tensor.contiguous() for tensor in weights)
+        qweight, qzeros, scales, g_idx = (
+            checks.in_memory(tensor).contiguous() for tensor in weights
+        )
         device = qweight.device
         if device.type not in ("cpu", "cuda"):
             raise ValueError(f"the layer must be on a CPU or a CUDA device, it is on {device}")

@@ -81,7 +81,7 @@ EDITS = {
         Autotuner, "_first_launch", FIRST_LAUNCH,
         FIRST_LAUNCH.replace(
             "self._launch(config, call)",
-            "self.fn.run(*call.args, warmup=False, **call.kwargs, **_meta(config, call))",
+            "self.fn.run(*call.args, warmup=False, **call.kwargs, **self._meta(config, call))",
         ),
         A, "out held",
     ),
@@ -123,11 +123,16 @@ EDITS = {
             ("key values", "for value in rounded", "for value in ()", f"{A}-{A}.b8"),
             ("dtypes", "for value in classes", "for value in ()", f"{A}-{A}.f32"),
             ("device", "_machine(device)", "_machine(None)", f"{A}-{A}.d2"),
+            ("environment", "_environment()", "{}", f"{A}-restart.1.environment-{A}.p1"),
         )
     },
     "infinite winner kept": (
-        Autotuner, "_tune", "if all(map(math.isinf, medians))", "if False",
+        Autotuner, "_tune", "if all(timing.reason for timing in timings)", "if False",
         f"fail.all.crash-{A}", "launched",
+    ),
+    "want of memory taken for a fact": (
+        Autotuner, "_best", "identity and not any(timing.may_pass for timing in timings)",
+        "identity", f"fail.2.oom-{A}", "wrote",
     ),
     "winner of a shape pruned otherwise": (
         Autotuner, "_choose", " if won.among == among", "",

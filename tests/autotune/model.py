@@ -13,8 +13,12 @@ from typing import NamedTuple
 DEVICES = ("model A", "model A", "model B")  # cuda:0, cuda:1 and cuda:2
 DTYPES = ("f16", "bf16", "f32")
 KINDS = ("pruned", "divides", "plain", "ranked", "single", "untimed")  # of tuners
-RELEASES = ("", "triton", "torch", "source")  # what differs in a process from the first release
-ERRORS = {"oor": "OutOfResources", "compile": "CompilationError", "crash": "RuntimeError"}
+# What differs in a process from the first release.
+RELEASES = ("", "triton", "torch", "source", "environment")
+ERRORS = {
+    "oor": "OutOfResources", "compile": "CompilationError", "crash": "RuntimeError",
+    "oom": "OutOfMemoryError",
+}  # fmt: skip
 DEFAULT_BITS = 4
 ARGUMENTS = ("x", "out", "M", "N", "K", "bits")
 
@@ -238,10 +242,12 @@ class Model:
             raise Raised("RuntimeError")
         expected.benchmarks += len(among)
         running = [config for config in among if config.stages not in self.failing]
+        for_want_of_memory = "oom" in {self.failing.get(config.stages) for config in among}
         if not running:
-            raise Raised("RuntimeError")
+            raise Raised(ERRORS["oom"] if for_want_of_memory else "RuntimeError")
         options = min(running, key=lambda config: cost(config, call))
-        self._save(key, options, expected)
+        if not for_want_of_memory:  # else another time they may run
+            self._save(key, options, expected)
         return options
 
     def pruned(self, call) -> list[Options]:

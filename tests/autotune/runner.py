@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import tempfile
 import threading
 import warnings
@@ -112,6 +113,8 @@ class Runner:
         with ExitStack() as stack:
             if release in VERSIONED:
                 stack.enter_context(mock.patch.object(VERSIONED[release], "__version__", "0.0"))
+            if release == "environment":
+                stack.enter_context(mock.patch.dict(os.environ, DISABLE_PTXAS_OPT="1"))
             caught = stack.enter_context(warnings.catch_warnings(record=True))
             warnings.simplefilter("always")
             seen = act()
@@ -163,7 +166,7 @@ class Runner:
         ]  # fmt: skip
         tuner = Autotuner(
             kernel(self.world, source), NAMES, configs, ["M", "N", "K", "bits"], ["out"],
-            _pruning(kind), nearest_power_of_two=True,
+            _pruning(kind), nearest_power_of_two=True, restore_value=(),
         )  # fmt: skip
         tuner.timed = kind != "untimed"
         tuner.store = WatchedStore(self.folder, self.world)

@@ -25,6 +25,7 @@ from tests.autotune.stub import (
 
 pytestmark = pytest.mark.usefixtures("benchmarks")
 OPTIONS = {"prune_configs_by": None, "nearest_power_of_two": False}
+MORE = {"restore_value": None}  # by keyword only
 
 
 def parameters_of(function):
@@ -32,18 +33,26 @@ def parameters_of(function):
     return {name: p.default for name, p in inspect.signature(function).parameters.items()}
 
 
+def positional(function):
+    parameters = inspect.signature(function).parameters.items()
+    return [name for name, p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
 def test_the_decorator_is_called_as_the_originals():
     needed = dict.fromkeys(("configs", "key"), Parameter.empty)
     found = parameters_of(autotune)
-    assert found == needed | OPTIONS | {"reset_to_zero": None}
-    assert list(found) == [*needed, "prune_configs_by", "reset_to_zero", "nearest_power_of_two"]
+    assert found == needed | OPTIONS | {"reset_to_zero": None} | MORE
+    originals = [*needed, "prune_configs_by", "reset_to_zero", "nearest_power_of_two"]
+    assert list(found) == [*originals, *MORE]
+    assert positional(autotune) == originals
 
 
 def test_the_class_is_called_as_the_originals():
     names = ("fn", "arg_names", "configs", "key", "reset_to_zero")
     found = parameters_of(Autotuner)
-    assert found == dict.fromkeys(names, Parameter.empty) | OPTIONS
-    assert list(found) == [*names, *OPTIONS]
+    assert found == dict.fromkeys(names, Parameter.empty) | OPTIONS | MORE
+    assert list(found) == [*names, *OPTIONS, *MORE]
+    assert positional(Autotuner) == [*names, *OPTIONS]
 
 
 @pytest.mark.bug("AT-05")
@@ -76,12 +85,20 @@ def test_a_config_that_cannot_run_loses(error, failing):
 def test_no_config_that_runs_is_an_error_and_is_not_remembered():
     stub = Stub({16: OUT_OF_RESOURCES, 32: OUT_OF_RESOURCES})
     tuner = tuner_of(stub, configs_of(16, 32))
-    with pytest.raises(RuntimeError, match=r"no config runs.*shared memory"):
+    words = r"no config runs:\n  BLOCK: 16, .*: shared memory, .*\n  BLOCK: 32, .*: shared memory, "
+    with pytest.raises(RuntimeError, match=words):
         call(tuner)
     assert not tuner.cache
     stub.behaviour.clear()
     call(tuner)
     assert stub.blocks[-1] == 16
+
+
+def test_no_config_that_runs_for_want_of_memory_is_an_error_of_that_kind():
+    """Which a server may answer by freeing some."""
+    behaviour = {16: torch.cuda.OutOfMemoryError("CUDA out of memory."), 32: OUT_OF_RESOURCES}
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"(?s)16, .*CUDA out of .*32, .*shared"):
+        call(tuner_of(Stub(behaviour), configs_of(16, 32)))
 
 
 @pytest.mark.bug("L-36 AT-03")
@@ -185,6 +202,28 @@ def test_a_missing_key_argument_is_named():
         tuner_of(Stub(), configs_of(16, 32))[(1,)](torch.ones(1), N=1, K=1)
 
 
+@triton.jit
+def copy_kernel(x_ptr, out_ptr, M, SHARE: tl.constexpr, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    tl.store(out_ptr + offsets, tl.load(x_ptr + offsets, mask=offsets < M), mask=offsets < M)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_argument_that_neither_call_nor_config_gives_is_named_with_the_config(wrapped, device):
+    """One that `triton.heuristics` computes is given."""
+    kernel, given = copy_kernel, {"SHARE": 1}
+    if wrapped:
+        kernel, given = triton.heuristics({"SHARE": lambda given: 1})(copy_kernel), {}
+    x, out = torch.ones(8, device=device), torch.zeros(8, device=device)
+    right, wrong = triton.Config({"BLOCK": 16}), triton.Config({"BLOK": 32})
+    autotune([right], ["M"])(kernel)[(1,)](x, out, 8, **given)
+    assert torch.equal(x, out)
+    with pytest.raises(TypeError, match=r"the config \(BLOK: 32, .*\) gives \['BLOCK'\]"):
+        autotune([wrong], ["M"])(kernel)[(1,)](x, out, 8, **given)
+    with pytest.raises(TypeError, match=r"gives \['x_ptr'\]"):
+        autotune([right], ["M"])(kernel)[(1,)](out_ptr=out, M=8, **given)
+
+
 def test_the_printed_usage_example_runs(device):
     @custom_autotune.autotune(
         configs=[triton.Config({"BLOCK_SIZE_M": 64}, num_stages=4, num_warps=4)],
@@ -241,7 +280,7 @@ def test_one_config_is_timed_with_arguments_of_both_kinds():
     tuner, x = tuner_of(stub, configs_of(16)), torch.ones(2)
     named = {"out": None, "M": 4, "N": 8, "K": 8, "grid": (1,), "warmup": False}
     assert tuner._bench(x, config=tuner.configs[0], **named) == (3.0, 3.0, 3.0)
-    assert stub.blocks == [16, 16]
+    assert stub.blocks == [16] * 4  # two of them show that the second does what the first did
 
 
 @pytest.mark.bug("L-42")
@@ -256,7 +295,8 @@ def test_a_tuning_that_cannot_compile_reports_why():
         def run(self, *args, **kwargs):
             raise TritonError("shared memory is short")
 
-    with pytest.raises(RuntimeError, match=r"no config compiles: .*shared memory is short"):
+    words = r"no config compiles:\n  BLOCK: 16, .*TritonError: shared memory is short"
+    with pytest.raises(RuntimeError, match=words):
         tuner_of(Failing(), configs_of(16)).warmup(x=torch.ones(2), M=1, N=1, K=1)
 
 

@@ -11,7 +11,13 @@ import torch
 import triton
 
 from kernels.custom_autotune.key import TuningKey
-from kernels.custom_autotune.store import FOLDER, Store, default_folder, identity_of
+from kernels.custom_autotune.store import (
+    COMPILING,
+    FOLDER,
+    Store,
+    default_folder,
+    identity_of,
+)
 from tests.autotune.stub import KeptStub, call, configs_of, tuner_of
 
 pytestmark = pytest.mark.usefixtures("benchmarks")
@@ -233,6 +239,32 @@ def test_a_result_is_not_taken_elsewhere(store, gpus, monkeypatch, owner, name, 
     store.save(identity(device=H200), 1, [2.0, 1.0])
     monkeypatch.setattr(owner, name, value)
     assert store.load(identity(device=H200)) is None
+
+
+@pytest.mark.bug("AT-13")
+@pytest.mark.parametrize("name", [*COMPILING, "DISABLE_PTXAS_OPT", "TRITON_F32_DEFAULT"])
+def test_a_result_is_not_taken_where_the_environment_gives_other_binaries(store, monkeypatch, name):
+    monkeypatch.delenv(name, raising=False)
+    store.save(identity(), 1, [2.0, 1.0])
+    monkeypatch.setenv(name, "1")
+    assert store.load(identity()) is None
+    monkeypatch.delenv(name)
+    monkeypatch.setenv("TRITON_CACHE_DIR", "elsewhere")
+    assert store.load(identity()) == 1
+
+
+def test_want_of_memory_is_not_kept_as_a_fact(store):
+    """Another process times the config that had none; this one goes on with what runs."""
+    error = RuntimeError("Triton Error [CUDA]: out of memory")
+    tuner = kept_tuner(store, {16: error, 32: 2.0})
+    for _ in range(2):
+        call(tuner)
+        assert tuner.fn.blocks[-1] == 32
+    assert not store.folder.exists()
+    again = kept_tuner(store, {32: 2.0})
+    call(again)
+    assert again.fn.blocks[-1] == 16
+    assert len(list(store.folder.iterdir())) == 1
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 """
 
 import torch
+from torch._subclasses import FakeTensorMode
 
 
 def _created(**changes):
@@ -51,6 +52,21 @@ def strided(tensor):
     return torch.stack([tensor, tensor], -1)[..., 0]
 
 
+def _negated(tensor):
+    """The same values, whose bytes are those of their negatives."""
+    return torch._neg_view(tensor.neg())
+
+
+def _zero(tensor):
+    """Torch's own zeros, which have no memory."""
+    return torch._efficientzerotensor(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+
+
+def _fake(tensor):
+    with FakeTensorMode() as mode:
+        return mode.from_tensor(tensor)
+
+
 def _in_memory_of_x(exllama, layer, x, out):
     both = torch.zeros(3 * (layer.case.n + layer.case.k), dtype=torch.half, device=x.device)
     inner = both[: 3 * layer.case.k].view(3, -1).copy_(x)
@@ -76,6 +92,10 @@ REFUSALS = {
     "xrepeated": _multiplied(x=lambda x: x[:1].expand(3, -1)),
     "xmeta": _multiplied(x=lambda x: x.to("meta")),
     "xgrad": _multiplied(x=lambda x: x.requires_grad_()),
+    "xnegated": _multiplied(x=_negated),
+    "xzero": _multiplied(x=_zero),
+    "xfake": _multiplied(x=_fake),
+    "xfunctional": _multiplied(x=torch._to_functional_tensor),
     "xlist": _multiplied(x=lambda x: x.tolist()),
     "outdtype": _multiplied(out=lambda out: out.float()),
     "outnarrow": _multiplied(out=lambda out: out[:, :-1]),
@@ -85,6 +105,9 @@ REFUSALS = {
     "outrepeated": _multiplied(out=lambda out: out[:1].expand(3, -1)),
     "outflat": _multiplied(out=lambda out: out.flatten()),
     "outmeta": _multiplied(out=lambda out: out.to("meta")),
+    "outnegated": _multiplied(out=torch._neg_view),
+    "outzero": _multiplied(out=_zero),
+    "outfake": _multiplied(out=_fake),
     "outinx": _in_memory_of_x,
     "gidxhigh": _created(g_idx=lambda g: _set(3, 2**20)(g)),
     "gidxnegative": _created(g_idx=_set(3, -1)),
@@ -94,6 +117,8 @@ REFUSALS = {
     "gidxfloat": _created(g_idx=lambda g: g.float()),
     "gidxsquare": _created(g_idx=lambda g: g[None]),
     "gidxstrided": _created(g_idx=strided),
+    "gidxnegated": _created(g_idx=_negated),
+    "gidxzero": _created(g_idx=_zero),
     "nogroups": _created(qzeros=lambda z: z[:0], scales=lambda s: s[:0]),
     "unequalgroups": _created(  # 7 divides no K of the steps
         g_idx=lambda g: None,
@@ -106,13 +131,19 @@ REFUSALS = {
     "qweightwide": _created(qweight=lambda q: torch.cat([q, q[:, :1]], 1)),
     "qweightstrided": _created(qweight=strided),
     "qweightmeta": _created(qweight=lambda q: q.to("meta")),
+    "qweightnegated": _created(qweight=_negated),
+    "qweightzero": _created(qweight=_zero),
     "qweightnone": _created(qweight=lambda q: None),
     "qzerosdtype": _created(qzeros=lambda z: z.short()),
+    "qzerosnegated": _created(qzeros=_negated),
+    "qzeroszero": _created(qzeros=_zero),
     "qzerosrows": _created(qzeros=lambda z: torch.cat([z, z])),
     "qzerosnarrow": _created(qzeros=lambda z: z[:, :0]),
     "qzerosstrided": _created(qzeros=strided),
     "scalesdtype": _created(scales=lambda s: s.float()),
     "scalesbfloat": _created(scales=lambda s: s.bfloat16()),
+    "scalesnegated": _created(scales=_negated),
+    "scaleszero": _created(scales=_zero),
     "scaleswide": _created(scales=lambda s: torch.cat([s, s], 1)),
     "scalesstrided": _created(scales=strided),
     "devicehigh": _created(device=lambda number: 99),
@@ -120,6 +151,8 @@ REFUSALS = {
     "statedtype": _prepared(lambda room: room.float()),
     "statestrided": _prepared(lambda room: room[::2]),
     "statemeta": _prepared(lambda room: room.to("meta")),
+    "statenegated": _prepared(_negated),
+    "statezero": _prepared(_zero),
     "statenone": _prepared(lambda room: None),
     "prepmeta": _prepared(lambda room: room, device="meta"),
     "prephigh": _prepared(lambda room: room, device="cuda:99"),

@@ -6,6 +6,7 @@ too: it sees an extension that breaks its word.
 
 import contextlib
 import ctypes
+import itertools
 import types
 
 import pytest
@@ -31,6 +32,7 @@ GPUS = torch.cuda.device_count()
 ROUNDS = 100_000 if settings().max_examples > 1000 else 20_000  # all in the nightly profile
 PREFIX = "make-n8-k64-b4-g32-act/prep-512-512"
 REFUSED = [name for name in REFUSALS if name not in ON_A_GPU]
+NS, KS, GROUPS = (8, 16, 40, 72), (8, 32, 64, 96, 160), ("gall", "g8", "g32", "g24", "g1")
 ROWS = (1, 8, 9, 0, 2, 7, 16, 33, 63, 64, 65, 72)
 
 
@@ -70,9 +72,9 @@ class Calls(RuleBasedStateMachine):
         self.actor.step(f"prep-{state}-{dq}")
 
     @rule(
-        n=st.sampled_from((8, 16, 40, 72)),
-        k=st.sampled_from((8, 32, 64, 96, 160)),
-        group=st.sampled_from(("gall", "g8", "g32", "g24", "g1")),
+        n=st.sampled_from(NS),
+        k=st.sampled_from(KS),
+        group=st.sampled_from(GROUPS),
         order=st.sampled_from(("", "-act", "-rev", "-mix", "-one")),
         seed=st.integers(0, 9),
     )
@@ -159,6 +161,17 @@ def test_a_wrong_call_is_refused_and_leaves_no_trace(ready, name):
         pytest.skip("no_gpu")
     ready.step(f"bad-{name}-0")
     ready.step("mul-0-3")
+
+
+@pytest.mark.parametrize("k", KS)
+def test_a_refusal_is_due_wherever_one_is_drawn(actor, k):
+    """A wrong number of groups, say, is right for some K: such a draw would fail by chance."""
+    names = [name for name in REFUSALS if name not in ON_A_GPU or actor.device != "cpu"]
+    actor.begin()
+    for number, (n, group) in enumerate(itertools.product((min(NS), max(NS)), GROUPS)):
+        actor.step(f"make-n{n}-k{k}-b4-{group}")
+        for name in names:
+            actor.step(f"bad-{name}-{number}")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,22 @@ def is_right(layer, x):
     return torch.equal(layer(x), expected(layer, x))
 
 
+def negated(tensor):
+    """The same values, whose bytes are those of their negatives: torch negates lazily."""
+    return torch._neg_view(tensor.neg())
+
+
+def zero_tensor(tensor):
+    """Zeros of the same shape that have no memory, as torch makes them for gradients."""
+    return torch._efficientzerotensor(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+
+
+LAZY = [  # values without their bytes in memory, and the same written out
+    pytest.param(negated, Tensor.clone, id="negated"),
+    pytest.param(zero_tensor, torch.zeros_like, id="zero"),
+]
+
+
 def changed(name, change):
     """A function that changes one operand of a call."""
     return lambda operands: operands | {name: change(operands[name])}

@@ -1,5 +1,6 @@
 """What both layers over packed weights promise: construction, ranks, strides, state, casts."""
 
+import contextlib
 import copy
 import io
 import pickle
@@ -12,6 +13,8 @@ from kernels.exllama.linear import ExllamaQuantLinear
 from kernels.quant_linear import QuantLinear
 from tests.layers.small import (
     GROUP_SIZE,
+    LAZY,
+    NAMES,
     WRONG_WEIGHTS,
     K,
     N,
@@ -58,6 +61,18 @@ VIEWS = (
 def test_strided_inputs_are_as_good_as_contiguous_ones(kind, view, device):
     layer, x = kind(**operands(device, act=True)), view(inputs(device, 4, 5))
     assert torch.equal(layer(x), expected(layer, x.contiguous()))
+
+
+@pytest.mark.parametrize("name", ["x", *NAMES, "bias"])
+@pytest.mark.parametrize(("lazy", "plain"), LAZY)
+def test_values_that_torch_has_not_written_out_are_multiplied(kind, lazy, plain, name, device):
+    def result(change):
+        given = operands(device, act=True) | {"x": inputs(device, 3)}
+        given[name] = change(given[name])
+        x = given.pop("x")
+        return kind(**given)(x)
+
+    assert torch.equal(result(lazy), result(plain))
 
 
 WRONG_OPERANDS = WRONG_WEIGHTS | {
@@ -120,15 +135,104 @@ def test_state_survives_every_way_of_copying(kind, device):
         assert torch.equal(twin.to(device)(x), out)
 
 
+def checkpoint(**changes):
+    """Of a layer with one group, the first of a model."""
+    given = operands(**{"seed": 5, "group_size": K} | changes)
+    return {f"0.{name}": value for name, value in given.items() if isinstance(value, Tensor)}
+
+
+def of_one_group(layer):
+    return torch.nn.Sequential(layer(**operands(group_size=K)))
+
+
+REFUSED_STATES = {  # what is wrong -> words that name the key, and how it comes about
+    "g_idx": (r"0\.g_idx must lie", changed("0.g_idx", lambda g: g + 1)),
+    "g_idx-int64": (r"0\.g_idx must be torch\.int32", changed("0.g_idx", Tensor.long)),
+    "qweight-int64": (r"0\.qweight must be torch\.int32", changed("0.qweight", Tensor.long)),
+    "qweight-float": (r"0\.qweight must be torch\.int32", changed("0.qweight", Tensor.float)),
+    "qzeros-int16": (r"0\.qzeros must be torch\.int32", changed("0.qzeros", Tensor.short)),
+    "scales-integer": (r"0\.scales must be torch\.float16", changed("0.scales", Tensor.int)),
+    "scales-large": (r"0\.scales must fit", changed("0.scales", lambda s: s.float() * 2**20)),
+    "scales-small": (r"0\.scales must fit", changed("0.scales", lambda s: s.bfloat16() / 2**30)),
+    "bias-integer": (r"0\.bias must be torch\.float16", changed("0.bias", Tensor.int)),
+    "bias-large": (r"0\.bias must fit", changed("0.bias", lambda b: b.double() * 1e5)),
+    "bias-short": (r"size mismatch for 0\.bias", changed("0.bias", lambda b: b[1:])),
+    "bias-list": (r'"0\.bias", expected torch\.Tensor', changed("0.bias", Tensor.tolist)),
+    "bias-meta": (r'"0\.bias".* meta tensor', changed("0.bias", lambda b: b.to("meta"))),
+    "grouped": (
+        r"(?s)size mismatch for 0\.qzeros.* for 0\.scales",
+        lambda state: checkpoint(group_size=GROUP_SIZE),
+    ),
+}
+
+
 @pytest.mark.bug("GI-01 L-23")
 @pytest.mark.parametrize("layer", KINDS)
-def test_a_state_with_a_wrong_g_idx_is_refused_before_it_is_copied(layer):
-    layer = layer(**operands())
-    state = {key: value + 1 for key, value in layer.state_dict().items()}
-    before = copy.deepcopy(layer.state_dict())
-    with pytest.raises(ValueError, match="g_idx must lie"):
-        layer.load_state_dict(state)
-    assert all(torch.equal(before[key], value) for key, value in layer.state_dict().items())
+@pytest.mark.parametrize("name", REFUSED_STATES)
+def test_a_checkpoint_is_refused_by_the_key_and_no_part_of_it_loaded(name, layer):
+    words, change = REFUSED_STATES[name]
+    model = of_one_group(layer)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(RuntimeError, match=words):
+        model.load_state_dict(change(checkpoint()))
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("layer", KINDS)
+def test_what_is_refused_comes_after_the_keys_that_torch_misses(layer):
+    state = changed("0.qweight", Tensor.long)(checkpoint())
+    state["0.q_perm"] = state.pop("0.g_idx")
+    words = r"(?s)Missing key.*0\.g_idx.*Unexpected key.*0\.q_perm.*0\.qweight must be"
+    with pytest.raises(RuntimeError, match=words):
+        of_one_group(layer).load_state_dict(state)
+
+
+@pytest.mark.parametrize("layer", KINDS)
+def test_a_tensor_that_is_assigned_has_a_dtype_of_the_layers(layer):
+    """No float64, which a copy would round; other scales than float16 as at construction."""
+    words = r"0\.scales must be torch\.float16.* not torch\.float64"
+    with pytest.raises(RuntimeError, match=words):
+        of_one_group(layer).load_state_dict(
+            changed("0.scales", Tensor.double)(checkpoint()), assign=True
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_scales_and_bias_of_another_dtype_are_rounded_to_the_layers(kind, dtype, device):
+    state = {
+        key: value.to(dtype) if value.dtype == torch.float16 else value
+        for key, value in checkpoint(device=device).items()
+    }
+    model = torch.nn.Sequential(kind(**operands(device, group_size=K)))
+    model.load_state_dict(state)
+    assert model[0].scales.dtype == torch.float16
+    twin = kind(**operands(device, group_size=K, seed=5))
+    assert torch.equal(model(inputs(device, 3)), twin(inputs(device, 3)))
+
+
+@pytest.mark.parametrize("layer", KINDS)
+def test_a_hook_that_renames_keys_runs_once_and_before_they_are_judged(layer):
+    renamed = []
+
+    def rename(module, state, prefix, *others):
+        renamed.append(prefix)
+        state[f"{prefix}g_idx"] = state.pop(f"{prefix}perm")
+
+    for change, words in ((Tensor.clone, ""), (lambda g: g + 1, r"0\.g_idx must lie")):
+        model, state = of_one_group(layer), checkpoint()
+        model[0].register_load_state_dict_pre_hook(rename)
+        state["0.perm"] = change(state.pop("0.g_idx"))
+        with pytest.raises(RuntimeError, match=words) if words else contextlib.nullcontext():
+            model.load_state_dict(state)
+    assert renamed == ["0.", "0."]
+
+
+@pytest.mark.parametrize("layer", KINDS)
+def test_parts_of_a_checkpoint_come_one_after_the_other(layer):
+    model, state = of_one_group(layer), checkpoint()
+    for key, value in state.items():
+        model.load_state_dict({key: value}, strict=False)
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
 
 
 @pytest.mark.bug("B-22 L-66 L-68")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from kernels import checks
 from kernels.quant_linear import (
@@ -11,7 +12,7 @@ from kernels.quant_linear import (
     matmul248,
     matmul_248_kernel,
 )
-from tests.layers.small import WRONG_WEIGHTS, changed
+from tests.layers.small import LAZY, WRONG_WEIGHTS, changed, zero_tensor
 from tests.triton.products import both_products
 
 
@@ -200,6 +201,49 @@ def test_what_is_no_tensor_is_named_with_a_result_of_ones_own_too(product, devic
     x, weights = one_group(device)
     with pytest.raises(TypeError, match=r"^x "):
         product(None, **weights, g_idx=None, bits=4, maxq=15, out=torch.empty_like(x))
+
+
+DOORS = {
+    "operator": lambda x: {},
+    "out": lambda x: {"out": torch.empty_like(x)},
+    "config": lambda x: {"config": matmul_248_kernel.configs[0]},
+}
+
+
+@both_products
+@pytest.mark.parametrize("name", ["x", "qweight", "scales", "qzeros", "g_idx"])
+@pytest.mark.parametrize(("lazy", "plain"), LAZY)
+@pytest.mark.parametrize("door", DOORS)
+def test_values_that_torch_has_not_written_out_are_right_at_every_door(
+    product, door, lazy, plain, name, device
+):
+    def result(change):
+        x, weights = one_group(device)
+        given = {"x": x, **weights, "g_idx": torch.zeros(16, dtype=torch.int32, device=device)}
+        given[name] = change(given[name])
+        x = given.pop("x")
+        return product(x, **given, bits=4, maxq=15, **DOORS[door](x))
+
+    assert torch.equal(result(lazy), result(plain))
+
+
+@both_products
+@pytest.mark.parametrize("lazy", [torch._neg_view, zero_tensor], ids=["negated", "zero"])
+def test_a_result_without_plain_memory_is_refused(product, lazy, device):
+    x, weights = one_group(device)
+    with pytest.raises(ValueError, match="out must be memory to write to"):
+        product(x, **weights, g_idx=None, bits=4, maxq=15, out=lazy(torch.empty_like(x)))
+
+
+@both_products
+@pytest.mark.parametrize("fake", ["x", "qweight", "out"])
+def test_tensors_without_values_are_traced_by_the_operator_alone(product, fake, device):
+    x, weights = one_group(device)
+    given = {"x": x, **weights, "out": torch.empty_like(x)}
+    with FakeTensorMode() as mode:
+        given[fake] = mode.from_tensor(given[fake])
+    with pytest.raises(ValueError, match="must hold values"):
+        product(given.pop("x"), **given, g_idx=torch.zeros(16).int().to(device), bits=4, maxq=15)
 
 
 @pytest.mark.bug("GI-08 MK-12")

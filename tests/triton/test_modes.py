@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from kernels.quant_linear import QuantLinear, matmul248
+from kernels.quant_linear import (
+    QuantLinear,
+    matmul248,
+    matmul_248_kernel,
+    transpose_matmul248,
+)
 from tests.layers.small import GROUP_SIZE, NAMES, K, N, expected, inputs, is_right, quant_linear
 
 pytestmark = pytest.mark.usefixtures("first_config")
@@ -16,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.bug("L-08 DT-01 DT-07")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, pytest.param(torch.bfloat16, marks=pytest.mark.gpu)]
+)
 @pytest.mark.parametrize("given", [torch.float16, torch.bfloat16, torch.float32])
 def test_autocast_decides_the_dtype(dtype, given, device):
     """Bfloat16 stays bfloat16; the gradient has the dtype of the input."""
@@ -73,6 +80,32 @@ def run(program):
 @pytest.mark.bug("B-33 L-12")
 def test_importing_starts_no_cuda_and_warns_about_nothing():
     run("import torch, kernels.quant_linear; assert not torch.cuda.is_initialized()")
+
+
+BFLOAT16 = {  # ways to a product in bfloat16
+    "layer": lambda layer, x: layer(x),
+    "config": lambda layer, x: matmul248(
+        x, *(getattr(layer, name) for name in ("qweight", "scales", "qzeros", "g_idx")), 4, 15,
+        config=matmul_248_kernel.configs[0],
+    ),
+    "transposed": lambda layer, x: transpose_matmul248(
+        x[:, :N], *(getattr(layer, name) for name in ("qweight", "scales", "qzeros", "g_idx")),
+        4, 15,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.bug("PF-05")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="cpu_only")
+@pytest.mark.parametrize("way", BFLOAT16)
+def test_what_the_interpreter_multiplies_wrongly_is_refused(way):
+    layer, x = quant_linear("cpu"), inputs("cpu", 3, dtype=torch.bfloat16)
+    with pytest.raises(TypeError, match="x must be"):
+        BFLOAT16[way](layer, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(TypeError, match="x must be"):
+        layer(x.half())
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert torch.equal(layer(x), layer(x.half()))
 
 
 @pytest.mark.bug("L-11")

@@ -56,6 +56,8 @@ void check_tensor(const char* name, const at::Tensor& tensor, c10::ScalarType dt
   TORCH_CHECK_VALUE(rank < 0 || tensor.dim() == rank, name, " must have ", rank,
                     " dimensions, got shape ", tensor.sizes());
   const auto address = reinterpret_cast<uintptr_t>(tensor.const_data_ptr());
+  // Torch's zero tensors, fake and functional ones say that they are on the device.
+  TORCH_CHECK_VALUE(address != 0 || tensor.numel() == 0, name, " must be in memory, it has none");
   TORCH_CHECK_VALUE(address % tensor.itemsize() == 0, name, " must be aligned to ",
                     tensor.itemsize(), " bytes, got address ", address);
 }

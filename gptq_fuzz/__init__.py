@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gptq_fuzz.case.case import Case as Case
     from gptq_fuzz.case.case import Token as Token
     from gptq_fuzz.case.verdict import Verdict as Verdict
+    from gptq_fuzz.problem.codes import repack as repack
 
 __version__ = "2026.11.26"  # the day of the release
 
@@ -36,6 +37,7 @@ _PUBLIC = {
     "Verdict": "gptq_fuzz.case.verdict",
     "check": "gptq_fuzz.api.check",
     "Problem": "gptq_fuzz.api.problem_file",
+    "repack": "gptq_fuzz.problem.codes",
     "load_problem": "gptq_fuzz.api.problem_file",
     "save_problem": "gptq_fuzz.api.problem_file",
     "verify": "gptq_fuzz.api.verify",

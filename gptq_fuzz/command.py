@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import os
 import shlex
@@ -17,17 +18,28 @@ from gptq_fuzz.search.called_as import command_words
 USAGE = """\
 gptq-fuzz [--kernel SPEC ...] [options]     put kernels under the suite
        gptq-fuzz fingerprint [--kernel SPEC ...]   find out how they compute
-       gptq-fuzz bench [options]                   time the kernels of the package"""
+       gptq-fuzz bench [options]                   time the kernels of the package
+       gptq-fuzz campaign [options]                judge them on many GPUs and machines
+       gptq-fuzz store list|merge|replay           what campaigns have found
+       gptq-fuzz report [--store URL]              the same as one page of HTML
+       gptq-fuzz bisect LINE --good REV            the first commit at which a line fails"""
 EPILOG = """\
 Every option of pytest and its plug-ins works too: -x, -n 4, -k TEXT, --junitxml FILE,
 --hypothesis-seed N, --hypothesis-profile dev|pr|nightly. Exit status: 0, all passed; 1, something
-was found; 4, a wrong option or nothing that could be judged."""
+was found; 2, interrupted; 4, a wrong option or nothing that could be judged."""
 # Of a run of ours only its own settings count, whatever folder it is started in.
 SETTINGS = ("-c", str(PACKAGE / "plugin" / "pytest.ini"), "-p", "gptq_fuzz.plugin.command")
 # A case has a time-out of its own, and a user's folder gets no cache and no storage.
 LEFT_OUT = ("-p", "no:timeout", "-p", "no:cacheprovider")
 UNTIMED = ("-p", "no:benchmark")
 TIMING = ("pytest_benchmark", "scipy", "triton")
+# Sub-command -> its module, the extra that brings what it needs, and that
+COMMANDS = {
+    "campaign": ("gptq_fuzz.campaign.command", "campaign", ("dask", "distributed", "fsspec")),
+    "store": ("gptq_fuzz.store.command", "campaign", ("fsspec",)),
+    "report": ("gptq_fuzz.report.command", "report", ("fsspec", "jinja2")),
+    "bisect": ("gptq_fuzz.campaign.bisect", "campaign", ("fsspec",)),
+}
 SUITE = PACKAGE / "conformance"
 BENCH = PACKAGE / "bench"
 
@@ -43,6 +55,8 @@ def main(words: list[str] | None = None) -> int:
     if words and words[0] in ("-h", "--help"):
         sys.stdout.write(_parser().format_help())
         return 0
+    if words and words[0] in COMMANDS:
+        return _other(*words)
     if words[:1] == ["bench"] and (missing := [name for name in TIMING if not find_spec(name)]):
         sys.stderr.write(f"gptq-fuzz bench wants {', '.join(missing)}: install gptq-fuzz[bench]\n")
         return 4
@@ -52,11 +66,22 @@ def main(words: list[str] | None = None) -> int:
     return int(pytest.main([*_settings(words), *_translated(words)]))
 
 
+def _other(name: str, *words: str) -> int:
+    """Run a sub-command that is no run of pytest."""
+    module, extra, needed = COMMANDS[name]
+    if missing := [one for one in needed if not find_spec(one)]:
+        sys.stderr.write(f"gptq-fuzz {name} wants {', '.join(missing)}: ")
+        sys.stderr.write(f"install gptq-fuzz[{extra}]\n")
+        return 4
+    return importlib.import_module(module).main(list(words))
+
+
 def _settings(words: list[str]) -> list[str]:
-    suite = BENCH if words[:1] == ["bench"] else SUITE
     # "." and no path: pytest expands variables in it, and a folder may be called $HOME.
-    places = ["--rootdir=.", f"--confcutdir={suite}"]
-    return [*SETTINGS, *LEFT_OUT, *places, f"--called-as={shlex.join(command_words())}"]
+    settings = [*SETTINGS, *LEFT_OUT, "--rootdir=."]
+    if words[:1] == ["bench"]:
+        return [*settings, f"--confcutdir={BENCH}"]
+    return [*settings, f"--confcutdir={SUITE}", f"--called-as={shlex.join(command_words())}"]
 
 
 def _translated(words: list[str]) -> list[str]:

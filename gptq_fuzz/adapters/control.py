@@ -75,6 +75,8 @@ def _fields(words: torch.Tensor, bits: int, dim: int) -> torch.Tensor:
     parts = parts.flatten(dim, dim + 1)
     if width == bits:
         return parts
+    if parts.shape[dim] * width % bits:
+        raise ValueError(f"wanted whole codes of {bits} bits, got {words.shape[dim]} words")
     places = torch.arange(0, bits, width, device=words.device, dtype=torch.int32)
     return (parts.unflatten(dim, (-1, bits // width)) << places.view(shape)).sum(dim + 1)
 

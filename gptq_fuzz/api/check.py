@@ -19,6 +19,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.corpus import our_corpus, promised_cases
 from gptq_fuzz.case.environment import hypothesis_home
 from gptq_fuzz.oracle.surroundings import global_state, restore_state
+from gptq_fuzz.problem.codes import as_packed
 from gptq_fuzz.search.called_as import command_words
 from gptq_fuzz.search.claims import must_pass_shrunk
 from gptq_fuzz.search.fuzz import fuzz
@@ -77,8 +78,9 @@ def check(
     RuntimeError where this process did not get done with drawing or listing cases.
     """
     __tracebackhide__ = True
-    if not (budget > 0 and math.isfinite(budget)):
-        raise ValueError(f"budget must be a number of seconds above 0, got {budget}")
+    for name, value in (("budget", budget), ("timeout", timeout)):
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be a number of seconds above 0, got {value}")
     if served.is_worker:  # it loads the file that calls us, and will judge for its parent
         return Summary(0, {}, 0.0, "no process: this is a worker", 0)
     if not isinstance(kernel, (str, Backend)) and not callable(kernel):
@@ -168,7 +170,8 @@ def _started(kernel, only, device, timeout, stack) -> tuple[KernelUnderTest, str
 
 def _in_process(kernel, only, device, timeout) -> KernelUnderTest:
     name = getattr(kernel, "__qualname__", type(kernel).__name__)
-    backend = kernel if isinstance(kernel, Backend) else from_callable(kernel, name)
+    is_backend = isinstance(kernel, Backend)
+    backend = as_packed(kernel) if is_backend else from_callable(kernel, name)
     launch = Launch(backend.name, os.getcwd(), device, timeout=timeout)
     under_test = KernelUnderTest(launch, only, in_process=True)
     under_test.worker = InProcess(launch, backend)

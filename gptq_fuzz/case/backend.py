@@ -19,6 +19,7 @@ from gptq_fuzz.case.axes import (
     MOST_CALLED_AGAIN,
     STARTS,
     USUAL_CONDITIONS,
+    WHOLE_GROUP,
     ZERO_KINDS,
     Axis,
     codes_in_words,
@@ -31,11 +32,13 @@ class Limits:
     """The legal inputs of a kernel. Inside, it must be right; outside, it must raise.
 
     Each field lists the values of one axis of the Case line, simplest first. `group_sizes` None
-    stands for any. `bad` names the invalid operands that it promises to refuse: leave out only
-    what its signature cannot show it. `refuses_outside` is False for a kernel that cannot see
-    what lies outside (a plain callable). `conditions` are those that it promises to be right under,
-    beside none. `tokens` are axes of the kernel's own. A drawn problem has at most `max_tiles`
-    blocks of `tile` (rows, columns, reduction): what one call may cost.
+    stands for any. There are at least `m_least` rows of x and `groups_least` groups; N and K are
+    multiples of `n_multiple`, `k_multiple`, with `whole_groups` K of the group size too; with
+    `scales_as_x` scales come in the dtype of x. `bad` names the invalid operands that it promises
+    to refuse: leave out only what its signature cannot show it. `refuses_outside` is False for a
+    kernel that cannot see what lies outside (a plain callable). `conditions` are those that it
+    promises to be right under, beside none. `tokens` are axes of the kernel's own. A drawn problem
+    has at most `max_tiles` blocks of `tile` (rows, columns, reduction): what one call may cost.
     """
 
     bits: tuple[int, ...] = (8, 4, 2)
@@ -52,8 +55,12 @@ class Limits:
     fills: tuple[str, ...] = FILLS
     bias: bool = False
     backward: bool = False
+    m_least: int = 0
     n_multiple: int = 1
     k_multiple: int = 1
+    groups_least: int = 1
+    whole_groups: bool = False
+    scales_as_x: bool = False
     conditions: tuple[str, ...] = USUAL_CONDITIONS
     bad: tuple[str, ...] = BAD
     refuses_outside: bool = True
@@ -84,8 +91,9 @@ class Limits:
 
     @property
     def laid_out(self) -> tuple[int, ...]:
-        """The ranks that a layout is for."""
-        return tuple(rank for rank in self.ranks if self.layouts_of(rank))
+        """The ranks that a layout is for; one row alone has rank 1."""
+        ranks = (rank for rank in self.ranks if rank != 1 or self.m_least <= 1)
+        return tuple(rank for rank in ranks if self.layouts_of(rank))
 
     def units(self, word: int) -> tuple[int, int, int]:
         """The smallest (rows, columns, reduction) where `word` codes fill whole words."""
@@ -96,13 +104,18 @@ class Limits:
         return self.tiles(m, n, k) <= max(self.max_tiles, self.tiles(*self.units(word)))
 
     def for_draws(self) -> Limits:
-        """Less what no drawn problem within these limits has: layouts, ranks, conditions."""
+        """Less what no drawn problem within these limits has: layouts, ranks, scales, conditions."""
         units = [max(self.units(codes_in_words(bits))) for bits in self.bits]
         is_cast = set(self.dtypes) - {"f32"} and set(self.fills) & set(AUTOCAST_FILLS)
         lacking = ["autocast"] * (not is_cast)
         lacking += ["calls500"] * (min(units) > MOST_CALLED_AGAIN)
-        layouts = self.layouts_of(max(self.ranks))
-        return dataclasses.replace(self.without(lacking), layouts=layouts, ranks=self.laid_out)
+        as_x = tuple(f"s{dtype}" for dtype in self.dtypes)
+        return dataclasses.replace(
+            self.without(lacking),
+            layouts=self.layouts_of(max(self.ranks)),
+            ranks=self.laid_out,
+            scales_dtypes=as_x if self.scales_as_x else self.scales_dtypes,
+        )
 
     def without(self, lacking: Sequence[str]) -> Limits:
         """Less these conditions, which the machine does not have."""
@@ -121,11 +134,44 @@ class Limits:
             return set(value) <= set(self.of(axis))
         return axis.kind(value) in self.of(axis)
 
+    def takes_groups(self, k: int, size: int) -> bool:
+        """Whether K rows may be in groups of this size."""
+        rows = k if size == WHOLE_GROUP else size
+        return -(-k // rows) >= self.groups_least and not (self.whole_groups and k % rows)
+
+    def fitted(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a case, changed as little as what hangs together here asks for: rows of x,
+        K and groups, dtypes.
+        """
+        found = dict(fields, m=max(fields["m"], self.m_least))
+        if self.scales_as_x:
+            found["scales_dtype"] = f"s{fields['dtype']}"
+        if not self.takes_groups(fields["k"], fields["group_size"]):
+            word = codes_in_words(fields["bits"])
+            found |= self._grouped(fields["k"], fields["group_size"], self.units(word)[2])
+        return found
+
+    def _grouped(self, k: int, size: int, unit: int) -> dict[str, int]:
+        """Smaller groups where any are taken, else more rows."""
+        if self.group_sizes is None:
+            rows = min(k if size == WHOLE_GROUP else size, max(k // self.groups_least, 1))
+            whole = (size for size in range(rows, 0, -1) if k % size == 0)
+            return {"group_size": next(whole) if self.whole_groups else rows}
+        sizes = [rows for rows in self.group_sizes if rows != WHOLE_GROUP]
+        rows = size if size != WHOLE_GROUP or not sizes else min(sizes)
+        unit = math.lcm(unit, rows) if self.whole_groups else unit
+        least = max(k, (self.groups_least - 1) * rows + 1)
+        return {"group_size": rows, "k": -(-least // unit) * unit}
+
     def violations(self, case: Case) -> list[str]:
         """The axes of `case` that lie outside; empty where the kernel must be right."""
         found = [axis.field for axis in AXES if not self._allow(axis, getattr(case, axis.field))]
-        if self.group_sizes is not None and case.group_size not in self.group_sizes:
+        is_listed = self.group_sizes is None or case.group_size in self.group_sizes
+        if not is_listed or not self.takes_groups(case.k, case.group_size):
             found.append("group_size")
+        if self.scales_as_x and case.scales_dtype != f"s{case.dtype}":
+            found.append("scales_dtype")
+        found += ["m"] * (case.m < self.m_least)
         found += ["n"] * (case.n % self.n_multiple > 0) + ["k"] * (case.k % self.k_multiple > 0)
         return found
 
@@ -168,6 +214,8 @@ class Backend:
     arrive as keywords, text by name. Where weights are rearranged once, give `prepare(**weights)`,
     which returns a state, and `run(state, x=)` instead. `gradient(grad=, **weights)` returns
     [..., K] and serves `bwd` cases.
+    `operands` "codes": instead of `qweight` and `qzeros` come `codes` [K, N] uint8 and `zeros`
+    [G, N] int32, and no `checkpoint_format`, for a kernel whose adapter packs them as it likes.
     `start(device)` builds or loads what the kernel needs there, before anything is timed, and
     raises where it cannot; `skip(case, device)` returns a reason code where this machine cannot
     judge the case. `devices` are those that it runs on; `deterministic` promises the same bits for
@@ -178,6 +226,7 @@ class Backend:
     name: str
     limits: Limits = field(default_factory=Limits)
     numerics: Numerics = field(default_factory=Numerics)
+    operands: str = "packed"
     matmul: Callable[..., Any] | None = None
     prepare: Callable[..., Any] | None = None
     run: Callable[..., Any] | None = None
@@ -192,6 +241,10 @@ class Backend:
     def __post_init__(self) -> None:
         if (self.matmul is None) == (self.run is None):
             raise TypeError(f"Backend {self.name!r} wants matmul, or prepare and run; not both")
+        if self.operands not in ("packed", "codes"):
+            raise ValueError(
+                f'Backend {self.name!r}: operands are "packed" or "codes", not {self.operands!r}'
+            )
         if (self.prepare is None) != (self.run is None):
             raise TypeError(f"Backend {self.name!r} wants prepare and run together")
         if "opcheck" in self.limits.conditions and self.operator is None:

@@ -13,7 +13,7 @@ OURS = Path(__file__).resolve().parents[1] / "corpus"
 
 def read_corpus(path: Path) -> list[str]:
     """The Case lines of a file; text after `#` is a comment."""
-    lines = (text.partition("#")[0].strip() for text in path.read_text().splitlines())
+    lines = (text.partition("#")[0].strip() for text in path.read_text("utf-8").splitlines())
     return [line for line in lines if line]
 
 

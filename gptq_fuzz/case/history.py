@@ -97,7 +97,8 @@ class _Reader:
         """The step's case, after what the step changes."""
         layer = values.get("layer", 0)
         if verb == "load":
-            self.layers[layer] = self._within(Case.parse(f"m1-{tokens}", self.limits.tokens))
+            case = Case.parse(f"m1-{tokens}", self.limits.tokens)
+            self.layers[layer] = self._within(case.replace(m=max(1, self.limits.m_least)))
         elif verb == "copy":
             self.layers[layer] = self._loaded(values["source"])
         elif verb == "drop":

@@ -1,7 +1,7 @@
 """The known-failures file: waivers that name their issue, and that must still fail.
 
 A line is `KERNEL TOKENS #ISSUE`, for example `triton b2-act #12 two bits with act-order`; it covers
-every case of that kernel whose line has all those tokens.
+every case of that kernel whose line has all those tokens. KERNEL may hold spaces.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 
-_LINE = re.compile(r"(?P<kernel>\S+)\s+(?P<tokens>\S+)\s+(?P<issue>#\d+)(\s.*)?")
+_LINE = re.compile(r"(?P<kernel>.+?)\s+(?P<tokens>\S+)\s+(?P<issue>#\d+)(\s.*)?")
 
 
 @dataclass
@@ -31,19 +31,20 @@ class Waiver:
     def covers(self, kernel: str, case: Case) -> bool:
         return kernel == self.kernel and self.tokens <= set(str(case).split("-"))
 
-    def complaint(self) -> str | None:
-        """Why the waiver must go, if it must."""
-        if self.failed:
-            return None
-        if self.passed:
-            return f"known failure {self.text!r} passed on each of {self.passed} cases: remove it"
-        return f"known failure {self.text!r} matched no case"
+
+def complaint(text: str, failed: int, passed: int) -> str:
+    """Why the waiver of that line must go, "" where it met a failure."""
+    if failed:
+        return ""
+    if passed:
+        return f"known failure {text!r} passed on each of {passed} cases: remove it"
+    return f"known failure {text!r} matched no case"
 
 
 def read_known(path: Path | None) -> list[Waiver]:
     """The waivers of a file. Raises ValueError for a line without kernel, tokens and issue."""
     found = []
-    for number, text in enumerate(path.read_text().splitlines() if path else (), 1):
+    for number, text in enumerate(path.read_text("utf-8").splitlines() if path else (), 1):
         text = text.partition("# ")[0].strip()
         if not text:
             continue

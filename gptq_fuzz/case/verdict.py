@@ -29,6 +29,8 @@ KINDS = (
 # REJECTED is given for an input that had to be refused; a refusal of a legal one is RAISED.
 RIGHT = frozenset({PASS, KNOWN, SKIPPED, REJECTED})
 NOTHING = "no substitution that is known"  # where single weights were asked for
+CONFIRMED = "confirmed"  # the check that no kernel has a part in
+SLACK = 2.0**-20  # of error / bound: far more than its computation in float64 may be off
 FATAL = frozenset({LOST, CRASHED, TIMED_OUT})  # the worker does not outlive these
 
 
@@ -62,6 +64,16 @@ class Verdict:
     @property
     def ok(self) -> bool:
         return self.kind in RIGHT
+
+    def contradiction(self) -> str:
+        """Why no worker can mean it; "" where it can: one that passes has nothing wrong in it."""
+        if self.kind == KNOWN:
+            return "KNOWN was answered, which is not a worker's to say"
+        is_right = self.used <= 1 + SLACK and not self.ratio and not self.wrong_runs
+        if self.kind != PASS or is_right:
+            return ""
+        figures = f"{self.wrong_runs} wrong calls, error / bound {self.ratio or self.used:.3g}"
+        return f"PASS was answered, and {figures}"
 
     def headline(self) -> str:
         """`WRONG: 8 of 136 elements; worst ...`"""

@@ -69,7 +69,6 @@ def _given_cases(asked, session: Session) -> Iterable[tuple[str, Case]]:
 
 def _corpus_cases(asked, session: Session) -> Iterable[tuple[str, Case]]:
     theirs = [line for name in asked.corpus for line in read_corpus(Path(name))]
-    _require_readable(theirs, session)
     for spec, kernel in session.kernels.items():
         for case in promised_cases(dict.fromkeys(our_corpus() + theirs), kernel.limits):
             yield spec, case
@@ -110,16 +109,6 @@ CASES = {  # marker of a test -> what gives its kernels and cases
 }
 
 
-def _require_readable(lines: list[str], session: Session) -> None:
-    """A line of --corpus that no kernel of this run can read is a mistake, not a skip."""
-    tokens = [token for kernel in session.kernels.values() for token in kernel.limits.tokens]
-    for line in lines:
-        try:
-            Case.parse(line, tokens)
-        except ValueError as problem:
-            raise pytest.UsageError(f"--corpus: {problem}") from problem
-
-
 @pytest.fixture(scope="session")
 def run_seed(suite_session, request) -> int:
     """What --hypothesis-seed says, else a number of this run; 0 in a profile without chance."""
@@ -133,17 +122,19 @@ def run_seed(suite_session, request) -> int:
 @pytest.fixture
 def fuzz_run(request, run_seed):
     """Fuzzes every kernel of the run for --budget seconds; gives the texts of the findings."""
-    session = request.config.stash[SESSION]
+    kernels = list(request.config.stash[SESSION].kernels.values())
+    budget = asked_of(request.config).budget
     plugins = request.config.pluginmanager
-    reporter = plugins.get_plugin("terminalreporter")
-    with plugins.get_plugin("capturemanager").global_and_fixture_disabled():
-        reporter.write_line(f"\nfuzz: base seed {run_seed} (--hypothesis-seed)")
-        with LiveLine(reporter._tw._file) as live:
-            kernels = list(session.kernels.values())
-            try:
-                return fuzz(kernels, asked_of(request.config).budget, run_seed, live.show)
-            except TookTooLong as late:
-                text = str(late)
+    reporter, once = plugins.get_plugin("terminalreporter"), plugins.get_plugin("gptq_fuzz_once")
+    try:
+        if reporter is None:  # a worker of xdist
+            return fuzz(kernels, budget, run_seed)
+        with plugins.get_plugin("capturemanager").global_and_fixture_disabled():
+            reporter.write_line(f"\nfuzz: base seed {run_seed} (--hypothesis-seed)")
+            with LiveLine(reporter._tw._file, once) as live:
+                return fuzz(kernels, budget, run_seed, live)
+    except TookTooLong as late:
+        text = str(late)
     pytest.fail(text, pytrace=False)
 
 

@@ -67,17 +67,18 @@ def _shape(limits: Limits, m: int, dtype: str) -> Case:
     word = codes_in_words(bits)
     k = _whole(LENGTH, math.lcm(word, limits.k_multiple))
     sizes = limits.group_sizes
-    return Case(
-        m=m,
-        n=_whole(COLUMNS, math.lcm(word, limits.n_multiple)),
-        k=k,
-        bits=bits,
-        group_size=WHOLE_GROUP if sizes is None or WHOLE_GROUP in sizes else max(sizes),
-        checkpoint_format=limits.formats[0],
-        dtype=dtype,
-        scales_dtype=limits.scales_dtypes[0],
-        g_idx="seq" if "seq" in limits.g_idx else limits.g_idx[0],
-    )
+    fields = {
+        "m": m,
+        "n": _whole(COLUMNS, math.lcm(word, limits.n_multiple)),
+        "k": k,
+        "bits": bits,
+        "group_size": WHOLE_GROUP if sizes is None or WHOLE_GROUP in sizes else max(sizes),
+        "checkpoint_format": limits.formats[0],
+        "dtype": dtype,
+        "scales_dtype": limits.scales_dtypes[0],
+        "g_idx": "seq" if "seq" in limits.g_idx else limits.g_idx[0],
+    }
+    return Case(**limits.fitted(fields))
 
 
 def _whole(size: int, unit: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import warnings
 import zlib
@@ -16,6 +17,7 @@ from gptq_fuzz.case.axes import ON_A_GPU
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case, decoy_of
 from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.anew import expectation
 from gptq_fuzz.oracle.conditions.parts import same_bits
 from gptq_fuzz.oracle.conditions.table import CONDITIONS
 from gptq_fuzz.oracle.decode import explain
@@ -23,7 +25,7 @@ from gptq_fuzz.oracle.guard import at_edges, places
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
 from gptq_fuzz.oracle.kept import calls_of, can_be_counted, kept
 from gptq_fuzz.oracle.locate import locate
-from gptq_fuzz.oracle.panel import ExpectedPanel, bytes_needed, is_large
+from gptq_fuzz.oracle.panel import ExpectedPanel, bytes_needed
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import (
     device_is_lost,
@@ -54,13 +56,15 @@ class Request:
 
     `checks` None picks one by the line, "all" runs each that applies, else the named ones.
     `announce(check, what)` is told what comes next, so that somebody knows what ended the process;
-    operands are put where that may happen only if it is there.
+    operands are put where that may happen only if it is there. `publish(out)` is handed the result
+    [M, J] that the verdict on values is about.
     """
 
     checks: str | tuple[str, ...] | None = None
     calls: int = 1
     seconds: float = 10.0
     announce: Callable[[str, str], None] | None = None
+    publish: Callable[[torch.Tensor], None] | None = None
 
 
 class WrongType(Exception):
@@ -113,7 +117,6 @@ class Examination:
             return self._result(kinds.SKIPPED, f"cannot_reserve_{problem}_bytes")
         if self.case.bad or self.backend.limits.violations(self.case):
             return self._must_refuse()
-        self.expected = self.expectation(self.operands)
         return self._examined()
 
     def _examined(self) -> Verdict:
@@ -136,11 +139,12 @@ class Examination:
 
     def expectation(self, operands: Operands) -> Expected | ExpectedPanel:
         """What the kernel must return for `operands`, from the reference."""
-        layer = operands.originals()
-        layer.pop("bias")
-        if is_large(operands.case):
-            return ExpectedPanel(operands.case, operands.product, layer, self._expected)
-        return self._expected(operands.product, layer)
+        return expectation(operands, self._expected)
+
+    @functools.cached_property
+    def expected(self) -> Expected | ExpectedPanel:
+        """Of this case: not there before it was called once, so that no kernel finds it."""
+        return self.expectation(self.operands)
 
     def _expected(self, product: Product, layer: dict) -> Expected:
         capability = machine_capability(self.device)
@@ -202,6 +206,8 @@ class Examination:
         if damage:
             verb = "wrote outside" if damage[0] == kinds.OUT_OF_BOUNDS else "changed"
             return self._result(damage[0], f"the kernel {verb} {damage[1]}")
+        if self.request.publish:
+            self.request.publish(out)
         mismatch = self.expected.check(out)
         if mismatch.count:
             return self._wrong(mismatch)
@@ -314,7 +320,8 @@ class Examination:
         """Other weights of the same shape in between: nothing of them may come back."""
         first = self.call(self.operands)  # held: a later call must not write into it
         other = Operands(decoy_of(self.case), self.device, zones=self.zones)
-        mismatch = self.expectation(other).check(self.call(other))
+        answer = self.call(other)
+        mismatch = self.expectation(other).check(answer)
         if not mismatch.count:
             mismatch = self.expected.check(first)
         if not mismatch.count:
@@ -396,7 +403,15 @@ class Examination:
                 synchronize(self.device)
         except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
             return self._refused(problem)
-        return self._result(kinds.FAILED_TO_REJECT, "an exception was due, a result came")
+        due = f"an exception was due for {self._outside()}, a result came"
+        return self._result(kinds.FAILED_TO_REJECT, due)
+
+    def _outside(self) -> str:
+        """`badgidx`, or `dtype bf16`: what the kernel promises to refuse."""
+        if self.case.bad:
+            return f"bad{self.case.bad}"
+        fields = self.backend.limits.violations(self.case)
+        return ", ".join(f"{name} {getattr(self.case, name)}" for name in fields)
 
     def _refused(self, problem: Exception) -> Verdict:
         if device_is_lost(self.device):

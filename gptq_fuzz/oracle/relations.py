@@ -168,7 +168,7 @@ def _can_halve(exam) -> bool:
 
 def _can_split(exam) -> bool:
     case, multiple = exam.case, exam.backend.limits.n_multiple
-    return not case.backward and case.n >= 2 * case.unit and multiple == 1
+    return not case.backward and case.n >= 2 * case.unit and case.unit % multiple == 0
 
 
 def _can_permute(exam) -> bool:
@@ -181,7 +181,7 @@ def _is_one_group(exam) -> bool:
 
 
 RELATIONS = {
-    "row alone": Relation(lambda exam: exam.case.m > 1, _row_alone),
+    "row alone": Relation(lambda exam: exam.case.m > 1 >= exam.backend.limits.m_least, _row_alone),
     "contiguous": Relation(_has_strides, _contiguous),
     "strided": Relation(
         lambda exam: not _has_strides(exam) and "pad" in exam.backend.limits.layouts, _strided

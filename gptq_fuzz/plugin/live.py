@@ -1,4 +1,7 @@
-"""The line that shows a fuzz run at work: on a terminal in place, elsewhere once in a while."""
+"""What a fuzz run says while it works: findings as they come, and a line that shows it at work.
+
+The line is drawn in place on a terminal; elsewhere it is printed once in a while.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from gptq_fuzz.plugin.once import Once
 from gptq_fuzz.search.kernel import KernelUnderTest
 
 PLAIN_EVERY = 10.0  # seconds between two lines where nothing can be drawn in place
@@ -16,7 +20,8 @@ PLAIN_EVERY = 10.0  # seconds between two lines where nothing can be drawn in pl
 class LiveLine:
     """`fuzz: triton 412 cases (11.2/s), torch 3120 cases (70.1/s); 0 findings; 23 s left`"""
 
-    def __init__(self, file):
+    def __init__(self, file, once: Once):
+        self._once = once
         self._console = Console(file=file)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._started = time.monotonic()
@@ -39,6 +44,11 @@ class LiveLine:
         elif now - self._last_plain >= PLAIN_EVERY:
             self._last_plain = now
             self._console.print(text, soft_wrap=True, highlight=False)
+
+    def tell(self, text: str) -> None:
+        """Print something now, above the line; a finding is not printed whole again."""
+        self._once.told(text)
+        self._console.print(f"{text}\n", soft_wrap=True, highlight=False, markup=False)
 
     @staticmethod
     def text(kernels: list[KernelUnderTest], findings: int, left: float, elapsed: float) -> str:

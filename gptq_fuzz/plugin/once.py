@@ -38,6 +38,11 @@ class Once:
                 if is_finding(text := str(report.longrepr)):
                     report.longrepr = title_of(text)
 
+    def told(self, text: str) -> None:
+        """Note what was printed while a test ran."""
+        if is_finding(text):
+            self._told.add(title_of(text))
+
     def left(self, texts: list[str]) -> list[str]:
         """Those of the findings' texts that no failure of a test showed, each once."""
         told = set() if self._is_hidden else self._told

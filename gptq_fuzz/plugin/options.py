@@ -13,16 +13,18 @@ from gptq_fuzz.worker.loader import BUILT_IN
 from gptq_fuzz.worker.supervisor import DEFAULT_TIMEOUT
 
 PREFIX = "gptq-fuzz-"  # of the options inside another project's run
+LONGEST = 1e6  # seconds, eleven days: a system can wait for that, and for thirty times as long
 
 
 def seconds(text: str) -> float:
-    """A time limit from the command line: a finite number above 0."""
+    """A time limit from the command line: a number above 0, up to LONGEST."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"wanted a number of seconds above 0, got {text!r}")
+    if not 0 < value <= LONGEST:
+        wanted = f"a number of seconds above 0, at most {LONGEST:g}"
+        raise argparse.ArgumentTypeError(f"wanted {wanted}, got {text!r}")
     return value
 
 
@@ -119,3 +121,8 @@ def asked_of(config) -> SimpleNamespace:
     """The options of a run: `.kernel`, `.case`, `.in_process`, ... by whichever names they came."""
     values = {name: getattr(config.option, destination(name)) for name in OPTIONS}
     return SimpleNamespace(**{name.replace("-", "_"): value for name, value in values.items()})
+
+
+def is_about_kernels(asked: SimpleNamespace) -> bool:
+    """Whether nothing but kernels is asked for: not a checkout's own tests."""
+    return bool(asked.called_as or asked.kernel or asked.case or asked.problem or asked.budget)

@@ -16,9 +16,11 @@ from rich.table import Table
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.atomic import write_atomically
+from gptq_fuzz.case.known import complaint
 from gptq_fuzz.plugin.once import of_each, title_of
 from gptq_fuzz.plugin.options import asked_of
 from gptq_fuzz.plugin.session import Session
+from gptq_fuzz.search.findings import unshrunk
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.pairwise import all_together, possible_values
 
@@ -27,7 +29,6 @@ MISSING_SHOWN = 8
 KEYS = {  # lists of a report, and what is the same in entries of which one is kept
     "findings": lambda finding: (finding["kernel"], finding["reproduce"] or finding["line"]),
     "texts": title_of,
-    "complaints": str,
 }
 
 
@@ -67,11 +68,17 @@ def to_json(session: Session) -> dict:
             for spec, kernel in session.kernels.items()
         },
         "findings": [finding.to_json() for finding in findings],
-        "texts": [finding.text() for finding in findings],
-        "complaints": session.complaints(),
+        "texts": [finding.text() for finding in findings] + _unfinished(session),
+        "waivers": [[one.text, one.failed, one.passed] for one in session.waivers],
         "left_out": session.left_out,
         "base_seed": session.base_seed,
     }
+
+
+def _unfinished(session: Session) -> list[str]:
+    """Failures that were being looked at when a signal came."""
+    kernels = session.kernels.values() if session.was_interrupted else ()
+    return [unshrunk(kernel) for kernel in kernels if kernel.unreported]
 
 
 def _kernel_json(kernel: KernelUnderTest) -> dict:
@@ -123,11 +130,23 @@ def merged(own: dict, config) -> dict:
         for name, key in KEYS.items():
             own[name] = of_each(own[name] + other[name], key)
         own["left_out"] |= other["left_out"]
+        own["waivers"] = [
+            [text, failed + more[1], passed + more[2]]
+            for (text, failed, passed), more in zip(own["waivers"], other["waivers"], strict=True)
+        ]
         for spec, seen in other["kernels"].items():
             mine = own["kernels"].setdefault(spec, seen)
             if mine is not seen:
                 _add(mine, seen)
+    own["complaints"] = [why for waiver in own["waivers"] if (why := complaint(*waiver))]
     return own
+
+
+def has_judged(data: dict) -> bool:
+    """Whether any case was, or any fingerprint taken."""
+    return any(
+        seen["cases"] or any(seen["fingerprints"].values()) for seen in data["kernels"].values()
+    )
 
 
 def _add(mine: dict, seen: dict) -> None:
@@ -165,12 +184,22 @@ def _seconds_to_failure(seen: dict) -> float:
     return math.inf if seen["first_failure"] is None else seen["first_failure"]
 
 
-def write_json(path: Path, data: dict) -> None:
-    write_atomically(path, json.dumps(data, indent=1))
+def write_json(path: Path, data: dict) -> str:
+    """Why it could not be written, "" where it was; a device or a pipe is written to as it is."""
+    text = json.dumps(data, indent=1)
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text)
+        else:
+            write_atomically(path, text)
+    except OSError as problem:
+        return f"--json={path}: {problem.strerror}"
+    return ""
 
 
-def write_summary(reporter, data: dict, session: Session) -> None:
+def write_summary(reporter, session: Session) -> None:
     """The last lines of a run."""
+    data, asked = session.report, asked_of(reporter.config)
     judged = {spec: seen for spec, seen in data["kernels"].items() if seen["verdicts"]}
     for spec, seen in data["kernels"].items():
         _write_fingerprints(reporter, spec, seen["fingerprints"])
@@ -179,17 +208,18 @@ def write_summary(reporter, data: dict, session: Session) -> None:
         reporter.section("findings", red=True)
         for text in texts:
             reporter.write_line("\n" + text)
-    for complaint in data["complaints"]:
-        reporter.write_line(complaint, red=True)
+    for text in data["complaints"]:
+        reporter.write_line(text, red=True)
     if judged:
         reporter.section("kernels under test")
-        _write_table(reporter, judged)
+        _write_table(
+            reporter, judged, is_about_a_space=not (asked.case or asked.steps or asked.problem)
+        )
     for line in left_out(data["left_out"]):
         reporter.write_line(line)
-    asked = asked_of(reporter.config)
-    is_about_kernels = asked.kernel or asked.problem or asked.budget
-    none_judged = not any(seen["cases"] for seen in judged.values())
-    if is_about_kernels and none_judged and not session.fingerprints:
+    if session.unwritten:
+        reporter.write_line(session.unwritten, red=True)
+    if session.is_empty:
         reporter.write_line("no case was judged: exit status 4", red=True)
 
 
@@ -211,40 +241,45 @@ def _write_fingerprints(reporter, spec: str, prints: dict[str, dict[str, str]]) 
         reporter.write_line(f"{line}: {', '.join(own) or ('as above' if found else 'none')}")
 
 
-def _write_table(reporter, judged: dict) -> None:
+def _write_table(reporter, judged: dict, is_about_a_space: bool) -> None:
+    """A row for each kernel; what share of a space was judged only where one was drawn from."""
     table = Table(box=None, pad_edge=False)
-    headings = ("kernel", "cases", "verdicts", "axis values", "pairs", "triples", "error / bound")
-    for heading in headings:
+    space = ("axis values", "pairs", "triples") if is_about_a_space else ()
+    for heading in ("kernel", "cases", "verdicts", *space, "error / bound"):
         table.add_column(heading, overflow="fold")
     for spec, seen in judged.items():
-        values = seen["values_possible"] - len(seen["missing"])
-        table.add_row(
-            spec,
-            str(seen["cases"]),
-            " ".join(f"{kind} {seen['verdicts'][kind]}" for kind in _ordered(seen["verdicts"])),
-            f"{values} of {seen['values_possible']}",
-            _covered(seen, "pairs"),
-            _covered(seen, "triples"),
-            f"{seen['used']:.2f}",
+        verdicts = " ".join(
+            f"{kind} {seen['verdicts'][kind]}" for kind in _ordered(seen["verdicts"])
         )
+        covered = _covered(seen) if is_about_a_space else ()
+        table.add_row(spec, str(seen["cases"]), verdicts, *covered, in_figures(seen["used"]))
     console = Console(file=reporter._tw._file, width=max(reporter._tw.fullwidth, 100))
     console.print(table)
     for spec, seen in judged.items():
-        _write_notes(reporter, spec, seen)
+        _write_notes(reporter, spec, seen, is_about_a_space)
 
 
-def _covered(seen: dict, what: str) -> str:
-    possible = seen[f"{what}_possible"]
-    return share(possible - len(seen[f"{what}_missing"]), possible)
+def in_figures(used: float) -> str:
+    """`0.15`, and `5e+33` where that would be thirty digits."""
+    return f"{used:.2f}" if used < 100 else f"{used:.3g}"
+
+
+def _covered(seen: dict) -> list[str]:
+    """`113 of 115`, `90.8% of 6063`: of values, pairs and triples."""
+    values = f"{seen['values_possible'] - len(seen['missing'])} of {seen['values_possible']}"
+    sizes = (
+        (seen[f"{what}_possible"], len(seen[f"{what}_missing"])) for what in ("pairs", "triples")
+    )
+    return [values, *(share(possible - missing, possible) for possible, missing in sizes)]
 
 
 def _ordered(verdicts: dict) -> list[str]:
     return [kind for kind in reversed(kinds.KINDS) if verdicts.get(kind)]
 
 
-def _write_notes(reporter, spec: str, seen: dict) -> None:
+def _write_notes(reporter, spec: str, seen: dict, is_about_a_space: bool) -> None:
     fills = [f"{key[5:]} {n}" for key, n in seen["values"].items() if key.startswith("fill=")]
-    if fills:
+    if fills and is_about_a_space:
         reporter.write_line(f"{spec}: fills {', '.join(fills)}")
     for line in _series_in_words(seen["series"]):
         reporter.write_line(f"{spec}: {line}")
@@ -259,7 +294,7 @@ def _write_notes(reporter, spec: str, seen: dict) -> None:
     if seen["specialisations"]:
         reporter.write_line(f"{spec}: compiled {compiled_in_words(seen['specialisations'])}")
     for what, missing in (("values", seen["missing"]), ("pairs", _beyond(seen))):
-        if missing and fills:  # a stored problem has no axes
+        if missing and fills and is_about_a_space:
             shown = ", ".join(missing[:MISSING_SHOWN])
             more = len(missing) - MISSING_SHOWN
             reporter.write_line(

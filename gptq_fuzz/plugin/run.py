@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import shlex
-import tempfile
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -12,13 +15,18 @@ import pytest
 
 from gptq_fuzz._checkout import IS_CHECKOUT, PACKAGE, ROOT
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.corpus import read_corpus
 from gptq_fuzz.case.history import parse_history
 from gptq_fuzz.case.known import read_known
 from gptq_fuzz.fingerprint.store import DEFAULT_FILE, OURS, Changed, FingerprintFile
 from gptq_fuzz.plugin import report
+from gptq_fuzz.plugin.endings import no_silent_exit, sigterm_as_ctrl_c
+from gptq_fuzz.plugin.in_flight import InFlight, offered
 from gptq_fuzz.plugin.once import Once
-from gptq_fuzz.plugin.options import asked_of
+from gptq_fuzz.plugin.options import asked_of, is_about_kernels
+from gptq_fuzz.plugin.progress import Progress
 from gptq_fuzz.plugin.session import SESSION, Session
+from gptq_fuzz.plugin.wanted import named, require
 from gptq_fuzz.problem.file import load_problem
 from gptq_fuzz.search.called_as import command_words, python_word
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -44,58 +52,59 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):  # xdist's workers print nothing
         config.pluginmanager.register(Once(config.option.tbstyle), "gptq_fuzz_once")
     asked = asked_of(config)
-    _require_one_task(asked)
-    _require_kernel_of_steps(asked)
-    _require_file(asked.json)
-    session = config.stash[SESSION] = Session(json_path=Path(asked.json) if asked.json else None)
     is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
-    if config.option.collectonly or config.option.help or is_controller:
+    session = config.stash[SESSION] = Session(
+        json_path=Path(asked.json) if asked.json else None,
+        in_flight=InFlight(config.rootpath / ".gptq-fuzz"),
+    )
+    require(asked)
+    is_listed = config.option.collectonly and not is_about_kernels(asked)
+    if config.option.help or is_listed:
         return
+    if not hasattr(config, "workerinput"):
+        session.undo.enter_context(sigterm_as_ctrl_c())
+        session.left_behind = session.in_flight.left_behind()
+    if asked.in_process:
+        session.undo.enter_context(no_silent_exit(lambda text: _last_words(config, text)))
     try:
         _fill(session, config, asked)
-    except (CannotRun, ValueError, OSError) as problem:
+    except BaseException as problem:
+        session.close()  # no other hook of this plug-in is known to pytest yet
+        if isinstance(problem, (CannotRun, ValueError, OSError)):
+            raise pytest.UsageError(str(problem)) from problem
+        if isinstance(problem, KeyboardInterrupt):
+            sys.stderr.write("gptq-fuzz: interrupted while kernels were being loaded\n")
+        raise
+    if is_controller:  # its workers have processes of their own
         session.stop()
-        raise pytest.UsageError(str(problem)) from problem
+    elif is_about_kernels(asked) and not (asked.in_process or hasattr(config, "workerinput")):
+        config.pluginmanager.register(Progress(session.in_flight.asked), "gptq_fuzz_progress")
 
 
-def _require_one_task(asked) -> None:
-    """Each of these runs alone: of two, one would be passed over. (--case shapes --fingerprint.)"""
-    given = [name for name in ("case", "problem", "steps", "budget") if getattr(asked, name)]
-    given += ["fingerprint"] if asked.fingerprint and given != ["case"] else []
-    if len(given) > 1:
-        options = " and ".join(f"--{name}" for name in given)
-        raise pytest.UsageError(f"{options} are runs of their own: give one of them")
-
-
-def _require_kernel_of_steps(asked) -> None:
-    """Steps are what a kernel is asked; without one they are those of a checkout's own tests."""
-    if asked.steps and not asked.kernel and not IS_CHECKOUT:
-        raise pytest.UsageError("--steps wants the kernel that takes them: --kernel SPEC")
-
-
-def _require_file(path: str | None) -> None:
-    """Now, not when everything has been judged, a report that cannot be written is refused."""
-    if path is None:
-        return
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise pytest.UsageError(f"--json={path}: {problem}") from problem
-    if Path(path).is_dir():
-        raise pytest.UsageError(f"--json={path}: wanted a file, this is a folder")
+def _last_words(config, text: str) -> None:
+    """To the terminal, whatever captures what tests write."""
+    config.pluginmanager.get_plugin("capturemanager").suspend_global_capture()
+    asked = ", ".join(config.stash[SESSION].in_flight.asked()) or "nothing yet"
+    os.write(2, f"\ngptq-fuzz: {text}; it was asked {asked}\n".encode(errors="surrogateescape"))
 
 
 def _fill(session: Session, config, asked) -> None:
     for file in asked.problem:
         load_problem(file)  # now: a file that holds none is a wrong option, not a failing test
-    session.waivers = read_known(Path(asked.known) if asked.known else None)
+    with named("known", asked.known):
+        session.waivers = read_known(Path(asked.known) if asked.known else None)
+    lines = []
+    for file in asked.corpus:
+        with named("corpus", file):
+            lines += read_corpus(Path(file))
     for spec in asked.kernel or BUILT_IN if asked.fingerprint else ():
         is_ours = IS_CHECKOUT and asked.fingerprint == DEFAULT_FILE and spec in BUILT_IN
         path = OURS if is_ours else config.rootpath / asked.fingerprint
         session.fingerprints[spec] = FingerprintFile(path)
-    started = [_kernel(spec, session, config, asked) for spec in asked.kernel or BUILT_IN]
-    for kernel in started:
-        kernel.worker.begin()
+    started = session.started
+    for spec in dict.fromkeys(asked.kernel or BUILT_IN):
+        started.append(_kernel(spec, session, config, asked))
+        started[-1].worker.begin()
     for kernel in started:
         try:
             kernel.worker.wait_ready()
@@ -111,6 +120,17 @@ def _fill(session: Session, config, asked) -> None:
         for line in asked.steps if asked.kernel else ():
             parse_history(line, kernel.limits)
         _ = kernel.limits
+    _require_readable(lines, session)
+
+
+def _require_readable(lines: list[str], session: Session) -> None:
+    """A line of --corpus that no kernel of this run can read is a mistake, not a skip."""
+    tokens = [token for kernel in session.kernels.values() for token in kernel.limits.tokens]
+    for line in lines:
+        try:
+            Case.parse(line, tokens)
+        except ValueError as problem:
+            raise ValueError(f"--corpus: {problem}") from problem
 
 
 def _kernel(spec: str, session: Session, config, asked) -> KernelUnderTest:
@@ -121,14 +141,17 @@ def _kernel(spec: str, session: Session, config, asked) -> KernelUnderTest:
         python=asked.python,
         sanitizer=asked.sanitizer,
         timeout=asked.timeout,
-        in_flight=str(_in_flight(config, spec)),
+        in_flight=session.in_flight.new(),
     )
-    called_as = tuple(shlex.split(asked.called_as)) or _called_as(config)
-    return KernelUnderTest(launch, asked.only, asked.in_process, session.waivers, called_as)
+    called_as = _called_as(config)
+    files = session.in_flight.new
+    return KernelUnderTest(launch, asked.only, asked.in_process, session.waivers, called_as, files)
 
 
 def _called_as(config) -> tuple[str, ...]:
     """From a checkout `python -m pytest`, with its folder where it was started elsewhere."""
+    if words := asked_of(config).called_as:
+        return tuple(shlex.split(words))
     if not IS_CHECKOUT or _is_guest(config):
         return tuple(command_words())
     elsewhere = [str(ROOT)] if config.invocation_params.dir != ROOT else []
@@ -138,18 +161,6 @@ def _called_as(config) -> tuple[str, ...]:
 def _is_guest(config) -> bool:
     """Whether this is another project's run, which only asked for a kernel of its own."""
     return not config.pluginmanager.has_plugin("gptq_fuzz.plugin.command")
-
-
-def _in_flight(config, spec: str) -> Path:
-    """Where the line being judged lies while it runs: what to look at if the machine goes down."""
-    worker = getattr(config, "workerinput", {}).get("workerid", "main")
-    name = "".join(letter if letter.isalnum() else "_" for letter in spec)
-    folder = config.rootpath / ".gptq-fuzz"
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError:  # a folder that cannot be written to
-        folder = Path(tempfile.mkdtemp(prefix="gptq-fuzz-"))
-    return folder / f"in-flight-{worker}-{name}.txt"
 
 
 class SuiteModule(pytest.Module):
@@ -187,6 +198,8 @@ def pytest_report_header(config):
     """Device, driver, versions; compiled or interpreted; kernels skipped and why."""
     session = config.stash[SESSION]
     lines = [report.header(spec, kernel) for spec, kernel in session.kernels.items()]
+    called_as = _called_as(config)
+    lines += [offered(asked, called_as, "a run that did not end") for asked in session.left_behind]
     lines += report.namesake() if IS_CHECKOUT else []
     return lines + report.left_out(session.left_out)
 
@@ -230,20 +243,51 @@ def pytest_collection_finish(session):
     session.config.stash[SESSION].collected_at = time.monotonic()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session):
+    """Note a signal; what else interrupts, such as xdist for -x, has a class of its own."""
+    try:
+        return (yield)
+    except KeyboardInterrupt as reason:
+        ours = session.config.stash[SESSION]
+        ours.was_interrupted = type(reason) is KeyboardInterrupt
+        ours.broken_off = ours.in_flight.asked()
+        for process in ours.of_xdist:  # which may wait for a kernel that hangs
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGINT)
+        raise
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node):
+    """Under pytest-xdist the controller ends its workers itself, where a signal ends the run."""
+    if node.gateway.spec.popen:  # of this machine
+        node.config.stash[SESSION].of_xdist.append(node.gateway._rinfo().pid)
+
+
 def pytest_sessionfinish(session, exitstatus):
-    """Nothing judged although kernels were asked for: 4. A waiver that no longer holds: 1."""
+    """The exit status, as docs/verdicts.md has it, and what --json asked for."""
     config = session.config
     ours = config.stash[SESSION]
-    if hasattr(config, "workerinput"):
-        config.workeroutput["gptq_fuzz"] = report.to_json(ours)
-    if config.option.collectonly or not ours.kernels:
+    if config.option.collectonly:
         return
-    asked = asked_of(config)
-    is_about_kernels = asked.kernel or asked.case or asked.problem or asked.budget
-    none_judged = is_about_kernels and not ours.judged and not ours.fingerprints
-    if none_judged and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+    if hasattr(config, "workerinput"):
+        if not ours.was_interrupted:  # else nobody waits for it
+            config.workeroutput["gptq_fuzz"] = report.to_json(ours)
+        return
+    ours.report = report.merged(report.to_json(ours), config)
+    if ours.json_path:
+        ours.unwritten = report.write_json(ours.json_path, ours.report)
+    is_right = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    is_empty = is_about_kernels(asked_of(config)) and not report.has_judged(ours.report)
+    ours.is_empty = is_right and is_empty
+    if is_right and (is_empty or ours.unwritten):
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
-    elif ours.complaints() and exitstatus == pytest.ExitCode.OK:
+    elif (exitstatus == pytest.ExitCode.OK and ours.report["complaints"]) or (
+        exitstatus == pytest.ExitCode.INTERRUPTED  # by -x, which pytest-xdist takes for a signal
+        and ours.report["findings"]
+        and not ours.was_interrupted
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -258,13 +302,14 @@ def pytest_testnodedown(node, error):
 def pytest_terminal_summary(terminalreporter, config):
     """Findings that no test has shown, then a table per kernel."""
     session = config.stash[SESSION]
-    data = report.merged(report.to_json(session), config)
-    report.write_summary(terminalreporter, data, session)
-    if session.json_path and not hasattr(config, "workerinput"):
-        report.write_json(session.json_path, data)
+    if session.report:
+        report.write_summary(terminalreporter, session)
+    for asked in session.broken_off:
+        line = offered(asked, _called_as(config), "the run")
+        terminalreporter.write_line(line)
 
 
 def pytest_unconfigure(config):
     """No worker outlives the run."""
     if SESSION in config.stash:
-        config.stash[SESSION].stop()
+        config.stash[SESSION].close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -16,7 +17,13 @@ from gptq_fuzz.case.verdict import Verdict
 JUDGED = frozenset(kinds.KINDS) - {kinds.SKIPPED}
 DISPATCH = ("m", "n", "k", "bits", "group", "g_idx", "dtype")  # what kernels are chosen by
 ROW_CLASSES = ("0", "1", "..15", "..63", "..255", "256..")
+BINS = 14  # of error / bound
 SIZE_CLASSES = ("one word", "..63", "..511", "512..")
+
+
+def bin_of(used: float) -> int:
+    """Of error / bound: 0 for none; the others double, up to [1/2, 1), then 1 and more."""
+    return 0 if used <= 0 else min(max(BINS - 1 + math.floor(math.log2(used)), 1), BINS - 1)
 
 
 def classes(case: Case) -> dict[str, str]:
@@ -84,6 +91,7 @@ class Coverage:
     triples: set = field(default_factory=set)
     used: float = 0.0
     used_by: Case | None = None
+    used_by_fill: dict[str, list[int]] = field(default_factory=dict)  # of what passed, by bin_of
     seconds: float = 0.0
 
     def add(self, case: Case, verdict: Verdict) -> None:
@@ -94,6 +102,9 @@ class Coverage:
             return
         if verdict.used > self.used:
             self.used, self.used_by = verdict.used, case
+        if verdict.kind == kinds.PASS:
+            counts = self.used_by_fill.setdefault(case.fill, [0] * BINS)
+            counts[bin_of(verdict.used)] += 1
         if not case.bad:
             self.values.update(classes(case).items())
             self.pairs |= pairs_of(case)

@@ -80,6 +80,14 @@ def command(kernel: KernelUnderTest, *asked: str) -> str:
     return shlex.join([*words, *asked])
 
 
+def unshrunk(kernel: KernelUnderTest) -> str:
+    """What is known of a failure that was not made smaller, and may not come back alone."""
+    verdict = kernel.unreported
+    is_of_one_case = verdict.case is not None and verdict.check != "history"
+    line = command(kernel, "--case", verdict.line) if is_of_one_case else ""
+    return f"{Finding(kernel.spec, line, verdict).text()}\nnot made smaller: the run was ended"
+
+
 def shrink_and_report(kernel: KernelUnderTest, search: Search, found: Verdict) -> None:
     """Report the simplest case that single steps from a failing one lead to. Raises Failure."""
     small = search.polish(found)
@@ -140,7 +148,7 @@ def keep_list(kernel: KernelUnderTest, cases: Sequence[Case], verdict: Verdict) 
 
 def record(kernel: KernelUnderTest, verdict: Verdict, first: Case | None = None) -> None:
     """Keep a failing verdict as a finding, looked at closely. Raises Failure."""
-    if verdict.kind == kinds.WRONG:
+    if verdict.kind == kinds.WRONG and verdict.check != kinds.CONFIRMED:
         diagnose(kernel, verdict, first)
     keep(kernel, verdict, "--case", verdict.line)
 
@@ -149,6 +157,7 @@ def keep(kernel: KernelUnderTest, verdict: Verdict, *asked: str) -> None:
     """Keep a failing verdict on what `asked` selects, or that did not come back. Raises Failure."""
     if kernel.found_at is None:
         kernel.found_at = time.monotonic()
+    kernel.unreported = None
     finding = Finding(kernel.spec, command(kernel, *asked) if asked else "", verdict)
     kernel.findings.append(finding)
     raise Failure(verdict, finding.text())

@@ -1,39 +1,77 @@
 """`--budget`: cases drawn round after round and judged by several workers until the time is up.
 
 A round is what Hypothesis draws from one seed, and a few cases built for pairs of axis values that
-no case of this run has had yet, and once there are none for such triples. Those are kept by their
-seed (`aimed`), since they depend on what was judged by then: a round can be drawn again from its
+no case of this run has had yet, and once there are none for such triples; and a few of those drawn
+in a form that the kernel promises to refuse, each form in its turn. What was built is kept by its
+seed (`aimed`), since it depends on what was judged by then: a round can be drawn again from its
 seed and those cases.
+
+A failure is told of at once, and again when it was made smaller; for other kernels the clock stands
+still meanwhile.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.coverage import pairs_of, triples_of
-from gptq_fuzz.search.findings import shrink_and_report
+from gptq_fuzz.search.findings import command, shrink_and_report
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.pairwise import all_together, cases_for
 from gptq_fuzz.search.search import Failure, Search
-from gptq_fuzz.search.strategies import cases
-from gptq_fuzz.worker.supervisor import Worker
+from gptq_fuzz.search.strategies import cases, refused, ways_to_be_refused
+from gptq_fuzz.worker.supervisor import Ended, Worker
 
+REFUSALS = 6  # cases a round that are due to be refused
 AIMED = 15  # cases a round that are built for cold pairs and triples
 ATTEMPTS = 2  # cases built for the same one, in case the first was skipped
 ROUND = 50  # cases drawn from one seed; what Hypothesis draws again to shrink a failure
 JOBS_PER_GPU = 8  # busy workers that share a GPU
-Show = Callable[[list[KernelUnderTest], int, float], None]
 TICK = 0.2  # seconds between two looks at the clock
+
+
+class Screen(Protocol):
+    """Where a fuzz run is shown."""
+
+    def show(self, kernels: list[KernelUnderTest], findings: int, left: float) -> None:
+        """A few times a second: how far it is, and how many seconds are left."""
+
+    def tell(self, text: str) -> None:
+        """At once: what was found."""
+
+
+class Nowhere:
+    """A Screen that shows nothing."""
+
+    def show(self, kernels: list[KernelUnderTest], findings: int, left: float) -> None:
+        pass
+
+    def tell(self, text: str) -> None:
+        pass
+
+
+class Here(Executor):
+    """Runs what it is given at once, in this thread, where a signal ends a kernel that hangs.
+
+    And drawing, which sets Python's random state, finds no kernel that must leave it alone.
+    """
+
+    def submit(self, function, /, *args, **more) -> Future:
+        future: Future = Future()
+        future.set_result(function(*args, **more))
+        return future
 
 
 @dataclass
@@ -48,14 +86,19 @@ class Lane:
     judged: dict[int, dict[Case, Verdict]] = field(default_factory=dict)  # by seed of the round
     aimed_at: Counter = field(default_factory=Counter)  # how often, by pair and triple
     failed: tuple[int, Case] | None = None  # the seed of its round, and the case
+    is_over: bool = False  # nothing more is judged: a verdict has failed, or the run ends
+    text: str = ""  # of the finding, once it was made smaller
 
     def __post_init__(self) -> None:
         self.idle: queue.SimpleQueue = queue.SimpleQueue()
-        more = [Worker(self.kernel.launch) for _ in range(self.jobs - 1)]
-        self.workers = [self.kernel.worker, *more]
+        self.workers = [self.kernel.worker, *(self._another() for _ in range(self.jobs - 1))]
         for worker in self.workers:
             self.idle.put(worker)
-        self.pool = ThreadPoolExecutor(len(self.workers))
+        self.pool = Here() if self.kernel.in_process else ThreadPoolExecutor(len(self.workers))
+        self.refusals = itertools.cycle(ways_to_be_refused(self.kernel.limits))
+
+    def _another(self) -> Worker:
+        return Worker(replace(self.kernel.launch, in_flight=self.kernel.new_in_flight()))
 
     def start(self) -> None:
         """Load the kernel in each further worker, side by side, before the clock starts."""
@@ -79,6 +122,8 @@ class Lane:
         aimed = self._aimed(2, coverage.pairs, pairs_of, drawn, AIMED)
         more = AIMED - len(aimed)
         aimed += self._aimed(3, coverage.triples, triples_of, drawn + aimed, more)
+        due = zip(drawn[:REFUSALS], self.refusals, strict=False)  # of none, none
+        aimed += [refused(case, way) for case, way in due]
         if aimed:
             self.kernel.aimed[at] = aimed
         self.drawn.extend((at, case) for case in aimed + drawn)
@@ -98,10 +143,14 @@ class Lane:
         """Cases that this kernel has had; the one with the fewest comes next."""
         return self.kernel.coverage.judged + len(self.pending)
 
-    def _judge(self, case: Case) -> Verdict:
+    def _judge(self, case: Case) -> tuple[Verdict, Worker]:
         worker = self.idle.get()
         try:
-            return self.kernel.judge(case, worker=worker)
+            if self.is_over:
+                raise Ended
+            verdict = self.kernel.judge(case, worker=worker)
+            self.is_over = self.is_over or not verdict.ok
+            return verdict, worker
         finally:
             self.idle.put(worker)
 
@@ -109,20 +158,38 @@ class Lane:
         """Take what is done; note the first round that holds a failure."""
         for done in [future for future in self.pending if future.done()]:
             at, case = self.pending.pop(done)
-            verdict = done.result()
+            if isinstance(done.exception(), Ended):
+                continue
+            verdict, worker = done.result()
             self.judged.setdefault(at, {})[case] = verdict
             if not verdict.ok and self.failed is None:
                 self.failed = at, case
-                self.drawn.clear()
+                self.kernel.worker = worker  # idle, and what it judged before is in its mind
 
     def close(self) -> None:
-        """Wait for what is in flight, and end the extra workers."""
-        wait(self.pending)
-        self.settle()
+        """End the workers but one that saw a failure; there is no verdict on what is in flight."""
+        self.is_over = True
+        kept = self.kernel.worker if self.failed or not self.pending else None
+        others = [worker for worker in self.workers if worker is not kept]
+        for worker in others:
+            worker.end()
         self.pool.shutdown()
-        for worker in self.workers[1:]:
+        self.pending.clear()
+        for worker in others:
             self.kernel.worker.compiled |= worker.compiled
             worker.stop()
+
+    def report(self, tell: Callable[[str], None]) -> None:
+        """Make the failure smaller, with the worker that saw it; tell of it before and after."""
+        at, case = self.failed
+        again = command(self.kernel, "--case", str(case))
+        tell(f"fuzz: {self.judged[at][case].kind}, to be made smaller: {again}")
+        self.close()
+        try:
+            self.shrink()
+        except Failure as failure:
+            self.text = str(failure)
+            tell(self.text)
 
     def shrink(self) -> None:
         """Draw the failing round again and let Hypothesis shrink it. Raises Failure.
@@ -164,41 +231,49 @@ def draw_round(kernel: KernelUnderTest, at: int) -> list[Case]:
 
 
 def fuzz(
-    kernels: list[KernelUnderTest], seconds: float, base: int, show: Show | None = None
+    kernels: list[KernelUnderTest], seconds: float, base: int, screen: Screen | None = None
 ) -> list[str]:
-    """Fuzz all kernels side by side for `seconds`; the texts of what was found, shrunk.
-
-    `show(kernels, findings, seconds left)` is called a few times a second.
-    """
+    """Fuzz all kernels side by side for `seconds`; the texts of what was found, shrunk."""
+    screen = screen or Nowhere()
     lanes = [Lane(kernel, _jobs(kernel), base) for kernel in kernels]
-    capacity = max(lane.jobs for lane in lanes)
-    for lane in lanes:
-        lane.start()
-    ends = time.monotonic() + seconds
     try:
-        while (left := ends - time.monotonic()) > 0:
-            active = [lane for lane in lanes if lane.failed is None]
-            if not active:
-                break
-            while sum(len(lane.pending) for lane in lanes) < capacity:
-                min(active, key=lambda lane: lane.share).submit()
-            wait([f for lane in lanes for f in lane.pending], TICK, FIRST_COMPLETED)
-            for lane in lanes:
-                lane.settle()
-            if show:
-                show(kernels, sum(lane.failed is not None for lane in lanes), left)
+        for lane in lanes:
+            lane.start()
+        _take_turns(lanes, time.monotonic() + seconds, screen)
+        for lane in lanes:
+            wait(lane.pending)
+            lane.settle()
+            _report_new([lane], screen)
     finally:
         for lane in lanes:
             lane.close()
-    return [text for lane in lanes if lane.failed is not None and (text := _found(lane))]
+    return [lane.text for lane in lanes if lane.text]
 
 
-def _found(lane: Lane) -> str:
-    try:
-        lane.shrink()
-    except Failure as failure:
-        return str(failure)
-    return ""
+def _take_turns(lanes: list[Lane], ends: float, screen: Screen) -> None:
+    """Judge until the time is up, or every kernel has failed."""
+    capacity = max(lane.jobs for lane in lanes)
+    while (left := ends - time.monotonic()) > 0:
+        active = [lane for lane in lanes if lane.failed is None]
+        if not active:
+            break
+        while sum(len(lane.pending) for lane in lanes) < capacity:
+            min(active, key=lambda lane: lane.share).submit()
+        wait([f for lane in lanes for f in lane.pending], TICK, FIRST_COMPLETED)
+        for lane in active:
+            lane.settle()
+        ends += _report_new(active, screen)
+        failed = sum(lane.failed is not None for lane in lanes)
+        screen.show([lane.kernel for lane in lanes], failed, left)
+
+
+def _report_new(lanes: list[Lane], screen: Screen) -> float:
+    """Report what has failed and was not reported; the seconds that this took."""
+    started = time.monotonic()
+    new = [lane for lane in lanes if lane.failed and not lane.text]
+    for lane in new:
+        lane.report(screen.tell)
+    return time.monotonic() - started if new else 0.0
 
 
 def _jobs(kernel: KernelUnderTest) -> int:

@@ -85,7 +85,7 @@ def _layer(limits: Limits, **more) -> Case:
         "fill": _plain(limits.fills, "exact"),
         "extra": tuple((t.name, t.values[0]) for t in limits.tokens if not t.optional),
     }
-    return Case(m=1, **plain | more)
+    return Case(**limits.fitted(plain | {"m": 1} | more))
 
 
 def _plain(values: tuple, wanted):
@@ -102,7 +102,9 @@ def canned(limits: Limits) -> dict[str, Steps]:
     layers = [tokens_of(limits, number) for number in range(LAYERS)]
     load = [f"load-{number}-{layer}" for number, layer in enumerate(layers)]
     wide = f"load-1-{tokens_of(limits, 1, 2)}"
+    one = max(1, limits.m_least)
     rows = MORE_ROWS if 2 in limits.ranks or limits.ranks[0] > 2 else (1,)
+    rows = tuple(dict.fromkeys(max(m, one) for m in rows))
     two = rows[0]
     first = [load[0], f"call-0-m{two}"]
     found: dict[str, Steps] = {}
@@ -113,19 +115,21 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["operands replaced"] = first + _each(replaced, ["again-0"])
     found["x rewritten"] = first + _each([f"x-s{at}" for at in range(1, 9)], ["again-0"])
     found["one x for two layers"] = [*load[:2], f"call-0-m{two}", *["again-1", "again-0"] * 6]
-    found["one row first"] = [load[0], "call-0-m1", *(f"call-0-m{m}-s{m}" for m in rows)]
-    found["many rows first"] = [load[0], *(f"call-0-m{m}" for m in reversed(rows)), "call-0-m1"]
+    found["one row first"] = [load[0], f"call-0-m{one}", *(f"call-0-m{m}-s{m}" for m in rows)]
+    fewer = [f"call-0-m{m}" for m in (*reversed(rows), one)]
+    found["many rows first"] = [load[0], *fewer]
     turns = [f"call-{number}-m{two}-s{at}" for at in range(12) for number in (0, 1)]
     found["two layers in turn"] = [*load[:2], *turns]
     found["two shapes in turn"] = [load[0], wide, *turns]
-    found["many layers"] = [*load, *[f"call-{at}-m1" for at in range(LAYERS)] * 2]
+    found["many layers"] = [*load, *[f"call-{at}-m{one}" for at in range(LAYERS)] * 2]
     copied = ["copy-1-0", "again-1", "write-1-scales-all", "again-1", "again-0"]
     found["copied"] = [*first, *copied, "write-0-qweight-all", "again-0", "again-1"]
     again = [f"load-0-{layer}" for layer in layers[1:5]]
     found["memory used again"] = first + _each(again, [f"call-0-m{two}", "again-0"])
     found["dropped and loaded"] = [*load[:2], *turns[:4], "drop-0", *_loaded_over(layers, two)]
-    found["many calls of a layer"] = [load[0], "call-0-m1-x60", "again-0-x240"]
-    found["many calls of a word"] = [f"load-0-{smallest_of(limits)}", "call-0-m1", "again-0-x2000"]
+    found["many calls of a layer"] = [load[0], f"call-0-m{one}-x60", "again-0-x240"]
+    smallest = f"load-0-{smallest_of(limits)}"
+    found["many calls of a word"] = [smallest, f"call-0-m{one}", "again-0-x2000"]
     found["broken off"] = [
         step
         for at in BROKEN
@@ -193,12 +197,13 @@ class _History:
 
     def _rows(self) -> str:
         many = (1, 2, 3, 8, 17) if self.limits.ranks[0] != 1 else (1,)
-        return f"m{self.draw(st.sampled_from(many))}"
+        return f"m{max(self.draw(st.sampled_from(many)), self.limits.m_least)}"
 
     def _load(self) -> None:
         number = self.draw(st.integers(0, 3))
         scale, seed_of = self.draw(st.sampled_from((1, 1, 2))), self.draw(st.integers(0, 99))
-        base = Case.parse(f"m1-{tokens_of(self.limits, seed_of, scale)}", self.limits.tokens)
+        rows = max(1, self.limits.m_least)
+        base = Case.parse(f"m{rows}-{tokens_of(self.limits, seed_of, scale)}", self.limits.tokens)
         kinds_of_order = [kind for kind in self.limits.g_idx if kind != "none"]
         orders = kinds_of_order or self.limits.g_idx
         case = base.replace(

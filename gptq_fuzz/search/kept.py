@@ -27,7 +27,8 @@ def _cases(limits: Limits) -> Iterator[Case]:
         size = k if limits.group_sizes is None else limits.group_sizes[0]
         for m in ROWS if limits.laid_out[0] != 1 else ROWS[:1]:
             case = rotated(limits, f"{CHECK} {bits} {m}", m=m, group_size=size, **sizes)
-            yield case.replace(dtype=limits.dtypes[0], scales_dtype=limits.scales_dtypes[0])
+            plain = {"dtype": limits.dtypes[0], "scales_dtype": limits.scales_dtypes[0]}
+            yield Case(**limits.fitted(vars(case) | plain))
 
 
 def must_keep_nothing(kernel: KernelUnderTest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ class KernelUnderTest:
     in_process: bool = False
     waivers: list[Waiver] = field(default_factory=list)
     called_as: tuple[str, ...] = ("gptq-fuzz",)  # how the command that judges a case begins
+    new_in_flight: Callable[[], str] = str  # the file of a further worker, see Launch
     coverage: Coverage = field(default_factory=Coverage)
     findings: list[Finding] = field(default_factory=list)
     fingerprints: dict[Case, dict[str, str]] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class KernelUnderTest:
     first_failing: dict = field(default_factory=dict)  # first failing verdict, and cases till then
     failed_at: float | None = None  # time.monotonic() of it
     found_at: float | None = None  # and of the first finding, shrunk
+    unreported: Verdict | None = None  # that failed, until it is a finding
 
     def __post_init__(self) -> None:
         self.worker = (InProcess if self.in_process else Worker)(self.launch)
@@ -72,7 +75,9 @@ class KernelUnderTest:
         return verdict
 
     def note(self, verdict: Verdict) -> None:
-        """When the first verdict failed, and after how many cases."""
+        """What failed; when the first did, and after how many cases."""
+        if not verdict.ok and self.unreported is None:
+            self.unreported = verdict
         if not verdict.ok and self.failed_at is None:
             self.failed_at = time.monotonic()
             facts = {"kind": verdict.kind, "line": verdict.line, "check": verdict.check}

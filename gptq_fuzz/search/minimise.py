@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gptq_fuzz.case.axes import AXES, BITS, FILLS, WHOLE_GROUP
+from gptq_fuzz.case.axes import AXES, BITS, DTYPES, FILLS, SCALES_DTYPES, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 
@@ -42,6 +42,8 @@ def _steps(case: Case, limits: Limits) -> Iterator[dict]:
     for field, value in SIMPLEST.items():
         if getattr(case, field) != value and not (field == "extra" and _is_forced(limits)):
             yield {field: value}
+    if limits.scales_as_x and case.dtype != DTYPES[0]:
+        yield {"dtype": DTYPES[0], "scales_dtype": SCALES_DTYPES[0]}
     yield from ({"fill": fill} for fill in FILLS[: FILLS.index(case.fill)])
     sizes = GROUP_SIZES[: _place(case.group_size)]
     yield from ({"group_size": size} for size in sizes)

@@ -17,6 +17,8 @@ from gptq_fuzz.case.axes import (
     AXES,
     BY_FIELD,
     CLASHES,
+    DTYPES,
+    SCALES_DTYPES,
     UNDRAWN,
     WHOLE_GROUP,
     codes_in_words,
@@ -159,7 +161,7 @@ class _Grid:
         self.sizes = [sizes.get(value, -1) for value in self.values]
         # Value -> those that it is never together with, as bits
         self.clashes = [0] * len(self.values)
-        for never in NEVER:
+        for never in (*NEVER, *_unlike_dtypes(limits)):
             if never <= self.number.keys():
                 one, other = (self.number[value] for value in never)
                 self.clashes[one] |= 1 << other
@@ -277,6 +279,15 @@ def _bits(mask: int) -> list[int]:
     return [place for place in range(mask.bit_length()) if mask >> place & 1]
 
 
+def _unlike_dtypes(limits: Limits) -> Iterator[set[Value]]:
+    """Scales in another dtype than x, for a kernel that takes none such."""
+    if limits.scales_as_x:
+        yield {("scales", "sf32"), ("condition", "autocast")}  # which x in float32 has not
+        for dtype, scales in product(DTYPES, SCALES_DTYPES):
+            if scales != f"s{dtype}":
+                yield {("dtype", dtype), ("scales", scales)}
+
+
 def _legal_sizes(limits: Limits, axes: dict) -> Iterator[tuple[Value, ...]]:
     if set(limits.ranks) == {1}:
         axes = axes | {"m": ("1",)}
@@ -314,15 +325,15 @@ def _sizes(named: dict[str, str], limits: Limits, turn: int) -> Iterator[tuple[i
     bits = BY_FIELD["bits"].value_of(named["bits"], limits.bits)
     word = codes_in_words(bits)
     of_class = _members(limits, bits)
-    rows = ROWS[named["m"]]
+    rows = [m for m in ROWS[named["m"]] if m >= limits.m_least]
     ns, ks, sizes = (of_class.get((axis, named[axis]), ()) for axis in ("n", "k", "group"))
     is_partial = named["last group"] == "partial"
     lengths = [
         (k, size)
         for k, size in product(_turned(ks, turn), _turned(sizes, turn))
-        if (size != WHOLE_GROUP and k % size > 0) == is_partial
+        if (size != WHOLE_GROUP and k % size > 0) == is_partial and limits.takes_groups(k, size)
     ]
-    if not (ns and lengths and limits.affords(rows[0], ns[0], min(lengths)[0], word)):
+    if not (rows and ns and lengths and limits.affords(rows[0], ns[0], min(lengths)[0], word)):
         return
     for m, n, (k, size) in product(_turned(rows, turn), _turned(ns, turn), lengths):
         if limits.affords(m, n, k, word):

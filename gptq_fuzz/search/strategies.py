@@ -77,7 +77,8 @@ def _drawn(draw, limits: Limits, fill: str | None) -> Case:
     _, n_unit, k_unit = limits.units(word)
     m, n, k = _affordable(limits, m, _whole(n, n_unit), _whole(k, k_unit), word)
     size = draw(_group_size(limits, k))
-    return Case(m=m, n=n, k=k, group_size=size, seed=draw(_SEEDS), **axes)
+    sizes = {"m": m, "n": n, "k": k, "group_size": size}
+    return Case(**limits.fitted(axes | sizes), seed=draw(_SEEDS))
 
 
 _SEEDS = st.integers(0, LARGEST_SEED)

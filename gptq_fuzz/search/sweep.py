@@ -82,7 +82,7 @@ def rotated(limits: Limits, key: str, turn: int = 0, **sizes) -> Case:
         for token in limits.tokens
         if not token.optional
     )
-    return Case(**axes | sizes)
+    return Case(**limits.fitted(axes | sizes))
 
 
 def choose(values, key: str, axis: str):

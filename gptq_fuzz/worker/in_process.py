@@ -11,7 +11,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import BETWEEN, Step
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.worker.served import Served
-from gptq_fuzz.worker.supervisor import REPEAT_SECONDS, CannotRun, Launch
+from gptq_fuzz.worker.supervisor import REPEAT_SECONDS, CannotRun, Launch, in_flight
 
 
 class InProcess:
@@ -49,11 +49,13 @@ class InProcess:
 
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case."""
-        return self._served.verdict_on(case, checks, calls, REPEAT_SECONDS)
+        with in_flight(self.launch, ("--case", str(case))):
+            return self._served.verdict_on(case, checks, calls, REPEAT_SECONDS)
 
     def ask_file(self, path: Path, calls: int = 1, patience: float = 0.0) -> Verdict:
         """The verdict on the problem that a file holds."""
-        return self._served.verdict_on_file(str(path), calls, REPEAT_SECONDS)
+        with in_flight(self.launch, (f"--problem={path}",)):
+            return self._served.verdict_on_file(str(path), calls, REPEAT_SECONDS)
 
     def ask_steps(self, steps: Sequence[Step], budget: float = math.inf) -> Verdict:
         """The verdict on a history."""
@@ -63,7 +65,8 @@ class InProcess:
 
         self.reached = 0
         line = BETWEEN.join(step.text for step in steps)
-        return self._served.verdict_on_steps(line, budget, note)
+        with in_flight(self.launch, ("--steps", line)):
+            return self._served.verdict_on_steps(line, budget, note)
 
     def look(self, task: str, case: Case, check: str = "value") -> dict:
         """A closer look at a case's shape, see `Served.look`."""
@@ -71,3 +74,5 @@ class InProcess:
 
     def stop(self) -> None:
         """Nothing to end."""
+
+    end = stop

@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 
 from gptq_fuzz.case.backend import Backend, from_callable
+from gptq_fuzz.worker import packages
 
 # Named lazily: only the kernel that is asked for is imported.
 BUILT_IN = {
@@ -23,17 +24,29 @@ class LoadError(Exception):
 
 
 def load(spec: str, started_in: str) -> Backend:
-    """The Backend behind a built-in name, `module:attribute` or `path.py:attribute`.
+    """The Backend behind a built-in name, that of a package, `module:attribute` or
+    `path.py:attribute`.
 
     A path is relative to `started_in`. Raises LoadError, also for whatever the import raises.
     """
     if spec in BUILT_IN:
         module, attribute = BUILT_IN[spec]
         return getattr(importlib.import_module(module), attribute)
+    from gptq_fuzz.worker.drawn_times import tuned
+    from gptq_fuzz.worker.stand_in import stand_in_for_a_gpu
+
+    stand_in_for_a_gpu()
+    return tuned(_foreign(spec, started_in))
+
+
+def _foreign(spec: str, started_in: str) -> Backend:
+    if packages.split(spec)[0]:
+        return _as_backend(_guarded(lambda: packages.find(spec), spec), spec)
     place, colon, attribute = spec.rpartition(":")
     if not colon or not place or not attribute:
+        names = ", ".join((*BUILT_IN, *packages.PACKAGES))
         raise LoadError(
-            f"--kernel {spec}: wanted {', '.join(BUILT_IN)}, package.module:attribute "
+            f"--kernel {spec}: wanted {names}, package.module:attribute "
             f"or path/to/file.py:attribute"
         )
     module = _import(place, started_in, spec)
@@ -63,6 +76,8 @@ def _import(place: str, started_in: str, spec: str) -> types.ModuleType:
 def _guarded(action, spec: str):
     try:
         return action()
+    except packages.Unavailable as problem:
+        raise LoadError(f"--kernel {spec}: {problem}") from None
     except (Exception, SystemExit) as problem:
         raise LoadError(
             f"--kernel {spec}: importing it raised {type(problem).__name__}: {problem}"
@@ -71,10 +86,18 @@ def _guarded(action, spec: str):
 
 def _as_backend(found, spec: str) -> Backend:
     if isinstance(found, Backend):
-        return found
+        return _with_packed_operands(found)
     if not callable(found):
         raise LoadError(
             f"--kernel {spec}: wanted a callable f(x=, qweight=, qzeros=, scales=, g_idx=, bits=) "
             f"or a Backend, got {type(found).__name__}"
         )
     return from_callable(found, spec)
+
+
+def _with_packed_operands(backend: Backend) -> Backend:
+    if backend.operands == "packed":
+        return backend
+    from gptq_fuzz.problem.codes import as_packed  # needs torch, which a kernel has by now
+
+    return as_packed(backend)

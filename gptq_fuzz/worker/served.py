@@ -7,19 +7,23 @@ under an engine's own interpreter (`--python`). Standard output and error belong
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import sys
 import time
 
 from gptq_fuzz.case.axes import ON_A_GPU
+from gptq_fuzz.worker.confirming import publish
 
 PROGRESS = 0.2  # seconds between two messages about one step
 is_worker = False  # of this process; set where a worker is started
 
 
 def main(read_fd: int, write_fd: int, options: dict) -> None:
-    """Serve requests until the pipe closes. `options`: spec, started_in, device, zones."""
+    """Serve requests until the pipe closes. `options`: spec, started_in, device, zones, and the
+    file that results are written into. An answer carries the number of its question.
+    """
     replies = os.fdopen(write_fd, "w", buffering=1)
 
     def send(message: dict) -> None:
@@ -32,19 +36,23 @@ def main(read_fd: int, write_fd: int, options: dict) -> None:
         return
     served.report_compilations(send)
     served.announce = lambda check, what="": send({"event": "check", "name": check, "what": what})
+    served.publish = functools.partial(publish, options["results"])
     send({"event": "ready", **served.description()})
     with os.fdopen(read_fd) as requests:
         for text in requests:
             request = json.loads(text)
+            question = {"question": request["question"]}
             task = request.get("task")
             if task:
                 case = served.case_of(request["line"])
-                send({"event": task, **served.look(task, case, request["check"])})
+                found = served.look(task, case, request["check"])
+                send({"event": task, **question, **found})
             elif "steps" in request:
                 verdict = served.verdict_on_steps(request["steps"], request["budget"], send)
-                send({"event": "verdict", "verdict": verdict.to_json()})
+                send({"event": "verdict", **question, "verdict": verdict.to_json()})
             else:
-                send({"event": "verdict", "verdict": served.judge(request).to_json()})
+                verdict = served.judge(request)
+                send({"event": "verdict", **question, "verdict": verdict.to_json()})
 
 
 class Served:
@@ -67,6 +75,7 @@ class Served:
 
         self.zones = options["zones"]
         self.announce = None  # of the next check, to whoever outlives this process
+        self.publish = None  # what takes a result, for a process without the kernel
         self.note = ""
         self.backend = backend or load(options["spec"], options["started_in"])
         if self.device.split(":")[0] not in self.backend.devices:
@@ -107,7 +116,8 @@ class Served:
     def verdict_on(self, case, checks, calls: int, seconds: float):
         from gptq_fuzz.oracle.examination import Request
 
-        return self._examination(case, Request(checks, calls, seconds, self.announce)).verdict()
+        request = Request(checks, calls, seconds, self.announce, self.publish)
+        return self._examination(case, request).verdict()
 
     def verdict_on_file(self, path: str, calls: int, seconds: float):
         """The verdict on the problem that a file holds, called so often within so many seconds."""
@@ -165,11 +175,15 @@ class Served:
     def description(self) -> dict:
         import torch
 
+        from gptq_fuzz.oracle.judge import machine_capability
+
         cuda = self.device != "cpu"
         triton = sys.modules.get("triton")
         return {
             "name": self.backend.name,
             "limits": dataclasses.asdict(self.limits),
+            "numerics": dataclasses.asdict(self.backend.numerics),
+            "tensor_cores": machine_capability(self.device),
             "device": torch.cuda.get_device_name(self.device) if cuda else "CPU",
             "place": self.device,
             "driver": _driver(torch) if cuda else "",
@@ -213,7 +227,10 @@ def specialisation(reported: dict) -> str:
 def _device(wanted: str | None, torch) -> str:
     if wanted is None:
         return "cuda:0" if torch.cuda.is_available() else "cpu"
-    device = torch.device(wanted)
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:  # whose text lists every kind of device that there is
+        raise RuntimeError(f"--device takes cuda:<number> or cpu, not {wanted}") from None
     if device.type == "cuda":
         if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
             raise RuntimeError(f"--device {wanted}: this machine has no such device")

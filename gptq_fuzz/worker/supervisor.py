@@ -6,14 +6,16 @@ import contextlib
 import json
 import math
 import os
+import secrets
 import select
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,11 +26,12 @@ from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.case.history import BETWEEN, Step
-from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.case.verdict import CONFIRMED, Verdict
+from gptq_fuzz.worker.confirming import Confirming, Share
 
 DEFAULT_TIMEOUT = 60.0  # seconds for one case
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
-QUIET_START = 4.0  # seconds after which the output of a worker that is not ready is shown
+QUIET_START = 3.0  # seconds until a worker that is not ready is told of, then after twice as many
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
 LONGEST = 3600.0  # seconds to any answer, however often something is compiled meanwhile
 LARGEST = 2**24  # bytes of a message: more is no message
@@ -36,25 +39,36 @@ END_LIMIT = 30.0  # seconds for a killed process to go: a driver may keep it
 LOOKS = {"fingerprint": 30, "diagnosis": 3}  # the time-outs of so many cases may pass meanwhile
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 KEPT = 4096  # cases that a process has judged; of more, the latest
+ENDS = ("timed out", "closed", "garbage")  # of waiting, without an answer
 NOT_MAPPED = "; what lies {} was not mapped"  # of memory, when the process died
 TAIL = 600  # characters of the kernel's own output that a report shows
 # The package is loaded from its folder: `sys.path` of a kernel's environment stays what it is, so
 # that an engine's own torch, `kernels` and `tests` are found there and nothing of ours is.
 BOOT = """
-import importlib.util, json, sys
+import sys
+places, sys.path[:] = sys.path[:], [place for place in sys.path if place]  # no kernel's folder yet
+import importlib.util, json
 folder, requests, replies, options = sys.argv[1:]
 spec = importlib.util.spec_from_file_location(
     "gptq_fuzz", folder + "/__init__.py", submodule_search_locations=[folder])
 sys.modules["gptq_fuzz"] = package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
-from gptq_fuzz.worker import served
+from gptq_fuzz.worker import confirming, served
+requests, replies, options = int(requests), int(replies), json.loads(options)
+if options["zones"]:  # no sanitizer watches
+    confirming.begin(*options["confirming"], options["results"], others=(requests, replies))
+sys.path[:] = places
 served.is_worker = True
-served.main(int(requests), int(replies), json.loads(options))
+served.main(requests, replies, options)
 """
 
 
 class CannotRun(Exception):
     """The kernel did not load or its worker did not start; the message says why."""
+
+
+class Ended(Exception):
+    """No verdict: the run ended the worker while it was asked."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,7 @@ class Launch:
     python: str = sys.executable
     sanitizer: str = ""
     timeout: float = DEFAULT_TIMEOUT
-    in_flight: str = ""  # file that holds the line being judged, written before the launch
+    in_flight: str = ""  # file that says what is being judged, written before the launch
 
 
 class Asked(NamedTuple):
@@ -89,6 +103,8 @@ class Worker:
         self.reached = 0  # the last step of a history that was begun
         self.judged: list[Asked] = []  # since the process started
         self._process: subprocess.Popen | None = None
+        self._is_ended = False
+        self._share = Share()
         self._at = "value", ""  # the check that was begun last, and what is asked in it
         self._buffer = b""
 
@@ -107,7 +123,10 @@ class Worker:
         to_worker, self._write = os.pipe()
         self._read, from_worker = os.pipe()
         self._log = tempfile.NamedTemporaryFile(prefix="gptq-fuzz-", suffix=".log")  # noqa: SIM115
+        self._confirming = Confirming()
         options = {
+            "confirming": self._confirming.theirs,
+            "results": self._confirming.results,
             "spec": self.launch.spec,
             "started_in": self.launch.started_in,
             "device": self.launch.device,
@@ -116,7 +135,7 @@ class Worker:
         command = [self.launch.python, "-c", BOOT, str(PACKAGE), str(to_worker), str(from_worker)]
         self._process = subprocess.Popen(
             self._sanitized([*command, json.dumps(options)]),
-            pass_fds=(to_worker, from_worker),
+            pass_fds=(to_worker, from_worker, *options["confirming"], options["results"]),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -126,18 +145,25 @@ class Worker:
         )
         os.close(to_worker)
         os.close(from_worker)
+        self._confirming.begun()
         self._buffer = b""
         self.judged = []  # another list: who holds the last one may keep it
 
     def wait_ready(self) -> None:
         """Wait for the kernel to be loaded. Raises CannotRun with the reason."""
-        message = self._receive(QUIET_START)
-        if message.get("event") == "timed out":
-            if tail := self._tail():
-                sys.stderr.write(f"gptq-fuzz: {self.launch.spec} is not ready yet{tail}\n")
-            message = self._receive(START_LIMIT)
+        waited, until = 0.0, QUIET_START
+        while (message := self._receive(until - waited)).get("event") == "timed out":
+            if until >= START_LIMIT:
+                break
+            waited, until = until, min(2 * until, START_LIMIT)
+            text = f"{self.launch.spec} is not ready after {waited:g} s{self._tail()}"
+            sys.stderr.write(f"gptq-fuzz: {text}\n")
         if message.get("event") != "ready":
-            reason = message.get("reason") or self._kind_of_death(message) + self._tail()
+            kind = self._kind_of_death(message)  # which waits for the process to end
+            is_late = kind == kinds.TIMED_OUT
+            cause = f"not loaded after {until:g} s" if is_late else self._cause(message)
+            reason = f"--kernel {self.launch.spec}: {kind}: {cause}{self._tail()}"
+            reason = message.get("reason", reason)
             self.stop()
             raise CannotRun(reason)
         self.description = message
@@ -163,16 +189,50 @@ class Worker:
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case; CRASHED, TIMED_OUT or LOST when the process gave none."""
         request = {"line": str(case), "checks": checks, "calls": calls}
-        verdict = self._verdict(request, case, str(case), self.launch.timeout)
+        started = time.monotonic()
+        verdict = self._verdict(request, case, ("--case", str(case)), self.launch.timeout)
+        if verdict.kind in (kinds.PASS, kinds.REJECTED):
+            is_asked_for = calls > 1 or CONFIRMED in (checks or ())
+            verdict = self._confirmed(verdict, is_asked_for, time.monotonic() - started)
         if len(self.judged) == 2 * KEPT:
             self.judged = self.judged[-KEPT:]
         self.judged.append(Asked(case, checks, calls))
         return verdict
 
+    def _confirmed(self, verdict: Verdict, is_asked_for: bool, seconds: float) -> Verdict:
+        """The verdict, or what contradicts it: its kind, its result, or a judge without a kernel.
+
+        Results are judged anew where that is asked for, and where chance has it.
+        """
+        case, confirming = verdict.case, self._confirming
+        is_due = bool(case.bad or self.limits.violations(case))  # an exception
+        if is_due != (verdict.kind == kinds.REJECTED):
+            why = f"{verdict.kind} is no answer where {'an exception' if is_due else 'none'} is due"
+            return Verdict(kinds.WRONG, case, why, check=CONFIRMED)
+        if is_due or self.launch.sanitizer:
+            return verdict
+        if confirming.lacks(case):
+            return Verdict(kinds.WRONG, case, "PASS was answered without a result", check=CONFIRMED)
+        if not (self._share.draws(case, seconds) or is_asked_for):
+            return verdict
+        try:
+            found = confirming.ask(case, self.description)
+        except OSError:
+            self._raise_if_ended()
+            self.stop()
+            return Verdict(kinds.LOST, case, "the process that judges results anew has ended")
+        if "wrong" in found:
+            found["wrong"] = f"judged anew in a process without the kernel: {found['wrong']}"
+            more = {"check": CONFIRMED, "ratio": found["ratio"]}
+            return Verdict(kinds.WRONG, case, found["wrong"], found["where"], **more)
+        self._share.took(found.get("seconds", seconds))
+        return verdict
+
     def ask_file(self, path: Path, calls: int = 1, patience: float = 0.0) -> Verdict:
         """The verdict on the problem that a file holds, which takes `patience` seconds to judge."""
         request = {"problem": str(Path(path).resolve()), "calls": calls}
-        return self._verdict(request, None, str(path), self.launch.timeout + patience)
+        asked = (f"--problem={path}",)
+        return self._verdict(request, None, asked, self.launch.timeout + patience)
 
     def ask_steps(self, steps: Sequence[Step], budget: float = math.inf) -> Verdict:
         """The verdict on a history, of which no step begins after `budget` seconds.
@@ -182,26 +242,35 @@ class Worker:
         self.reached = 0
         line = BETWEEN.join(step.text for step in steps)
         limit = self.launch.timeout
-        verdict = self._verdict({"steps": line, "budget": budget}, steps[0].case, line, limit)
+        request = {"steps": line, "budget": budget}
+        verdict = self._verdict(request, steps[0].case, ("--steps", line), limit)
         verdict.case = steps[self.reached].case
         if verdict.kind in kinds.FATAL:
             verdict.message += f"; at step {self.reached + 1} ({steps[self.reached].text})"
             verdict.check = "history"
         return verdict
 
-    def _verdict(self, request: dict, case: Case | None, name: str, limit: float) -> Verdict:
-        if self._process is None:
-            self.start()
-        if self.launch.in_flight:
-            text = f"{self.launch.spec} {name}\n"  # as the file system has it, whatever the locale
-            _overwrite(self.launch.in_flight, text.encode("utf-8", "surrogateescape"))
+    def _verdict(
+        self, request: dict, case: Case | None, asked: Sequence[str], limit: float
+    ) -> Verdict:
+        self._raise_if_ended()
+        try:
+            if self._process is None:
+                self.start()
+        except CannotRun:
+            self._raise_if_ended()
+            raise
+        self._raise_if_ended()  # meanwhile
         request["seconds"] = min(REPEAT_SECONDS, self.launch.timeout / 4)
-        message = self._exchange(request, limit)
-        died = "verdict" not in message
+        with in_flight(self.launch, asked):
+            message = self._exchange(request, limit)
+            died = message["event"] != "verdict"
+            if died:
+                self._raise_if_ended()
         if died:
             verdict = self._death_verdict(message, case)
         else:
-            verdict = Verdict.from_json(message["verdict"], case)
+            verdict = _answered(message.get("verdict"), case)
         self._add_sanitizer_reports(verdict)  # what it reports may be what killed the process
         if died or verdict.kind in kinds.FATAL:
             self.stop()
@@ -222,11 +291,19 @@ class Worker:
     def _exchange(self, request: dict, limit: float) -> dict:
         self._limit = limit
         self._at = "value", ""
+        question = secrets.token_hex(8)
+        self._confirming.clear()
         try:
-            os.write(self._write, (json.dumps(request) + "\n").encode())
+            os.write(self._write, (json.dumps(request | {"question": question}) + "\n").encode())
         except OSError:
             return {"event": "closed"}
-        return self._receive(limit)
+        message = self._receive(limit)
+        event = message.get("event")
+        if event in ENDS:
+            return message
+        if message.get("question") != question:
+            return {"event": "unasked"}
+        return message if event == request.get("task", "verdict") else _garbage(message)
 
     def _receive(self, limit: float) -> dict:
         """The next message that is not about compiling; that time does not count, up to a limit."""
@@ -270,9 +347,10 @@ class Worker:
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
             message = json.loads(line)
-        except ValueError:
-            return {"event": "garbage", "text": line[:80].decode(errors="replace")}
-        return message if isinstance(message, dict) else {"event": "garbage", "text": str(message)}
+            is_one = message.get("event") not in ENDS
+        except (AttributeError, ValueError):
+            is_one = False
+        return message if is_one else _garbage(line.decode(errors="replace"))
 
     def _death_verdict(self, message: dict, case: Case | None) -> Verdict:
         kind, (check, what) = self._kind_of_death(message), self._at
@@ -294,10 +372,12 @@ class Worker:
         return code is not None and (code < 0 or code > 128)
 
     def _cause(self, message: dict) -> str:
-        if message["event"] == "timed out":
+        if message.get("event") == "timed out":
             return f"no answer within {self._limit:g} s (--timeout)"
-        if message["event"] == "garbage":
+        if message.get("event") == "garbage":
             return f"the worker's pipe carried {message['text']!r}"
+        if message.get("event") == "unasked":
+            return "an answer came to no question, or once more to an earlier one"
         code = self._process.returncode
         if code is not None and code < 0:
             return f"the process died of {signal.Signals(-code).name}"
@@ -324,6 +404,17 @@ class Worker:
         else:
             verdict.message += f"; {report}"
 
+    def end(self) -> None:
+        """For good, from another thread: who waits for an answer gets Ended."""
+        self._is_ended = True
+        with contextlib.suppress(AttributeError, ProcessLookupError):  # none; gone by itself
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _raise_if_ended(self) -> None:
+        if self._is_ended:
+            self.stop()
+            raise Ended
+
     def stop(self) -> None:
         """End the process and whatever it started."""
         process, self._process = self._process, None
@@ -337,11 +428,45 @@ class Worker:
             sys.stderr.write(f"gptq-fuzz: process {process.pid} was killed and does not end\n")
         os.close(self._read)
         os.close(self._write)
+        self._confirming.close()
         self._log.close()
 
 
+def _garbage(message) -> dict:
+    return {"event": "garbage", "text": str(message)[:80]}
+
+
+def _answered(plain: dict, case: Case | None) -> Verdict:
+    """The verdict that a worker gave; one that cannot be is a finding."""
+    try:
+        verdict = Verdict.from_json(plain, case)
+        contradiction = verdict.contradiction()
+    except (AttributeError, TypeError, ValueError) as problem:
+        return Verdict(kinds.LOST, case, f"the worker's answer is no verdict: {problem}")
+    return Verdict(kinds.WRONG, case, contradiction, check=CONFIRMED) if contradiction else verdict
+
+
+@contextlib.contextmanager
+def in_flight(launch: Launch, asked: Sequence[str]) -> Iterator[None]:
+    """Within, and where that is broken off, the launch's file holds the options that ask again."""
+    words = shlex.join(["--kernel", launch.spec, *asked])  # as the file system has it: any locale
+    if launch.in_flight:
+        _overwrite(launch.in_flight, f"{words}\n".encode("utf-8", "surrogateescape"))
+    yield
+    if launch.in_flight:
+        _overwrite(launch.in_flight, b"\n")
+
+
 def _overwrite(path: str, data: bytes) -> None:
-    """Write, then cut: ext4 sends a file that was emptied first to the disk, for milliseconds."""
+    """Write, then cut: ext4 sends a file that was emptied first to the disk, for milliseconds.
+
+    A disk that is full costs no verdict.
+    """
+    with contextlib.suppress(OSError):
+        _write_and_cut(path, data)
+
+
+def _write_and_cut(path: str, data: bytes) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
         os.write(file, data)

@@ -136,7 +136,7 @@ def report(
         f"\nmutants: seed {seed}, {len(sample)} drawn, {counts[KILLED]} killed, "
         f"{counts[SURVIVED]} survived, {counts[ACCEPTED]} accepted as equivalent, "
         f"{counts[STILLBORN]} not compiled, {len(sample) - len(verdicts)} not judged, "
-        f"score {counts[KILLED] / max(judged, 1):.1%}"
+        f"score {'none' if score is None else f'{score:.1%}'} of {judged} judged"
     )
     entries = [
         {"site": str(m.site), "diff": m.diff, "outcome": v.outcome, "by": v.by,

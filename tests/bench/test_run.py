@@ -78,7 +78,14 @@ RUNS = {
         None,
         ["--against", str(ROOT), *NO_FILES],
         0,
-        ["2 passed", "not gated: times without a GPU are not compared", "| w4 | 128x64 | 16 |"],
+        [
+            *(
+                "2 passed",
+                "not gated: times without a GPU are not compared",
+                "| w4 | 128x64 | 16 |",
+            ),
+            f"| weights | K x N | M | torch us | {KERNEL} us | {KERNEL} speedup |",
+        ],
     ),
 }
 

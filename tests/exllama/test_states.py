@@ -29,7 +29,7 @@ from tests.exllama.refusals import ON_A_GPU, REFUSALS, strided
 from tests.exllama.steps import Violation, World
 
 GPUS = torch.cuda.device_count()
-ROUNDS = 100_000 if settings().max_examples > 1000 else 20_000  # all in the nightly profile
+ROUNDS = 100_000 if settings().max_examples > 1000 else 5_000  # all in the nightly profile
 PREFIX = "make-n8-k64-b4-g32-act/prep-512-512"
 REFUSED = [name for name in REFUSALS if name not in ON_A_GPU]
 NS, KS, GROUPS = (8, 16, 40, 72), (8, 32, 64, 96, 160), ("gall", "g8", "g32", "g24", "g1")

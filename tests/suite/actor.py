@@ -62,6 +62,8 @@ SCENES = {
     "exits": after(exits),
     "garbage_sent": after(lambda x: send(b"WRONG \xff garbage\n")),
     "number_sent": after(lambda x: send(b"7\n")),
+    "unasked": after(lambda x: send(b'{"event": "verdict", "verdict": {"kind": "PASS"}}\n')),
+    "forks": after(lambda x: ctypes.CDLL(None).fork()),
     "noise": after(noise),
 }
 

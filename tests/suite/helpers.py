@@ -40,6 +40,8 @@ LIMITS = {
     "one tile": Limits(tile=(16, 32, 32), max_tiles=1),
     "only": narrowed(WIDE, "b4-g128-seq-randn"),
     "one row": narrowed(WIDE, "dim1"),
+    "whole groups": narrowed(WIDE, "m2+-g2+-n32*-whole-sx"),
+    "listed groups": narrowed(Limits(group_sizes=(32, 64, -1)), "b4-m1+-g2+-k48*-whole"),
 }
 STEADY = settings(
     derandomize=True, database=None, deadline=None,

@@ -175,6 +175,7 @@ def test_every_oracle_named_by_a_kernel_exists():
     lists |= {"step", "cut", "swap", "start"}  # tests/suite/test_layouts.py
     lists |= {*CONDITIONS} - {*ON_A_GPU}  # test_conditions.py
     lists |= {"guarded", "memory", "history"}  # test_guard_pages, test_kept, test_history
+    lists |= {"confirmed"}  # test_confirming.py
     assert set(ALONE) == {*CHECKS, *JUDGING, *KINDS, *GUARDS, "zones read", "refusal", *lists}
 
 

@@ -27,7 +27,7 @@ CASE = Case.parse("m1-n8-k8-b4-gall")
 OTHERS = [CASE.replace(m=m) for m in range(2, 200)]
 FAULTY = "gptq_fuzz/museum/faulty"
 TESTS = "gptq_fuzz/conformance/test_conformance.py"  # named: nothing else is collected
-TIMES = 5
+TIMES = 2
 
 
 class Process:

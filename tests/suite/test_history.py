@@ -37,7 +37,7 @@ LOADED = f"load-0-{LAYER}/call-0-m2"
 ALWAYS = ("layer_known_by_addresses", "x_known_by_address")
 PIECES = [exhibit for exhibit in faulty() if exhibit.only == HISTORY]
 CHOSEN = [e for e in PIECES if e.name in ALWAYS or shard_of(e) == SHARD]
-TIMES = 5  # that a line must fail again, alone
+TIMES = 2  # that a line must fail again, alone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

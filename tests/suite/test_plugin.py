@@ -93,7 +93,7 @@ def seen(**changes):
 def merged_reports(*reports):
     """(the whole, what it holds of the one kernel): (what a worker saw, its texts) each."""
     config = SimpleNamespace(stash=pytest.Stash())
-    empty = {"findings": [], "texts": [], "complaints": [], "left_out": {}, "kernels": {}}
+    empty = {"findings": [], "texts": [], "waivers": [], "left_out": {}, "kernels": {}}
     for kernel, texts in reports:
         gather(config, empty | {"kernels": {"torch": kernel}, "texts": texts})
     whole = merged(dict(empty), config)

@@ -18,12 +18,12 @@ from gptq_fuzz.search import search as searching
 from gptq_fuzz.search.claims import must_pass
 from gptq_fuzz.search.explained import MOST_PRODUCTS
 from gptq_fuzz.search.findings import record
-from gptq_fuzz.search.fuzz import Lane
+from gptq_fuzz.search.fuzz import REFUSALS, Lane, fuzz
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.minimise import simpler
 from gptq_fuzz.search.own_time import TookTooLong
 from gptq_fuzz.search.search import FLAKY_CALLS, OTHER_SEEDS, Failure, Search
-from gptq_fuzz.search.strategies import cases
+from gptq_fuzz.search.strategies import cases, ways_to_be_refused
 from gptq_fuzz.worker.supervisor import Launch
 
 CASE = Case.parse("m2-n8-k8-b4-gall")
@@ -339,16 +339,67 @@ def test_a_larger_problem_is_looked_at_too_unless_it_is_huge(kernel, first, look
     assert kernel.worker.looked == [str(CASE), *looked]
 
 
+def test_each_form_that_is_promised_to_be_refused_is_asked_in_its_turn(kernel):
+    lane = Lane(kernel, 1, seed=1)
+    ways = ways_to_be_refused(kernel.limits)
+    assert len(ways) > REFUSALS
+    while REFUSALS * lane.seed < len(ways) + REFUSALS:
+        lane.drawn.clear()
+        lane._draw()
+        lane.seed += 1
+    due = [case for round in kernel.aimed.values() for case in round if case.fill == "exact"]
+    asked = [way for way in ways if any(is_of(case, way) for case in due)]
+    assert asked == ways
+
+
+def is_of(case, way):
+    return all(getattr(case, field) == value for field, value in way.items())
+
+
+class Shown:
+    """A Screen that keeps what it is told."""
+
+    def __init__(self):
+        self.texts = []
+
+    def show(self, kernels, findings, left):
+        pass
+
+    def tell(self, text):
+        self.texts.append(text)
+
+
+def test_a_failure_is_told_of_at_once_and_when_it_was_made_smaller(kernel):
+    kernel.worker.kind_of = lambda case: kinds.WRONG if case.m > 20 else kinds.PASS
+    kernel.in_process, shown = True, Shown()
+    texts = fuzz([kernel], 60.0, 1, shown)
+    first, small = shown.texts
+    assert first.startswith("fuzz: WRONG, to be made smaller: gptq-fuzz --kernel torch --case m")
+    assert [small] == texts
+    assert small.startswith("reproduce: gptq-fuzz --kernel torch --case m21-n4-k4-b8-gall\n")
+
+
+def test_a_kernel_that_fails_costs_the_others_no_time(kernel):
+    """While one failure is made smaller for longer than the budget, the clock stands still."""
+    other = KernelUnderTest(Launch("right", "."), in_process=True)
+    other.worker, kernel.in_process = Worker(), True
+    kernel.worker.kind_of = lambda case: kinds.WRONG if case.m > 20 else kinds.PASS
+    shown = Shown()
+    shown.tell = lambda text: time.sleep(1.0)
+    fuzz([kernel, other], 1.5, 1, shown)
+    assert other.coverage.judged > 2 * kernel.first_failing["cases"]
+
+
 def test_what_a_worker_has_compiled_is_taken_before_it_ends():
     def worker(*compiled):
         worker = SimpleNamespace(compiled=set(compiled))
-        worker.stop = worker.compiled.clear
+        worker.stop, worker.end = worker.compiled.clear, lambda: None
         return worker
 
     main = worker("a")
     pool = SimpleNamespace(shutdown=lambda: None)
     lane = SimpleNamespace(
-        pending={}, settle=lambda: None, pool=pool, workers=[main, worker("b")],
+        pending={}, failed=None, pool=pool, workers=[main, worker("b")],
         kernel=SimpleNamespace(worker=main),
     )  # fmt: skip
     Lane.close(lane)

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import find, settings
@@ -102,10 +103,14 @@ def test_every_value_of_every_axis_is_drawn_and_nothing_outside(name):
         wanted = set(getattr(limits, axis))
         if axis == "layouts":
             wanted &= set(limits.layouts_of(max(limits.ranks)))
+        if axis in ("ranks", "scales_dtypes"):
+            wanted = set(getattr(limits.for_draws(), axis))
         assert set().union(*map(values_of, found)) == wanted, axis
     assert {case.bias for case in found} == {False, limits.bias}
     assert {case.backward for case in found} == {False, limits.backward}
-    assert {case.group_size for case in found} >= set(limits.group_sizes or GROUP_SIZES)
+    sizes = limits.group_sizes or GROUP_SIZES
+    several = (size for size in sizes if limits.takes_groups(960, size))
+    assert {case.group_size for case in found} >= set(several)
     for case in found:
         assert not limits.violations(case), case
         assert limits.tiles(case.m, case.n, case.k) <= limits.max_tiles, case
@@ -184,6 +189,43 @@ def test_only_narrows_the_axes_it_names_and_no_other():
     assert (limits.g_idx, limits.layouts) == (("seq", "act"), ("pad",))
     assert limits.fills == PLAIN_LIMITS.fills
     assert narrowed(PLAIN_LIMITS, "") == PLAIN_LIMITS
+
+
+TOGETHER = {
+    "m3+": {"m_least": 3},
+    "n24*": {"n_multiple": 24},
+    "n24*-n64*-k32*": {"n_multiple": 192, "k_multiple": 32},
+    "g2+-m2+-m1+": {"groups_least": 2, "m_least": 2},
+    "whole-sx": {"whole_groups": True, "scales_as_x": True},
+}
+
+
+@pytest.mark.parametrize("text", TOGETHER)
+def test_only_takes_what_hangs_together(text):
+    assert narrowed(PLAIN_LIMITS, text) == replace(PLAIN_LIMITS, **TOGETHER[text])
+
+
+FITTED = {  # what hangs together, fields of a case -> what they become
+    "m2+": ({"m": 0}, {"m": 2}),
+    "sx": ({"dtype": "bf16"}, {"dtype": "bf16", "scales_dtype": "sbf16"}),
+    "whole": ({"k": 40, "group_size": 32}, {"k": 40, "group_size": 20}),
+    "g3+": ({"k": 40, "group_size": 32}, {"k": 40, "group_size": 13}),
+    "g3+-whole": ({"k": 40, "group_size": -1}, {"k": 40, "group_size": 10}),
+    "g32-whole": ({"k": 40, "group_size": 32}, {"k": 64, "group_size": 32}),
+    "g32-g2+": ({"k": 8, "group_size": 32}, {"k": 40, "group_size": 32}),
+    "g32-gall-g2+-whole": ({"k": 8, "group_size": -1}, {"k": 64, "group_size": 32}),
+}
+
+
+@pytest.mark.parametrize("text", FITTED)
+def test_a_case_is_changed_as_little_as_its_kernel_asks_for(text):
+    given, wanted = FITTED[text]
+    limits = narrowed(Limits(dtypes=("f16", "bf16"), scales_dtypes=("sf16", "sbf16")), text)
+    case = Case(**{"m": 1, "n": 8, "k": 8, "bits": 4, **given})
+    assert limits.violations(case)
+    fitted = Case(**limits.fitted(vars(case)))
+    assert fitted == case.replace(**wanted)
+    assert not limits.violations(fitted)
 
 
 def test_most_groups_are_just_smaller_than_the_reduction():

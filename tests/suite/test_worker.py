@@ -25,7 +25,7 @@ from gptq_fuzz.worker import in_process, supervisor
 from gptq_fuzz.worker import served as serving
 from gptq_fuzz.worker.in_process import InProcess
 from gptq_fuzz.worker.served import Served
-from gptq_fuzz.worker.supervisor import CannotRun, Launch, Worker
+from gptq_fuzz.worker.supervisor import CannotRun, Ended, Launch, Worker
 from tests.suite.actor import PLAY
 
 ACTOR = "tests/suite/actor.py:ACTOR"
@@ -69,15 +69,16 @@ VERDICTS = [
     ("playraises", kinds.RAISED, "RuntimeError: this scene raises"),
     ("playnoise", kinds.PASS, ""),
     ("badgdtype-playright", kinds.REJECTED, "ValueError: wanted integers"),
-    ("badbits-playright", kinds.REJECTED, "NotImplementedError"),
-    ("badgdtype-playaccepts", kinds.FAILED_TO_REJECT, "a result came"),
+    ("badbits-playright", kinds.REJECTED, "wanted whole codes of 3 bits"),
+    ("badgdtype-playaccepts", kinds.FAILED_TO_REJECT, "was due for badgdtype, a result came"),
     ("badgdtype-playasserts", kinds.FAILED_TO_REJECT, "unclear exception"),
     ("playasserts", kinds.RAISED, "AssertionError"),
-    ("bf16-playright", kinds.FAILED_TO_REJECT, "a result came"),
+    ("bf16-playright", kinds.FAILED_TO_REJECT, "was due for dtype bf16, a result came"),
     ("playcrashes", kinds.CRASHED, "SIGSEGV"),
     ("playexits", kinds.LOST, "exit status 3; its output ended: 'last words'"),
     ("playgarbage_sent", kinds.LOST, "the worker's pipe carried 'WRONG"),
     ("playnumber_sent", kinds.LOST, "the worker's pipe carried '7'"),
+    ("playunasked", kinds.LOST, "an answer came to no question"),
 ]
 
 
@@ -112,8 +113,35 @@ def test_a_hanging_kernel_is_timed_out():
     assert 2 <= time.monotonic() - started < PATIENCE
 
 
+def test_a_worker_that_is_ended_while_it_is_asked_gives_no_verdict():
+    """Where a run ends, or its kernel has failed elsewhere: nobody waits for the time-out."""
+    worker, answers = Worker(Launch(ACTOR, str(ROOT), device="cpu")), []
+    worker.start()
+
+    def ask():
+        with pytest.raises(Ended):
+            worker.ask(case_of("playhangs"))
+        answers.append("ended")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(0.5)
+    worker.end()
+    asking.join(PATIENCE)
+    assert answers == ["ended"]
+    with pytest.raises(Ended):
+        worker.ask(case_of("playright"))
+
+
+def test_a_kernel_that_ends_its_process_at_import_is_named_with_the_reason(tmp_path):
+    (tmp_path / "quits.py").write_text("import os\n\nos._exit(0)\n")
+    wanted = "--kernel quits.py:f: LOST: the process ended with exit status 0"
+    with pytest.raises(CannotRun, match=wanted):
+        Worker(Launch("quits.py:f", str(tmp_path), device="cpu")).start()
+
+
 def test_the_line_is_on_disk_while_the_kernel_runs_and_a_killed_worker_is_replaced(worker):
-    answers, wanted = [], f"{ACTOR} {case_of('playhangs')}\n"
+    answers, wanted = [], f"--kernel {ACTOR} --case {case_of('playhangs')}\n"
     asking = threading.Thread(target=lambda: answers.append(worker.ask(case_of("playhangs"))))
     asking.start()
     ends = time.monotonic() + PATIENCE
@@ -284,7 +312,7 @@ def test_a_worker_reports_compilations_from_the_start(monkeypatch):
     os.close(request)
     with warnings.catch_warnings():  # the process ends where this function does
         warnings.simplefilter("ignore", ResourceWarning)
-        serving.main(to_worker, from_worker, {})
+        serving.main(to_worker, from_worker, {"results": -1})
     with os.fdopen(answer) as replies:
         events = [json.loads(line)["event"] for line in replies]
     assert events == ["compiling", "compiled", "ready"]
@@ -297,16 +325,20 @@ def test_a_kernel_in_this_process_reports_compilations_too(monkeypatch):
     assert kernel.compiled == {"one"}
 
 
-def test_a_user_soon_hears_of_a_worker_that_is_not_ready(monkeypatch):
+def test_a_user_soon_hears_of_a_worker_that_is_not_ready_and_now_and_then(monkeypatch, capsys):
     waited = []
     slow = Worker(Launch("f", "."))
     monkeypatch.setattr(slow, "_tail", lambda: "; it builds")
     monkeypatch.setattr(
         slow, "_receive",
-        lambda limit: waited.append(limit) or {"event": "ready" if waited[1:] else "timed out"},
+        lambda limit: waited.append(limit) or {"event": "ready" if waited[3:] else "timed out"},
     )  # fmt: skip
     slow.wait_ready()
-    assert waited[0] <= SHOWN_WITHIN < waited[1]
+    assert waited[0] <= SHOWN_WITHIN
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.partition(" after ")[2] for line in shown] == [
+        f"{after} s; it builds" for after in (3, 6, 12)
+    ]
 
 
 def test_a_process_that_does_not_end_has_not_been_ended_by_a_signal():
@@ -364,6 +396,7 @@ def test_a_killed_process_that_stays_is_told_of_and_left(monkeypatch, capsys):
     stuck = Worker(Launch("f", "."))
     stuck._read, stuck._write = os.pipe()
     stuck._process, stuck._log = SimpleNamespace(pid=7, wait=wait), SimpleNamespace(close=int)
+    stuck._confirming = stuck._log
     monkeypatch.setattr(os, "killpg", lambda *_: None)
     stuck.stop()
     assert "process 7 was killed and does not end" in capsys.readouterr().err

@@ -14,7 +14,7 @@ SECONDS = 0.5  # after which it is FEWEST; a case that is asked patiently has mo
 
 def called_again(exam) -> Verdict | None:
     """The verdict on many calls, the number of the one that fails among it."""
-    multiply, right = loaded(exam, exam.operands), None
+    multiply, right, expected = loaded(exam, exam.operands), None, exam.expected
     patience = exam.request.seconds if exam.request.calls > 1 else SECONDS
     ends = time.monotonic() + patience
     with exam.surrounded():
@@ -26,7 +26,7 @@ def called_again(exam) -> Verdict | None:
                 found.message = f"at call {number} of the same: {found.message}"
                 return found
             if right is None or not same_bits(right, out):
-                mismatch = exam.expected.check(out)
+                mismatch = expected.check(out)
                 if mismatch.count:
                     return _late(exam, mismatch, number)
                 right = out.clone()

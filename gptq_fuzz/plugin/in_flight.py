@@ -1,0 +1,81 @@
+"""The line that each worker is judging, in a file: what to look at where a run did not end.
+
+A run holds a lock on each of its files and removes them at its end. A file that nobody holds is
+that of a run which was killed, or whose machine went down; the next run reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import shlex
+import tempfile
+from pathlib import Path
+
+PATTERN = "in-flight-*.txt"
+
+
+class InFlight:
+    """The files of one run, in `folder`, or in a temporary one where that cannot be written to."""
+
+    def __init__(self, folder: Path):
+        self._wanted, self._folder = folder, folder
+        self._held: dict[Path, int] = {}  # descriptors, which hold the locks
+        self._numbers = itertools.count(1)
+
+    def left_behind(self) -> list[str]:
+        """The options that each file holds which nobody does; these files are removed."""
+        return [text for path in sorted(self._wanted.glob(PATTERN)) if (text := _taken(path))]
+
+    def new(self) -> str:
+        """The path of another file, for one worker."""
+        try:
+            return str(self._created())
+        except OSError:  # read-only, or full
+            self._folder = Path(tempfile.mkdtemp(prefix="gptq-fuzz-"))
+            return str(self._created())
+
+    def _created(self) -> Path:
+        self._folder.mkdir(exist_ok=True)
+        while True:
+            path = self._folder / f"in-flight-{os.getpid()}-{next(self._numbers)}.txt"
+            with contextlib.suppress(FileExistsError):
+                file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._held[path] = file
+                return path
+
+    def asked(self) -> list[str]:
+        """The options that ask what is being judged now."""
+        texts = (path.read_text("utf-8", "surrogateescape").strip() for path in self._held)
+        return [text for text in texts if text]
+
+    def close(self) -> None:
+        """Remove all of them."""
+        for path, file in self._held.items():
+            path.unlink(missing_ok=True)
+            os.close(file)
+        self._held.clear()
+        if self._folder != self._wanted:
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+
+
+def _taken(path: Path) -> str:
+    """What a file holds that nobody does, which is removed; "" where somebody does."""
+    try:
+        with open(path, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            text = file.read().decode("utf-8", "surrogateescape").strip()
+        path.unlink()
+    except OSError:
+        return ""
+    return text
+
+
+def offered(asked: str, called_as: tuple[str, ...], whose: str) -> str:
+    """`gptq-fuzz: WHOSE was judging this: COMMAND`, of the options that a file held."""
+    return f"gptq-fuzz: {whose} was judging this: {shlex.join(called_as)} {asked}"

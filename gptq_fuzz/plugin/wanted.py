@@ -1,0 +1,58 @@
+"""Wrong options, refused before anything is started: which, what was wanted, and what came."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gptq_fuzz._checkout import IS_CHECKOUT
+
+
+def require(asked) -> None:
+    """Raises UsageError for options that exclude each other, and for places that will not do."""
+    _require_one_task(asked)
+    # Without a kernel steps are those of a checkout's own tests, which the command does not run.
+    if asked.steps and not asked.kernel and (asked.called_as or not IS_CHECKOUT):
+        raise pytest.UsageError("--steps wants the kernel that takes them: --kernel SPEC")
+    if shutil.which(asked.python) is None:
+        raise pytest.UsageError(f"--python={asked.python}: wanted a Python interpreter")
+    if asked.json:
+        _require_writable(Path(asked.json))
+
+
+@contextlib.contextmanager
+def named(option: str, value: str | None) -> Iterator[None]:
+    """What reading the file of an option raises becomes a UsageError that names the option."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise pytest.UsageError(f"--{option}={value}: wanted a text file in UTF-8") from None
+    except OSError as problem:
+        raise pytest.UsageError(f"--{option}={value}: {problem.strerror}") from problem
+
+
+def _require_one_task(asked) -> None:
+    """Each of these runs alone: of two, one would be passed over. (--case shapes --fingerprint.)"""
+    given = [name for name in ("case", "problem", "steps", "budget") if getattr(asked, name)]
+    given += ["fingerprint"] if asked.fingerprint and given != ["case"] else []
+    if len(given) > 1:
+        options = " and ".join(f"--{name}" for name in given)
+        raise pytest.UsageError(f"{options} are runs of their own: give one of them")
+
+
+def _require_writable(path: Path) -> None:
+    """Now, not when everything has been judged, a report that cannot be written is refused."""
+    if path.is_dir():
+        raise pytest.UsageError(f"--json={path}: wanted a file, this is a folder")
+    with named("json", str(path)):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(0, "it cannot be written")
+        if not path.exists() or path.is_file():  # a file is replaced, a device or a pipe is not
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()

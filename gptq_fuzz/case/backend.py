@@ -226,7 +226,6 @@ class Backend:
     name: str
     limits: Limits = field(default_factory=Limits)
     numerics: Numerics = field(default_factory=Numerics)
-    operands: str = "packed"
     matmul: Callable[..., Any] | None = None
     prepare: Callable[..., Any] | None = None
     run: Callable[..., Any] | None = None
@@ -237,6 +236,7 @@ class Backend:
     devices: tuple[str, ...] = ("cuda", "cpu")
     start: Callable[[str], None] | None = None
     skip: Callable[[Case, str], str | None] | None = None
+    operands: str = "packed"
 
     def __post_init__(self) -> None:
         if (self.matmul is None) == (self.run is None):

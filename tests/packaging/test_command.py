@@ -73,7 +73,7 @@ def test_options_of_pytest_and_its_plug_ins_work(installed, folder):
     ("words", "output"),
     [
         ("--kernel nowhere.py:f", "there is no file"),
-        ("--kernel right.py:f --case m1-n4-k4-b3-gall", "'b3'"),
+        ("--kernel right.py:f --case m1-n4-k4-b9-gall", "'b9'"),
         ("--kernel right.py:f -k no_such_test", "no case was judged"),
         ("--frobnicate", "unrecognized arguments: --frobnicate"),
     ],

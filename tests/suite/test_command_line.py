@@ -57,7 +57,7 @@ RUNS = {
         [f"{AGAIN} --kernel {FAULTY} --device cpu --case {LINE}", "WRONG: "],
     ),
     "faulty in process": ([*ALONE, FAULTY, "--case", LINE], 1, [f"--case {LINE}", "WRONG: "]),
-    "malformed case": ([*ALONE, RIGHT, "--case", "m1-n4-k4-b3-gall"], 4, ["'b3'", "b[248]"]),
+    "malformed case": ([*ALONE, RIGHT, "--case", "m1-n4-k4-b9-gall"], 4, ["'b9'", "b8|b4|b2"]),
     "unknown kernel": ([*ALONE, "frobnicate"], 4, ["frobnicate", "wanted triton, exllama, torch,"]),
     "raising": ([*ALONE, "{}/raising.py:f"], 4, ["raised RuntimeError: no such GPU"]),
     "lacking": ([*ALONE, "{}/lacking.py:f"], 4, ["has no 'f'; it has g"]),

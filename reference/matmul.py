@@ -5,11 +5,14 @@ import torch
 from .packing import unpack_rows, unpack_zeros
 
 
-def dequantize(qweight, qzeros, scales, g_idx, bits, *, group_size=None, checkpoint_format="v1"):
+def dequantize(
+    qweight, qzeros, scales, g_idx, bits,
+    *, group_size=None, checkpoint_format="v1", fractions=None,
+):  # fmt: skip
     """[K * bits / 32, N], [G, N * bits / 32], [G, N], [K] or None -> W [K, N] float64.
 
     W = (q - z) * s. Without g_idx, row k is in group k // group_size, and -1 is one group over
-    all of K. With g_idx, group_size is not looked at.
+    all of K. With g_idx, group_size is not looked at. `fractions` [G, N] are added to zero-points.
     """
     _check_floating("scales", scales)
     codes = unpack_rows(qweight, bits)
@@ -19,6 +22,12 @@ def dequantize(qweight, qzeros, scales, g_idx, bits, *, group_size=None, checkpo
     if scales.shape != zeros.shape:
         wanted, got = tuple(zeros.shape), tuple(scales.shape)
         raise ValueError(f"scales must have shape {wanted} as the zero-points do, got {got}")
+    if fractions is not None:
+        _check_floating("fractions", fractions)
+        if fractions.shape != zeros.shape:
+            wanted, got = tuple(zeros.shape), tuple(fractions.shape)
+            raise ValueError(f"fractions must have shape {wanted} as zero-points do, got {got}")
+        zeros = zeros + fractions.double()
     k, groups = codes.shape[0], zeros.shape[0]
     if g_idx is None:
         group_of_row = _sequential(k, groups, group_size, codes.device)

@@ -16,7 +16,8 @@ G_IDX_KINDS = (
     *("seq", "act", "rev", "one", "skew", "mix", "gap", "perm", "shard", "odd", "holes", "near"),
     "none",
 )
-ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq")
+ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq", "zflt")
+FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be given
 FORMATS = ("v1", "v2")
 DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
@@ -43,7 +44,7 @@ FILLS = (
 # has to promise; and those of them that only a GPU has
 USUAL_CONDITIONS = (
     *("defbf16", "deff64", "defmeta", "omp3", "det"),
-    *("grad", "infer", "autocast", "threads2", "calls500", "stream"),
+    *("grad", "nograd", "infer", "autocast", "threads2", "calls500", "stream"),
 )
 CONDITIONS = (*USUAL_CONDITIONS, "graph", "batchinv", "opcheck", "compile", "oom")
 ON_A_GPU = ("stream", "graph")

@@ -46,7 +46,7 @@ class Limits:
     scales_dtypes: tuple[str, ...] = ("sf16",)
     formats: tuple[str, ...] = ("v1",)
     g_idx: tuple[str, ...] = G_IDX_KINDS[:-1]
-    zeros: tuple[str, ...] = ZERO_KINDS
+    zeros: tuple[str, ...] = ZERO_KINDS[:-1]
     group_sizes: tuple[int, ...] | None = None
     layouts: tuple[str, ...] = LAYOUTS
     ranks: tuple[int, ...] = (2,)
@@ -215,7 +215,8 @@ class Backend:
     which returns a state, and `run(state, x=)` instead. `gradient(grad=, **weights)` returns
     [..., K] and serves `bwd` cases.
     `operands` "codes": instead of `qweight` and `qzeros` come `codes` [K, N] uint8 and `zeros`
-    [G, N] int32, and no `checkpoint_format`, for a kernel whose adapter packs them as it likes.
+    [G, N] int32, and no `checkpoint_format`, for a kernel whose adapter packs them as it likes;
+    with zero-points `zflt` they come in the dtype of `scales`.
     `start(device)` builds or loads what the kernel needs there, before anything is timed, and
     raises where it cannot; `skip(case, device)` returns a reason code where this machine cannot
     judge the case. `devices` are those that it runs on; `deterministic` promises the same bits for

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gptq_fuzz.case.axes import FRACTIONS
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.oracle.judge import Mismatch
 from gptq_fuzz.problem.fills import Values
@@ -103,7 +104,7 @@ def wrong_products(mismatch: Mismatch, operands: Operands, values: list[Values])
 def explain(mismatch: Mismatch, operands: Operands) -> str:
     """What explains the wrong elements of one result; "" too where it is no single products."""
     case = operands.case
-    if case.fill not in ("onehot", "lanes") or case.bias:
+    if case.fill not in ("onehot", "lanes") or case.bias or case.zeros == FRACTIONS:
         return ""
     values = operands.values
     parts = {name: getattr(values, name).cpu() for name in (*STACKED, "left")}

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from gptq_fuzz.case.axes import FRACTIONS
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.oracle.decode import Wrong, explanation, wrong_products
 from gptq_fuzz.oracle.examination import Examination, describe
@@ -46,7 +47,7 @@ def diagnosed(
 
 
 def _diagnosis(exam: Examination, is_flipped: bool) -> dict[str, str]:
-    look = _Look(exam, is_flipped)
+    look = Look(exam, is_flipped)
     for seed in SEEDS:
         if not look.ask(seed) or len(look) >= WANTED:
             break
@@ -55,12 +56,13 @@ def _diagnosis(exam: Examination, is_flipped: bool) -> dict[str, str]:
     return {"explained": explanation(Wrong.joined(look.found)), "pattern": look.pattern}
 
 
-class _Look:
+class Look:
     """What single weights came out as, problem after problem."""
 
     def __init__(self, exam: Examination, is_flipped: bool):
         self.exam = exam
-        self.case: Case = exam.case.replace(fill="lanes")
+        zeros = "zall" if exam.case.zeros == FRACTIONS else exam.case.zeros
+        self.case: Case = exam.case.replace(fill="lanes", zeros=zeros)
         self.is_flipped = is_flipped
         self.ends = time.monotonic() + SECONDS
         self.problems: list[Values] = []

@@ -23,9 +23,10 @@ from gptq_fuzz.case.history import OPERANDS, Step
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.each_operator import EachOperator
 from gptq_fuzz.oracle.examination import (
+    Damaged,
     Examination,
-    OutOfBounds,
     Request,
+    Skipped,
     WrongType,
     same_bits,
 )
@@ -54,10 +55,6 @@ class Wrong(Exception):
     def __init__(self, kind: str, message: str, where: str = "", ratio: float = 0.0):
         super().__init__(message)
         self.kind, self.message, self.where, self.ratio = kind, message, where, ratio
-
-
-class Skipped(Exception):
-    """This machine cannot judge a step; the argument is the reason."""
 
 
 @dataclass
@@ -101,6 +98,9 @@ class LayerCall(Examination):
     def __init__(self, backend: Backend, device: str, zones: bool, layer: Layer, operands):
         super().__init__(backend, operands.case, device, Request(()), zones)
         self.layer, self.operands = layer, operands
+
+    def require_intact(self, operands) -> None:
+        """Of all layers that is looked at after each call, see `History._surroundings`."""
 
     def _answer(self, operands, out):
         with self.within:
@@ -163,9 +163,8 @@ class History:
             return Verdict(found.kind, step.case, at + found.message, found.where, **details)
         except WrongType as problem:
             return Verdict(kinds.WRONG_TYPE, step.case, at + str(problem), check="history")
-        except OutOfBounds as problem:
-            message = f"{at}the kernel wrote outside {problem}"
-            return Verdict(kinds.OUT_OF_BOUNDS, step.case, message, check="history")
+        except Damaged as problem:
+            return Verdict(problem.kind, step.case, at + str(problem), check="history")
         except Skipped as reason:
             return Verdict(kinds.SKIPPED, step.case, str(reason))
         except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
@@ -285,7 +284,7 @@ class History:
     def _new_left(self, case: Case, seed: int) -> tuple[Guarded, torch.Tensor]:
         """x for a case, and its values; of the other operands none is made."""
         values = make_values(case.replace(seed=seed), judged_on(case, self.device))
-        others = dict.fromkeys((*OPERANDS, "bias"))
+        others = dict.fromkeys((*OPERANDS, "bias", "fractions"))
         operands = Operands(case, self.device, values=values, zones=self.zones, shared=others)
         return operands.guarded["left"], values.left
 
@@ -332,7 +331,7 @@ class History:
         exam.within = RaisesAt(step.operator)
         try:
             out = exam.call(exam.operands)
-        except (WrongType, OutOfBounds):
+        except (WrongType, Damaged, Skipped):
             raise
         except Exception:  # noqa: BLE001 - whatever the kernel makes of what was raised in it
             return

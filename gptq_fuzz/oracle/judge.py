@@ -21,10 +21,11 @@ roundoff and h half the smallest subnormal of the accumulator; where partial sum
 another format, the row counts once more with theirs.
 
 (1) Let t be the last digit that any x of the row has, times the last one of any scale of the
-    column. Every partial sum in any order is a multiple of t and at most A: representable, and kept
-    by tensor cores that align products to p bits, where A <= 2^p' t, p' the fewest digits of the
-    accumulator, of partial sums and p, and t is no less than their smallest subnormal. `exact` has
-    2^24 steps, `sparse` 2^11 (x in bfloat16: 2^8).
+    column, and of its zero-points where these have fractions. Every partial sum in any order is a
+    multiple of t and at most A: representable, and kept by tensor cores that align products to p
+    bits, where A <= 2^p' t, p' the fewest digits of the accumulator, of partial sums and p, and t
+    is no less than their smallest subnormal. `exact` has 2^24 steps, `sparse` 2^11 (x in bfloat16:
+    2^8).
 (2) s q of a float32 scale, x s q (or x s z), and the difference of both.
 (3) An operation on a, b gives (a op b)(1 + d) + t with |d| <= u, |t| <= h. The error is the sum of
     d_i times what is being rounded: R - 1 partial sums, none above A (1 + e / A); the products, the
@@ -194,7 +195,7 @@ class Expected:
 
     def _float_zeros(self, values: Values) -> torch.Tensor:
         """f [G, N]: (c - z) s as it is stored, in x's dtype."""
-        return round_to((self.product.middle - values.zeros) * values.scales, self.fmt)
+        return round_to((self.product.middle - values.zero_points) * values.scales, self.fmt)
 
     def _with_float_zeros(self, values: Values) -> torch.Tensor:
         """The weight [K, N] of the operands that such a kernel was handed: (q - c) s + f."""
@@ -228,7 +229,7 @@ class Expected:
             stored = self._float_zeros(values).abs()[rows]
             terms = (values.codes - middle).abs() * scales + stored
         else:
-            zeros = values.zeros[rows]
+            zeros = values.zero_points[rows]
             around = (values.codes - middle).abs() + (zeros - middle).abs()
             terms = torch.maximum(values.codes + zeros, around) * scales
         return terms.T if self.product.backward else terms
@@ -273,6 +274,8 @@ class Expected:
         """t [M, J]; 0 where roundings are declared that move weights by less than that."""
         values, backward = self.product.values, self.product.backward
         digits = last_digit(values.scales)
+        if values.fractions is not None:
+            digits = digits * last_digit(values.fractions).clamp(max=1.0)
         digits = digits.amin(1)[values.g_idx] if backward else digits.amin(0)
         steps = last_digit(self._left).amin(1, keepdim=True) * digits
         moved = self.numerics.scaled_zero or self.numerics.tf32

@@ -59,8 +59,11 @@ class ExpectedPanel:
         values = product.values
         columns = {name: getattr(values, name)[:, self.columns] for name in ("codes", "zeros")}
         columns["scales"] = values.scales[:, self.columns]
+        if values.fractions is not None:
+            columns["fractions"] = values.fractions[:, self.columns]
         columns["bias"] = None if values.bias is None else values.bias[self.columns]
-        part = {name: layer[name][:, self.columns] for name in ("qweight", "scales")}
+        wide = [name for name in ("qweight", "scales", "fractions") if name in layer]
+        part = {name: layer[name][:, self.columns] for name in wide}
         part["qzeros"] = layer["qzeros"].unflatten(1, (-1, case.unit_words))[:, words].flatten(1)
         product = replace(product, values=replace(values, **columns))
         self.expected: Expected = make(product, layer | part)

@@ -27,7 +27,14 @@ class Relation:
     kind: str = kinds.WRONG
 
 
-LAYER = {"qweight": "wstr", "qzeros": "zstr", "scales": "sstr", "g_idx": "gstr", "bias": ""}
+LAYER = {
+    "qweight": "wstr",
+    "qzeros": "zstr",
+    "scales": "sstr",
+    "g_idx": "gstr",
+    "bias": "",
+    "fractions": "",
+}
 
 
 def _variant(exam, values=None, **changes) -> Operands:
@@ -108,6 +115,7 @@ def _columns(exam, chosen: slice) -> torch.Tensor:
         codes=values.codes[:, chosen],
         zeros=values.zeros[:, chosen],
         scales=values.scales[:, chosen],
+        fractions=None if values.fractions is None else values.fractions[:, chosen],
         bias=None if values.bias is None else values.bias[chosen],
     )
     return exam.call(_variant(exam, part, n=chosen.stop - chosen.start))
@@ -150,16 +158,16 @@ def _reloaded(exam):
     other.values = replace(other.values, left=own.left, bias=own.bias)
     expected = exam.expectation(other)
     exam.call(exam.operands)
-    mine, theirs = exam.operands.weights(), other.weights()
-    names = [name for name in ("qweight", "qzeros", "scales", "g_idx") if mine[name] is not None]
-    before = {name: mine[name].clone() for name in names}
+    mine, theirs = exam.operands.guarded, other.guarded
+    names = [name for name in LAYER if name != "bias" and name in mine]
+    before = {name: mine[name].original.clone() for name in names}
     try:
         for name in names:
-            mine[name].copy_(theirs[name])
+            mine[name].write(theirs[name].original)
         return expected.check(exam.call(exam.operands))
     finally:
         for name in names:
-            mine[name].copy_(before[name])
+            mine[name].write(before[name])
 
 
 def _can_halve(exam) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from gptq_fuzz.case.axes import WORD_BITS, codes_in_words
+from gptq_fuzz.case.axes import FRACTIONS, WORD_BITS, codes_in_words
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.reference.packing import pack_rows, unpack_rows, unpack_zeros
 
@@ -17,6 +17,8 @@ AWQ = (0, 2, 4, 6, 1, 3, 5, 7)  # the order of AWQ's words of 4 bits, which lie 
 def as_packed(backend: Backend) -> Backend:
     """A Backend for packed operands, whatever `backend.operands` says."""
     if backend.operands == "packed":
+        if FRACTIONS in backend.limits.zeros:
+            raise ValueError(f'zero-points {FRACTIONS} are for operands="codes"')
         return backend
     names = ("matmul", "prepare", "gradient", "operator")
     kept = {name: getattr(backend, name) for name in names}
@@ -25,9 +27,10 @@ def as_packed(backend: Backend) -> Backend:
 
 
 def _unpacked(function: Callable) -> Callable:
-    def call(*, qweight, qzeros, bits, checkpoint_format, **others):
+    def call(*, qweight, qzeros, bits, checkpoint_format, fractions=None, **others):
         codes = unpack_rows(qweight, bits).to(torch.uint8)
         zeros = unpack_zeros(qzeros, bits, checkpoint_format).to(torch.int32)
+        zeros = zeros if fractions is None else (zeros + fractions.double()).to(fractions.dtype)
         return function(codes=codes, zeros=zeros, bits=bits, **others)
 
     return call

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gptq_fuzz.case.axes import FRACTIONS
 from gptq_fuzz.case.case import SHARD_STARTS, Case
 from gptq_fuzz.problem.cancel import cancelling, equal_weights
 from gptq_fuzz.problem.philox import random_words
@@ -29,6 +30,7 @@ BOUNDARY = {8: 21, 4: 273, 2: 1365, 3: 585, 6: 65, 5: 195, 7: 35, 1: 2047}
 class Values:
     """codes [K, N], zeros [G, N], g_idx [K]: int64. scales [G, N], left [M, R], bias [N]: float64.
 
+    `fractions` [G, N] float64, if there are any, are added to `zeros`: see `zero_points`.
     `left` is x, or the gradient with respect to the output in a `bwd` case; R is the reduction.
     Every float is a value of the dtype that it will be stored in.
     """
@@ -39,6 +41,12 @@ class Values:
     scales: torch.Tensor
     left: torch.Tensor
     bias: torch.Tensor | None
+    fractions: torch.Tensor | None = None
+
+    @property
+    def zero_points(self) -> torch.Tensor:
+        """[G, N]: what is subtracted from codes."""
+        return self.zeros if self.fractions is None else self.zeros + self.fractions
 
 
 def make_values(case: Case, device) -> Values:
@@ -62,6 +70,7 @@ def make_values(case: Case, device) -> Values:
         scales=scales,
         left=left,
         bias=_bias(case, device) if case.bias else None,
+        fractions=_fractions(case, zeros, device) if case.zeros == FRACTIONS else None,
     )
 
 
@@ -102,6 +111,13 @@ def _zeros(case: Case, device) -> torch.Tensor:
     zeros[:, 0] = 0  # stored as maxq under v1: the wrap that kernels forget
     zeros[:, 1] = case.maxq
     return zeros
+
+
+def _fractions(case: Case, zeros: torch.Tensor, device) -> torch.Tensor:
+    """Eighths, as far as the dtype of scales holds the zero-points then."""
+    raw = random_words(case.seed, "zeros", case.groups, case.n, device)[1]
+    points = zeros + ((raw >> 16) % 8) / 8.0
+    return round_to(points.double(), FORMATS[case.scales_dtype[1:]]) - zeros
 
 
 def _g_idx(case: Case, device) -> torch.Tensor:

@@ -144,6 +144,8 @@ class Operands(GuardedOperands):
             ),
             "scales": lambda: self._right(values.scales.to(scales_dtype), "sstr"),
         }
+        if values.fractions is not None:
+            makers["fractions"] = lambda: self._right(values.fractions.to(scales_dtype), "")
         if case.g_idx != "none":
             makers["g_idx"] = lambda: self._right(values.g_idx.to(torch.int32), "gstr")
         if values.bias is not None:

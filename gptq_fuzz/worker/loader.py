@@ -6,8 +6,10 @@ import importlib
 import importlib.util
 import sys
 import types
+from importlib.machinery import PathFinder
 from pathlib import Path
 
+from gptq_fuzz.case.axes import FRACTIONS
 from gptq_fuzz.case.backend import Backend, from_callable
 from gptq_fuzz.worker import packages
 
@@ -66,11 +68,32 @@ def _import(place: str, started_in: str, spec: str) -> types.ModuleType:
     path = Path(started_in, place).resolve()
     if not path.is_file():
         raise LoadError(f"--kernel {spec}: there is no file {path}")
+    name = _module_name(path)
     sys.path.insert(0, str(path.parent))
-    found = importlib.util.spec_from_file_location(path.stem, path)
+    found = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(found)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     return _guarded(lambda: found.loader.exec_module(module), spec) or module
+
+
+def _module_name(path: Path) -> str:
+    """That of the file; a private one where it would hide a package that the kernel imports."""
+    others = [folder for folder in sys.path if Path(folder).resolve() != path.parent]
+    hidden = PathFinder.find_spec(path.stem, others)
+    if hidden is None:
+        return path.stem
+    sys.meta_path.insert(0, _Hidden(hidden))
+    return f"_gptq_fuzz_{path.stem}"
+
+
+class _Hidden:
+    """Finds a package although a file of its name comes first."""
+
+    def __init__(self, found):
+        self._found = found
+
+    def find_spec(self, name, path=None, target=None):
+        return self._found if name == self._found.name else None
 
 
 def _guarded(action, spec: str):
@@ -96,7 +119,7 @@ def _as_backend(found, spec: str) -> Backend:
 
 
 def _with_packed_operands(backend: Backend) -> Backend:
-    if backend.operands == "packed":
+    if backend.operands == "packed" and FRACTIONS not in backend.limits.zeros:
         return backend
     from gptq_fuzz.problem.codes import as_packed  # needs torch, which a kernel has by now
 

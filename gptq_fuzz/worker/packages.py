@@ -61,9 +61,7 @@ def kernels_of(name: str) -> dict[str, tuple[str, ...]]:
     """Each `--kernel` of an installed package, with the devices that it runs on."""
     backends = _adapter(name).BACKENDS
     specs = [f"{name}:{kernel}" if len(backends) > 1 else name for kernel in backends]
-    return {
-        spec: backend.devices for spec, backend in zip(specs, backends.values(), strict=True)
-    }
+    return {spec: backend.devices for spec, backend in zip(specs, backends.values(), strict=True)}
 
 
 def _adapter(name: str):

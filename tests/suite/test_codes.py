@@ -9,8 +9,9 @@ import torch
 from gptq_fuzz import repack
 from gptq_fuzz.case.backend import Backend, Limits
 from gptq_fuzz.problem.codes import AWQ, as_packed
+from gptq_fuzz.problem.rounding import FORMATS, round_to
 from reference.packing import pack_zeros, unpack_rows
-from tests.suite.helpers import examination
+from tests.suite.helpers import examination, problem
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -77,3 +78,19 @@ def test_the_example_of_the_docs_is_right():
     exec(re.search(r"```python\n# awq.py.*?\n(.*?)```", text, re.DOTALL)[1], names)
     backend = as_packed(names["mine"])
     assert examination(backend, "m3-n16-k32-b4-g8-lanes").verdict().ok
+
+
+@pytest.mark.parametrize("scales", ["sf16", "sbf16", "sf32"])
+def test_zero_points_with_fractions_are_numbers_of_the_scales_dtype(scales):
+    case, values = problem(f"m1-n32-k64-b8-g8-zflt-{scales}")
+    points, fmt = values.zero_points, FORMATS[scales[1:]]
+    assert torch.equal(round_to(points, fmt), points)
+    assert (points.frac() != 0).float().mean() > 0.2
+    assert (points >= 0).all()
+    assert (points < case.maxq + 1.5).all()
+
+
+def test_packed_operands_hold_no_fractions():
+    backend = Backend("mine", Limits(zeros=("zflt",)), matmul=print)
+    with pytest.raises(ValueError, match='zflt are for operands="codes"'):
+        as_packed(backend)

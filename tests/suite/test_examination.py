@@ -5,6 +5,7 @@ off it passes, with this one it does not. An oracle without such a kernel is not
 """
 
 import contextlib
+import sys
 import warnings
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from gptq_fuzz.case.backend import from_callable
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.museum.catalogue import faulty
+from gptq_fuzz.museum.parts import matmul
 from gptq_fuzz.oracle import examination as execute
 from gptq_fuzz.oracle.examination import Request
 from gptq_fuzz.oracle.relations import RELATIONS
@@ -129,6 +131,10 @@ def type_not_compared(monkeypatch):
     monkeypatch.setattr(execute, "typed", lambda out, operands: out.to(torch.float16))
 
 
+def looked_at_once(monkeypatch):
+    monkeypatch.setattr(execute.Examination, "_late", lambda exam: None)
+
+
 GUARDS = {
     # oracle: what switches it off
     "poison": nothing_poisoned,
@@ -137,6 +143,7 @@ GUARDS = {
     "zones of the result": zones_not_compared,
     "global state": state_not_compared,
     "type": type_not_compared,
+    "late look": looked_at_once,
 }
 
 
@@ -149,6 +156,75 @@ def test_a_guard_sees_what_values_do_not_show(guard, monkeypatch):
     found = verdicts_on(exhibit, LINES)
     torch.set_default_dtype(before)
     assert {verdict.kind for verdict in found} == {kinds.PASS}
+
+
+def at_call(number, change):
+    """A right kernel that makes a change in its call of that number."""
+    calls = []
+
+    def f(x, **weights):
+        out = matmul(x, **weights)
+        calls.append(None)
+        if len(calls) == number:
+            change(x=x, **weights)
+        return out
+
+    return from_callable(f, "f")
+
+
+@pytest.mark.parametrize("check", ["repeat", "reloaded", "rows permuted"])
+def test_operands_and_state_are_looked_at_after_every_call(check):
+    changes = {
+        kinds.INPUT_CHANGED: lambda x, **weights: x.zero_(),
+        kinds.OUT_OF_BOUNDS: lambda x, **weights: x.as_strided((1,), (1,), x.numel() + 24).zero_(),
+        kinds.STATE_LEAKED: lambda **operands: torch.set_autocast_enabled("cpu", True),
+    }
+    for kind, change in changes.items():
+        verdict = examination(at_call(2, change), LINE, Request((check,))).verdict()
+        assert (verdict.kind, verdict.check) == (kind, check), verdict.headline()
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_state_that_a_call_under_a_condition_leaves_is_seen_there():
+    backend = at_call(40, lambda **operands: torch.set_num_threads(2))
+    verdict = examination(backend, f"{LINE}-calls500").verdict()
+    assert (verdict.kind, verdict.check) == (kinds.STATE_LEAKED, "calls500")
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "kind"), [(2**40, kinds.RAISED), (2**29, kinds.SKIPPED), (0, kinds.SKIPPED)]
+)
+def test_a_kernel_that_finds_no_memory_where_there_is_enough_raised(left, kind, monkeypatch):
+    def f(**operands):
+        raise torch.OutOfMemoryError("tried to allocate 7 TiB")
+
+    monkeypatch.setattr(execute, "left_memory", lambda device: left)
+    assert examination(from_callable(f, "f"), LINE).verdict().kind == kind
+
+
+@pytest.mark.parametrize("is_launched", [True, False])
+def test_what_the_interpreter_makes_of_bfloat16_is_nobodys_fault(is_launched, monkeypatch):
+    """Of a kernel that it runs; one of torch's is judged, whatever it has imported."""
+    interpreter = type(sys)("triton.runtime.interpreter")
+    interpreter.GridExecutor = type("GridExecutor", (), {"__call__": lambda self: None})
+    monkeypatch.setitem(sys.modules, interpreter.__name__, interpreter)
+    monkeypatch.setattr(execute, "bfloat16_works", lambda: False)
+
+    def f(**operands):
+        if is_launched:
+            interpreter.GridExecutor()()
+        if len(operands["x"]) == 1:
+            raise TypeError("no bfloat16")
+        return matmul(**operands) + len(operands["x"]) % 2
+
+    plain = from_callable(f, "f")
+    backend = replace(plain, limits=replace(plain.limits, dtypes=("f16", "bf16")))
+    of_lines = {"m3-n8-k64-b4-g32-bf16": kinds.WRONG, "m1-n8-k64-b4-g32-bf16": kinds.RAISED}
+    for line, kind in of_lines.items():
+        verdict = examination(backend, line).verdict()
+        assert verdict.kind == (kinds.SKIPPED if is_launched else kind)
+    assert examination(backend, LINE).verdict().kind == kinds.WRONG
 
 
 def test_only_red_zones_show_what_is_read_behind_an_operand():
@@ -176,7 +252,19 @@ def test_every_oracle_named_by_a_kernel_exists():
     lists |= {*CONDITIONS} - {*ON_A_GPU}  # test_conditions.py
     lists |= {"guarded", "memory", "history"}  # test_guard_pages, test_kept, test_history
     lists |= {"confirmed"}  # test_confirming.py
+    lists |= {"b3", "zflt"}  # below: of kernels of unpacked codes
     assert set(ALONE) == {*CHECKS, *JUDGING, *KINDS, *GUARDS, "zones read", "refusal", *lists}
+
+
+@pytest.mark.parametrize("name", ["field_across_a_border", "zero_points_cut_to_integers"])
+def test_what_only_one_value_of_an_axis_shows_passes_with_all_others(name):
+    (piece,) = (piece for piece in faulty() if piece.name == name)
+    backend, (m, n, k) = load(piece.spec, "."), piece.smallest
+    plain = f"m{m}-n{n}-k{k}"
+    sole = {"b3": f"{plain}-b3-gall", "zflt": f"{plain}-b8-gall-zflt"}[piece.only]
+    assert examination(backend, sole).verdict().kind == kinds.WRONG
+    for other in ("b8", "b4", "b2"):
+        assert examination(backend, f"m3-n32-k64-{other}-g8-act").verdict().ok
 
 
 LINE = "m3-n8-k64-b4-g32"

@@ -16,7 +16,7 @@ G_IDX_KINDS = (
     *("seq", "act", "rev", "one", "skew", "mix", "gap", "perm", "shard", "odd", "holes", "near"),
     "none",
 )
-ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq", "zflt")
+ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zflt")
 FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be given
 FORMATS = ("v1", "v2")
 DTYPES = ("f16", "bf16", "f32")
@@ -26,7 +26,8 @@ COUNTED = ("pad", "off", "step", "xtp", "cut")  # layouts with a number behind t
 BATCHED = ("cut", "alt", "swap")  # layouts of an x of rank 3 or 4
 RANKS = (2, 1, 3, 4)
 STRIDED = ("wstr", "sstr", "zstr", "gstr")
-STARTS = (0, 4, 8, 16)  # bytes from an address that torch would give to the first of an operand
+# Bytes from an address that torch would give to the first of each operand; w: of all but x
+STARTS = (0, 4, 8, 16, 2, "w2", "w4", "w8")
 FILLS = (
     "exact",
     "sparse",

@@ -51,7 +51,7 @@ class Limits:
     layouts: tuple[str, ...] = LAYOUTS
     ranks: tuple[int, ...] = (2,)
     strided: tuple[str, ...] = ()
-    starts: tuple[int, ...] = STARTS
+    starts: tuple[int | str, ...] = STARTS
     fills: tuple[str, ...] = FILLS
     bias: bool = False
     backward: bool = False

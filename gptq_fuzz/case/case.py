@@ -20,6 +20,8 @@ from gptq_fuzz.case.axes import (
     codes_in_words,
 )
 
+LARGEST = {"group_size": 2**31 - 1, "layout_amount": 2**40}
+
 
 @dataclass(frozen=True)
 class Token:
@@ -38,7 +40,7 @@ class Case:
     """One problem: x [M, K] times a GPTQ weight [K, N] in ceil(K / group_size) groups.
 
     `layout` is one of "", "pad<n>", "xt", "xtp<n>", "off<n>", "bcast", "step<n>", "cut<n>", "alt",
-    "swap"; every operand begins `start` bytes off an aligned address; `bad` names the invalid one;
+    "swap"; every operand begins `start` bytes off an aligned address ("w4": all but x); `bad` names the invalid one;
     `condition` names what surrounds the call; `extra` holds (name, value) pairs of a Backend's own
     tokens. Raises ValueError when two values contradict each other.
     """
@@ -56,7 +58,7 @@ class Case:
     layout: str = ""
     rank: int = 2
     strided: tuple[str, ...] = ()
-    start: int = 0
+    start: int | str = 0
     bias: bool = False
     backward: bool = False
     fill: str = "exact"
@@ -87,6 +89,9 @@ class Case:
             yield f"dim1 holds one row, not {self.m}"
         if self.group_size != WHOLE_GROUP and self.group_size < 1:
             yield f"a group holds at least one row, not {self.group_size}"
+        for name, most in LARGEST.items():
+            if getattr(self, name) > most:
+                yield f"{name} must be at most {most}, not {getattr(self, name)}"
         if self.condition and self.bad:
             yield f"{self.condition} is for valid operands, not for bad{self.bad}"
         for clash in CLASHES:
@@ -125,6 +130,11 @@ class Case:
     @property
     def layout_amount(self) -> int:
         return int(self.layout[len(self.layout_kind) :] or 0)
+
+    def bytes_off(self, is_x: bool) -> int:
+        """How far from an aligned address x, or an operand of the weights, begins."""
+        text = str(self.start)
+        return 0 if is_x and text[0] == "w" else int(text.lstrip("w"))
 
     @property
     def reduction(self) -> int:

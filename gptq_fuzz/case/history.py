@@ -14,7 +14,7 @@ from gptq_fuzz.case.case import Case
 
 BETWEEN = "/"  # of two steps of a line
 OPERANDS = ("qweight", "qzeros", "scales", "g_idx")
-EXTENTS = ("all", "row", "word")
+EXTENTS = ("all", "row", "word", "swap")
 REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their rows change places
 _LAYER, _NUMBER = "-(?P<layer>[0-9]+)", "(0|[1-9][0-9]*)"
 _SEED, _TIMES = f"(-s(?P<seed>{_NUMBER}))?", "(-x(?P<times>[1-9][0-9]*))?"
@@ -22,8 +22,10 @@ _OPERAND = f"-(?P<operand>{'|'.join(OPERANDS)})"
 _ROWS = f"-m(?P<rows>{_NUMBER})"
 _GRAMMAR = {  # verb -> what follows it
     "load": f"{_LAYER}-(?P<tokens>n.+)",
+    "loads": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
     "copy": f"{_LAYER}-(?P<source>[0-9]+)",
     "call": f"{_LAYER}{_ROWS}{_SEED}{_TIMES}",
+    "calls": f"-(?P<count>[1-9][0-9]*){_ROWS}",
     "again": f"{_LAYER}{_TIMES}",
     "x": "-s(?P<seed>[0-9]+)",
     "write": f"{_LAYER}{_OPERAND}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
@@ -39,7 +41,8 @@ CALLS = ("call", "again", "refuse", "break")
 class Step:
     """One step. `case` is its layer with the rows of x that it, or a call before it, is asked for.
 
-    `layer` is the number of a layer, `source` of the one that is copied, `seed` that of new
+    `layer` is the number of a layer, `count` that of layers from 0 on, each with its number added
+    to the seed of its data; `source` is the layer that is copied, `seed` that of new
     numbers; the other fields are what only some verbs have.
     """
 
@@ -48,6 +51,7 @@ class Step:
     case: Case
     layer: int = 0
     source: int = 0
+    count: int = 1
     rows: int = 1
     seed: int = 0
     times: int = 1
@@ -97,8 +101,14 @@ class _Reader:
         """The step's case, after what the step changes."""
         layer = values.get("layer", 0)
         if verb == "load":
-            case = Case.parse(f"m1-{tokens}", self.limits.tokens)
-            self.layers[layer] = self._within(case.replace(m=max(1, self.limits.m_least)))
+            self.layers[layer] = self._within(self._of_tokens(tokens))
+        elif verb == "loads":
+            case = self._within(self._of_tokens(tokens))
+            self.layers |= {n: case.replace(seed=case.seed + n) for n in range(values["count"])}
+        elif verb == "calls":
+            loaded = [self._loaded(number) for number in range(values["count"])]
+            self.x = [self._within(case.replace(m=values["rows"])) for case in loaded][-1]
+            return self.x
         elif verb == "copy":
             self.layers[layer] = self._loaded(values["source"])
         elif verb == "drop":
@@ -109,6 +119,10 @@ class _Reader:
                 raise ValueError("there is no x yet")
             return self.x
         return self._of_layer(verb, self._loaded(layer), values)
+
+    def _of_tokens(self, tokens: str) -> Case:
+        case = Case.parse(f"m1-{tokens}", self.limits.tokens)
+        return case.replace(m=max(1, self.limits.m_least))
 
     def _of_layer(self, verb: str, case: Case, values: dict) -> Case:
         if verb in ("call", "break"):

@@ -41,7 +41,8 @@ from gptq_fuzz.problem.fills import Values, make_values
 from gptq_fuzz.problem.layouts import Guarded, stored_cells
 from gptq_fuzz.problem.operands import Operands, judged_on
 
-HELD = 8  # results that are kept while later calls run
+MANY, IN_TURN = 64, 4  # layers; how many are looked at after a call
+HELD = 8  # results that are kept while later calls run; beside those of calls 1, 2, 4, 8, ...
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
@@ -132,6 +133,7 @@ class History:
         self.memory = Memory(device)
         self.asked: Asked | None = None
         self.held: deque[Kept] = deque(maxlen=HELD)
+        self.longest_held: list[Kept] = []
         self.calls = 0
         self.place = 0
 
@@ -139,7 +141,7 @@ class History:
         """Run the steps until one is not right, or no time is left."""
         started = time.monotonic()
         self.ends = started + seconds
-        self.before = global_state()
+        self.before, self.last = global_state(), len(steps) - 1
         result = Verdict(kinds.PASS, steps[0].case)
         for self.place, step in enumerate(steps):
             if time.monotonic() > self.ends:
@@ -183,6 +185,11 @@ class History:
             raise Skipped(reason)
         values = make_values(case, judged_on(case, self.device))
         self._place_layer(step.layer, case, values)
+
+    def _loads(self, step: Step) -> None:
+        for number in range(step.count):
+            case = step.case.replace(seed=step.case.seed + number)
+            self._load(replace(step, layer=number, case=case))
 
     def _copy(self, step: Step) -> None:
         source = self.layers[step.source]
@@ -254,6 +261,16 @@ class History:
         for turn in self._turns(step.times):
             self._new_x(step, step.seed + turn)
             self._multiply(step)
+
+    def _calls(self, step: Step) -> None:
+        for number in range(step.count):
+            if number and time.monotonic() > self.ends:
+                return
+            case = self.layers[number].case.replace(m=step.rows)
+            if self.asked is None or self.asked.case.m != step.rows:
+                self._new_x(step, step.seed)
+            self._multiply(replace(step, layer=number, case=case))
+            self.progress(self.place)
 
     def _again(self, step: Step) -> None:
         for _ in self._turns(step.times):
@@ -340,11 +357,16 @@ class History:
     # What is looked at after each step
 
     def _keep(self, out: torch.Tensor, step: Step) -> None:
-        if out.numel() and any(self._is_shared(out, kept) for kept in self.held):
+        kept_ones = (*self.held, *self.longest_held)
+        if out.numel() and any(self._is_shared(out, kept) for kept in kept_ones):
             raise Wrong(kinds.STATE_LEAKED, "the result shares memory with that of an earlier call")
+        kept = Kept(out, _cells(out).clone(), step.text)
+        if self.calls & self.calls - 1 == 0:
+            self.longest_held.append(kept)
+            return
         if len(self.held) == HELD:
             _spoil(self.held[0].out)
-        self.held.append(Kept(out, _cells(out).clone(), step.text))
+        self.held.append(kept)
 
     def _is_shared(self, out: torch.Tensor, kept: Kept) -> bool:
         """Whether what is written into one result, which is its caller's, changes another."""
@@ -358,16 +380,24 @@ class History:
         return is_changed
 
     def _surroundings(self) -> None:
-        for kept in self.held:
+        for kept in (*self.held, *self.longest_held):
             if not kept.is_unchanged():
                 raise Wrong(kinds.STATE_LEAKED, f"the result of {kept.step}, still held, changed")
-        for number, layer in self.layers.items():
+        for number, layer in self._looked_at():
             for name, operand in layer.guarded.items():
                 self._require_untouched(operand, f"{name} of layer {number}")
         if self.asked:
             self._require_untouched(self.asked.x, "x")
         if changed := differing(self.before, global_state()):
             raise Wrong(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
+
+    def _looked_at(self) -> list[tuple[int, Layer]]:
+        """All layers, at the end at the latest; of many some in turn, after each call."""
+        layers = list(self.layers.items())
+        if len(layers) <= MANY or self.place == self.last:
+            return layers
+        first = self.calls * IN_TURN % len(layers)
+        return layers[first : first + IN_TURN]
 
     def _require_untouched(self, operand: Guarded, name: str) -> None:
         if operand.is_untouched():
@@ -406,6 +436,8 @@ def rewritten(values: Values, case: Case, operand: str, extent: str, seed: int) 
     )
     if extent == "all":
         mine = theirs
+    elif extent == "swap":
+        mine = _swapped(mine.unflatten(0, (-1, rows)).unflatten(2, (-1, columns)), seed)
     else:
         differs = (mine != theirs).unflatten(0, (-1, rows)).unflatten(2, (-1, columns))
         words = differs.any(1).any(-1)  # [rows of words, words in a row]
@@ -420,13 +452,27 @@ def rewritten(values: Values, case: Case, operand: str, extent: str, seed: int) 
     return replace(values, **{name: mine})
 
 
+def _swapped(cells: torch.Tensor, seed: int) -> torch.Tensor:
+    """[rows of words, rows, words, columns] with two words that differ in each other's place."""
+    shape = cells.shape
+    words = cells.transpose(1, 2).reshape(shape[0] * shape[2], -1)
+    first = _scattered(seed, len(words))
+    others = (words != words[first]).any(1).nonzero().flatten()
+    if len(others):
+        second = int(others[_scattered(seed, len(others))])
+        words = words.clone()
+        words[[first, second]] = words[[second, first]]
+    blocks = words.view(shape[0], shape[2], shape[1], shape[3]).transpose(1, 2)
+    return blocks.flatten(2).flatten(0, 1)
+
+
 def _scattered(seed: int, count: int) -> int:
     """A place out of `count` that is rarely the first or the last."""
     return (count // 2 + seed * 7) % count
 
 
 def _reordered(g_idx: torch.Tensor, extent: str, seed: int) -> torch.Tensor:
-    if extent != "word":
+    if extent not in ("word", "swap"):
         return g_idx.roll(1 + seed)
     first = _scattered(seed, len(g_idx))
     others = (g_idx != g_idx[first]).nonzero()

@@ -108,6 +108,11 @@ def _zeros(case: Case, device) -> torch.Tensor:
     if case.zeros in fixed:
         return torch.full((case.groups, case.n), fixed[case.zeros], device=device)
     zeros = random_words(case.seed, "zeros", case.groups, case.n, device)[0] & case.maxq
+    if case.zeros == "zrow":
+        kind = random_words(case.seed, "zeros", case.groups, 1, device)[1] % 4
+        kind[-1], kind[0] = 2, 0  # the last is drawn, the first is the middle
+        same = torch.where(kind == 0, 2 ** (case.bits - 1), 0)
+        return torch.where(kind < 2, same, zeros)
     zeros[:, 0] = 0  # stored as maxq under v1: the wrap that kernels forget
     zeros[:, 1] = case.maxq
     return zeros
@@ -328,6 +333,8 @@ def _nonfinite(case: Case, device):
         sure_row = 0 if case.layout == "bcast" else case.seed % max(case.m, 1)  # x keeps row 0
         chosen = torch.arange(case.m, device=device).unsqueeze(1) == sure_row
         place = torch.arange(case.reduction, device=device) == (raw >> 8) % case.reduction
+        if case.seed % 7 == 6:  # rows of zeros, to which a special scale makes a difference
+            left = torch.where((raw >> 12) % 4 == 0, 0.0, left)
         kind = torch.where(chosen, sure, (raw >> 4) % 3)
         left = torch.where((chosen | (raw % 4 == 0)) & place, special[kind], left)
     if case.seed % 3 != 0:

@@ -155,7 +155,7 @@ class Operands(GuardedOperands):
     def _left(self) -> Guarded:
         left = self.values.left.to(FORMATS[self.case.dtype].torch_dtype)
         leading = leading_shape(self.case.m, self.case.rank)
-        placement = place_left(self.case).moved(self.case.start // left.element_size())
+        placement = place_left(self.case).moved(self.case.bytes_off(True) // left.element_size())
         gap = (placement.row_stride - self.case.reduction) * left.element_size()
         kind = GuardedRows if gap > RESERVED and self.case.m > 1 else Guarded
         return kind(left, placement, self.device, leading, self._zones)
@@ -164,7 +164,7 @@ class Operands(GuardedOperands):
         is_vector = tensor.dim() == 1
         rows = tensor.unsqueeze(0) if is_vector else tensor
         placement = place_right(rows.shape[1], token in self.case.strided)
-        placement = placement.moved(self.case.start // rows.element_size())
+        placement = placement.moved(self.case.bytes_off(False) // rows.element_size())
         leading = () if is_vector else None
         return Guarded(rows, placement, self.device, leading, self._zones)
 

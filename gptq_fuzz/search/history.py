@@ -32,6 +32,7 @@ ON_A_GPU = 60.0
 DRAWN = 1 / 40  # of them, for one that is drawn
 SHORTEN_SECONDS = 60.0
 IN_PLACE = 1 / 4  # of them, in the process that failed: quick, but what was tried before is in it
+MODEL = 520  # layers of a large one: more than tables of 256 and 512 hold
 LAYERS = 40  # in the round robin: more than a table of 32 holds
 BROKEN = range(1, 13)  # the operators at which a call is broken off
 MORE_ROWS = (2, 17, 1, 65, 3)
@@ -109,7 +110,7 @@ def canned(limits: Limits) -> dict[str, Steps]:
     first = [load[0], f"call-0-m{two}"]
     found: dict[str, Steps] = {}
     for operand in changeable(limits):
-        writes = [f"write-0-{operand}-{EXTENTS[at % 3]}-s{at}" for at in range(9)]
+        writes = [f"write-0-{operand}-{EXTENTS[at % 4]}-s{at}" for at in range(8)]
         found[f"{operand} rewritten"] = first + _each(writes, ["again-0"])
     replaced = [f"replace-0-{operand}" for operand in changeable(limits)]
     found["operands replaced"] = first + _each(replaced, ["again-0"])
@@ -123,6 +124,8 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["two shapes in turn"] = [load[0], wide, *turns]
     found["many layers"] = [*load, *[f"call-{at}-m{one}" for at in range(LAYERS)] * 2]
     copied = ["copy-1-0", "again-1", "write-1-scales-all", "again-1", "again-0"]
+    model = f"loads-{MODEL}-{smallest_of(limits)}"
+    found["layers of a model"] = [model, *[f"calls-{MODEL}-m{one}"] * 2]
     found["copied"] = [*first, *copied, "write-0-qweight-all", "again-0", "again-1"]
     again = [f"load-0-{layer}" for layer in layers[1:5]]
     found["memory used again"] = first + _each(again, [f"call-0-m{two}", "again-0"])

@@ -12,7 +12,7 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator
 
-from gptq_fuzz.case.axes import BY_FIELD, WHOLE_GROUP, codes_in_words
+from gptq_fuzz.case.axes import BY_FIELD, WHOLE_GROUP, WORD_BITS, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -23,9 +23,11 @@ from gptq_fuzz.search.series import must_pass_series
 SECONDS, SECONDS_OF_A_SLOW_ONE = 30.0, 15.0
 DIMENSIONS = ("M", "N", "K", "groups", "tails", "roundings")
 EVERY_ROW = 320  # up to here each M
-ROWS = (50, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65535, 65536)  # and one less, one more
+# And one less, one more
+ROWS = (50, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65535, 65536, 131072)
 PERIOD = 256  # each residue of N and K modulo this, and so of 64 and 128 too
-SIZES = (1024, 2048, 4096, 8192, 11008, 14336, 16384, 32768, 65536)  # and a unit less, more
+# And a unit less, more
+SIZES = (1024, 2048, 4096, 8192, 11008, 14336, 16384, 32768, 65536, 131072, 262144)
 EVERY_GROUP = 300  # up to here each number of groups
 LARGEST_GROUP = 2**16  # rows; a counter of 16 bits ends before it
 GROUP_SIZES = (WHOLE_GROUP, 128, 64, 32)
@@ -205,6 +207,7 @@ def _along_groups(limits: Limits, wide: bool) -> Iterator[dict]:
             yield from _affordable(sizes) if wide else [sizes]
     if not wide:
         yield from _two_groups(limits)
+        yield from _many_groups(limits)
 
 
 def _smallest_group(limits: Limits, unit: int) -> int:
@@ -224,6 +227,19 @@ def _two_groups(limits: Limits) -> Iterator[dict]:
         shuffled = {"g_idx": "act"} if "act" in limits.g_idx else {}
         k = (size // unit + 1) * unit
         yield {"m": m, "n": n, "k": k, "bits": bits, "group_size": size, **shuffled}
+
+
+def _many_groups(limits: Limits) -> Iterator[dict]:
+    """So many that scales, and then the words of zero-points, are more than 2^16."""
+    for elements in (LARGEST_GROUP, 2 * LARGEST_GROUP):
+        bits = max(limits.bits)
+        m, n, unit = _others(limits, bits, False)
+        size = _smallest_group(limits, unit)
+        n *= -(-64 // n)
+        k = -(-(elements * WORD_BITS // bits // n + 1) * size // unit) * unit
+        if size:
+            sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": size}
+            yield from _affordable(sizes)
 
 
 def _tailed(limits: Limits, wide: bool) -> Iterator[dict]:

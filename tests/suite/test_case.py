@@ -102,7 +102,7 @@ REFUSED = [
     ("m1-n4-k4-b8-g0", ["'g0'", "gall"]),
     ("m1-n4-k4-b8-gall-pad0", ["'pad0'", "pad[1-9]"]),
     ("m4-n4-k4-b8-gall-cut1", ["cut1", "rank 3 or 4"]),
-    ("m1-n4-k4-b8-gall-at2", ["'at2'", "at4|at8|at16"]),
+    ("m1-n4-k4-b8-gall-at3", ["'at3'", "at4|at8|at16|at2|atw2"]),
     ("m1-n4-k4-b8-gall-dim5", ["'dim5'", "dim2|dim1|dim3|dim4"]),
     ("m1-n4-k4-b8-gall-badluck", ["'badluck'", "badgidx"]),
     ("m1-n4-k4-b8-gall-randn-randn", ["'randn'", "repeated"]),

@@ -57,12 +57,21 @@ def deterministic(exam) -> Verdict | None:
 
 
 def x_requires_grad(exam) -> Verdict | None:
-    """As while an adapter beside the layer is trained."""
+    """As while an adapter beside the layer is trained; after a call in inference mode, as an
+    evaluation in between makes: what a kernel kept of it must not be in the way.
+    """
+    with torch.inference_mode():
+        exam.call(exam.operands)
     x = exam.operands.left.requires_grad_()
     try:
         return _value_under(exam, contextlib.nullcontext)
     finally:
         x.requires_grad_(False)
+
+
+def no_grad(exam) -> Verdict | None:
+    """As servers call that share tensors with a model in training."""
+    return _value_under(exam, torch.no_grad)
 
 
 def inference_mode(exam) -> Verdict | None:

@@ -17,6 +17,7 @@ from gptq_fuzz.search.called_as import command_words
 
 USAGE = """\
 gptq-fuzz [--kernel SPEC ...] [options]     put kernels under the suite
+       gptq-fuzz kernels                           list those that have a name here
        gptq-fuzz fingerprint [--kernel SPEC ...]   find out how they compute
        gptq-fuzz bench [options]                   time the kernels of the package
        gptq-fuzz campaign [options]                judge them on many GPUs and machines
@@ -39,6 +40,7 @@ COMMANDS = {
     "store": ("gptq_fuzz.store.command", "campaign", ("fsspec",)),
     "report": ("gptq_fuzz.report.command", "report", ("fsspec", "jinja2")),
     "bisect": ("gptq_fuzz.campaign.bisect", "campaign", ("fsspec",)),
+    "kernels": ("gptq_fuzz.worker.listing", "", ()),
 }
 SUITE = PACKAGE / "conformance"
 BENCH = PACKAGE / "bench"

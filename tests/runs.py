@@ -16,7 +16,8 @@ QUIET = ("-p", "no:cacheprovider")
 
 def _environment(**more):
     """Without what this run was asked for by its environment."""
-    return {key: one for key, one in os.environ.items() if not key.startswith("PYTEST_")} | more
+    ours = ("PYTEST_", "GITHUB_")
+    return {key: one for key, one in os.environ.items() if not key.startswith(ours)} | more
 
 
 def run_pytest(words, started_in=ROOT):

@@ -35,6 +35,9 @@ def pytest_generate_tests(metafunc):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, getattr(asked_of(metafunc.config), name))
     session, asked = metafunc.config.stash[SESSION], asked_of(metafunc.config)
+    if "known" in metafunc.fixturenames:
+        _over_known(metafunc, session)
+        return
     if "given" in metafunc.fixturenames:
         _over_lists(metafunc, asked, session)
         return
@@ -48,6 +51,17 @@ def pytest_generate_tests(metafunc):
     except TookTooLong as late:
         raise pytest.Collector.CollectError(str(late)) from late
     metafunc.parametrize(("backend", "case"), parameters, indirect=["backend"])
+
+
+def _over_known(metafunc, session: Session) -> None:
+    """`known`, each finding that --store holds of a kernel."""
+    parameters = [
+        pytest.param(spec, one, id=f"{spec}-{','.join(one.asked[1::2])}")
+        for spec in session.kernels
+        for one in session.known
+        if one.kernel == spec and one.asked
+    ]
+    metafunc.parametrize(("backend", "known"), parameters, indirect=["backend"])
 
 
 def _over_lists(metafunc, asked, session: Session) -> None:

@@ -35,6 +35,7 @@ from gptq_fuzz.search.problem import must_pass_problem
 from gptq_fuzz.search.series import must_pass_series
 from gptq_fuzz.search.strategies import cases, refusals
 from gptq_fuzz.search.sweep import DIMENSIONS, must_pass_sweep
+from gptq_fuzz.store.replay import must_pass_known
 
 __all__ = ["backend", "fuzz_run", "pytest_generate_tests", "run_seed", "suite_session"]
 SECONDS = {3: 10.0, 4: 600.0}  # for triples, fours of a kernel that is slow to ask
@@ -47,6 +48,11 @@ def examples(share: float = 1.0) -> int:
 
 def fills_of(backend) -> tuple[str, ...]:
     return backend.limits.fills
+
+
+@pytest.mark.known_finding
+def test_what_a_store_knows_passes(backend, known, suite_session):
+    must_pass_known(backend, known, suite_session.store)
 
 
 @pytest.mark.given_case

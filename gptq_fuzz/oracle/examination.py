@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import threading
 import time
+import traceback
 import warnings
 import zlib
 from collections.abc import Callable
@@ -24,6 +27,7 @@ from gptq_fuzz.oracle.decode import explain
 from gptq_fuzz.oracle.guard import at_edges, places
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
 from gptq_fuzz.oracle.kept import calls_of, can_be_counted, kept
+from gptq_fuzz.oracle.launches import bfloat16_works, launches
 from gptq_fuzz.oracle.locate import locate
 from gptq_fuzz.oracle.panel import ExpectedPanel, bytes_needed
 from gptq_fuzz.oracle.relations import RELATIONS
@@ -32,6 +36,7 @@ from gptq_fuzz.oracle.surroundings import (
     differing,
     free_memory,
     global_state,
+    left_memory,
     poisoned_allocations,
     restore_state,
     synchronize,
@@ -48,6 +53,8 @@ NOT_MAPPED = "; what lies {} was not mapped"
 ENOUGH_WRONG = 3  # of a flaky kernel's calls; then k of n is known well enough
 FILTERS = "warning filters"
 ALWAYS_THERE = 2**30  # bytes for which the device is not asked
+LATE = 0.03  # seconds after the last call, in which a thread of the kernel may still write
+MAKE_UP_THEIR_OWN = ("opcheck", "compile", "graph")  # conditions in which torch itself sets state
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,18 @@ class WrongType(Exception):
     """The kernel returned something that is not the promised tensor."""
 
 
+class Damaged(Exception):
+    """A byte that no call may write has changed; `kind` is that of the verdict."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+class Skipped(Exception):
+    """This machine cannot judge what was asked; the argument is the reason."""
+
+
 class Examination:
     """One case under one Backend; `verdict()` runs it to its end."""
 
@@ -86,6 +105,7 @@ class Examination:
         self.changed: list[str] = []  # of the global state, by the calls of the last value
         self.asked = case  # by the last relation
         self.repeated = 1  # calls of the same, none of them wrong
+        self.launched = launches()  # by then, of Triton's interpreter
 
     def verdict(self) -> Verdict:
         started = time.monotonic()
@@ -121,15 +141,21 @@ class Examination:
 
     def _examined(self) -> Verdict:
         """The verdict on `operands`, whose answer lies within what is `expected`."""
+        self._tasks = tasks()
         try:
             return (
                 self._under_its_condition()
                 or self._value()
                 or self._further()
+                or self._late()
                 or self._result(kinds.PASS)
             )
+        except Skipped as reason:
+            return self._result(kinds.SKIPPED, str(reason))
         except WrongType as problem:
             return self._result(kinds.WRONG_TYPE, str(problem), check=self.at[0])
+        except Damaged as problem:
+            return self._result(problem.kind, str(problem), check=self.at[0])
         except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
             found = self._raised(problem)
             found.check, what = self.at
@@ -157,8 +183,16 @@ class Examination:
             out = self._answer(operands, given.view if given else None)
             synchronize(self.device)
         if given and not given.is_inside():
-            raise OutOfBounds("out")
-        return self.rows_of(out, operands)
+            raise Damaged(kinds.OUT_OF_BOUNDS, "the kernel wrote outside out")
+        rows = self.rows_of(out, operands)
+        self.require_intact(operands)
+        return rows
+
+    def require_intact(self, operands: Operands) -> None:
+        """After each call. Raises Damaged where an operand, or what lies around it, has changed."""
+        if damage := operands.damage():
+            verb = "wrote outside" if damage[0] == kinds.OUT_OF_BOUNDS else "changed"
+            raise Damaged(damage[0], f"the kernel {verb} {damage[1]}")
 
     @contextlib.contextmanager
     def surrounded(self, poisoned: bool = True):
@@ -176,6 +210,15 @@ class Examination:
             if warnings.filters != filters:
                 self.changed.append(FILTERS)
         self.warnings += [f"{w.category.__name__}: {w.message}" for w in caught]
+        if self._is_beyond_the_interpreter():
+            raise Skipped("interpreter_bf16")
+
+    def _is_beyond_the_interpreter(self) -> bool:
+        """Whether Triton's interpreter ran the kernel, on operands that it gets wrong."""
+        return self._has_bfloat16() and launches() > self.launched and not bfloat16_works()
+
+    def _has_bfloat16(self) -> bool:
+        return "bf16" in (self.case.dtype, self.case.scales_dtype[1:])
 
     def rows_of(self, out, operands: Operands) -> torch.Tensor:
         """[M, J] of what the kernel returned. Raises WrongType."""
@@ -196,48 +239,66 @@ class Examination:
         return explain(mismatch, self.operands)
 
     def _value(self) -> Verdict | None:
-        state = global_state()
-        self.changed = []
-        try:
-            out = self.call(self.operands)
-        except OutOfBounds as problem:
-            return self._result(kinds.OUT_OF_BOUNDS, f"the kernel wrote outside {problem}")
-        damage = self.operands.damage()
-        if damage:
-            verb = "wrote outside" if damage[0] == kinds.OUT_OF_BOUNDS else "changed"
-            return self._result(damage[0], f"the kernel {verb} {damage[1]}")
+        self.before, self.changed = global_state(), []
+        out = self.call(self.operands)
+        self._restore()  # now: the judge computes in this state
         if self.request.publish:
             self.request.publish(out)
         mismatch = self.expected.check(out)
         if mismatch.count:
             return self._wrong(mismatch)
         self.used = self.expected.used(out)
-        return self._leak(state)
+        return self._leak()
 
-    def _leak(self, before: dict) -> Verdict | None:
-        """What the kernel left changed, put back; what an import in a first call adds is none."""
-        changed = differing(before, global_state())
-        if changed:
-            restore_state(before)
+    def _restore(self) -> None:
+        """Note what the kernel left changed of the global state, and put it back."""
+        if changed := differing(self.before, global_state()):
+            self.changed += changed
+            restore_state(self.before)
+
+    def _leak(self) -> Verdict | None:
+        """What the kernel left changed; what an import in a first call adds is none."""
         if FILTERS in self.changed:
             self.changed = [name for name in self.changed if name != FILTERS]
             self.call(self.operands)
-        changed = sorted({*changed, *self.changed, *replaced()})
+        changed = sorted({*self.changed, *replaced()})
         if changed:
-            return self._result(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
+            message = f"the kernel changed {', '.join(changed)}"
+            return self._result(kinds.STATE_LEAKED, message, check=self.at[0])
         return None
+
+    def _late(self) -> Verdict | None:
+        """What a thread writes once the last call has returned; waited for where there is one."""
+        is_asked_patiently = self.request.calls > 1
+        if is_asked_patiently or threading.active_count() > 1 or tasks() > self._tasks:
+            time.sleep(LATE)
+        self.require_intact(self.operands)
+        self.changed = []
+        self._restore()
+        return self._leak()
 
     def _under_its_condition(self) -> Verdict | None:
         """The verdict on the case under its condition; None where it is right, or has none."""
         name = self.case.condition if self.case else ""
         if not name:
             return None
+        before = global_state()
 
         def under_it() -> Verdict | None:
+            self.before, self.changed = before, []
             try:
                 found = CONDITIONS[name](self)
+                self.require_intact(self.operands)
+                if found is None and name not in MAKE_UP_THEIR_OWN:
+                    self.before = before
+                    self._restore()
+                    found = self._leak()
+            except Skipped:
+                raise
             except WrongType as problem:
                 found = self._result(kinds.WRONG_TYPE, str(problem))
+            except Damaged as problem:
+                found = self._result(problem.kind, str(problem))
             except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
                 found = self._raised(problem)
             if found and found.kind != kinds.SKIPPED and found.check != "repeat":
@@ -256,7 +317,9 @@ class Examination:
         return self._result(kinds.WRONG, mismatch.describe(), where, **details)
 
     def _again(self) -> int:
-        return int(self.expected.check(self.call(self.operands)).count > 0)
+        out = self.call(self.operands)
+        self._restore()
+        return int(self.expected.check(out).count > 0)
 
     def _flaky(self, mismatch: Mismatch, wrong: int, calls: int) -> Verdict:
         ends = time.monotonic() + self.request.seconds
@@ -294,7 +357,10 @@ class Examination:
             names.append("memory")
         for name in names:
             self._announce(name)
+            self.changed = []
             problem = self._stable(applicable[name])
+            self._restore()
+            problem = self._leak() or problem  # under another state the judge is none
             if problem:
                 return problem
         return None
@@ -424,16 +490,28 @@ class Examination:
         return self._result(kinds.REJECTED, describe(problem))
 
     def _raised(self, problem: Exception) -> Verdict:
-        if isinstance(problem, torch.OutOfMemoryError):
+        traceback.clear_frames(problem.__traceback__)  # which hold what was allocated
+        if isinstance(problem, torch.OutOfMemoryError) and self._is_memory_short():
             return self._result(kinds.SKIPPED, "out_of_memory")
+        if self._is_beyond_the_interpreter():
+            return self._result(kinds.SKIPPED, "interpreter_bf16")
         if is_limit_of_the_interpreter(problem):
             return self._result(kinds.SKIPPED, "interpreter_float16_overflow")
         kind = kinds.CRASHED if device_is_lost(self.device) else kinds.RAISED
         return self._result(kind, describe(problem))
 
+    def _is_memory_short(self) -> bool:
+        """Whether less is left than a call of such a problem may need, whoever has the rest."""
+        needed = bytes_needed(self.case) if self.case else ALWAYS_THERE
+        return left_memory(self.device) < max(needed, ALWAYS_THERE)
 
-class OutOfBounds(Exception):
-    """A byte of a red zone changed; the argument names the buffer."""
+
+def tasks() -> int:
+    """Threads of this process, also those that Python does not know."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:  # no Linux
+        return 0
 
 
 def typed(out, operands) -> torch.Tensor:

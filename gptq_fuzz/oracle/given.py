@@ -40,6 +40,9 @@ class GivenExamination(Examination):
         self.expected = ExpectedParts(self.problem, self.backend.numerics, place)
         return self._examined()
 
+    def _has_bfloat16(self) -> bool:
+        return torch.bfloat16 in (self.problem.x.dtype, self.problem.scales.dtype)
+
     def _further(self) -> Verdict | None:
         return self._repeat()
 

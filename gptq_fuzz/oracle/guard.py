@@ -21,6 +21,20 @@ class Moved:
     view: torch.Tensor
     original: torch.Tensor
 
+    def is_untouched(self) -> bool:
+        """No byte of it differs; of what lies beside it some is not mapped, the rest is nobody's."""
+        # One row or column of any stride counts as contiguous, and would not be seen as bytes.
+        form = torch.contiguous_format
+        kept = (
+            tensor.detach().cpu().clone(memory_format=form) for tensor in (self.view, self.original)
+        )
+        now, before = (tensor.view(-1).view(torch.uint8) for tensor in kept)
+        return torch.equal(now, before)
+
+    def is_inside(self) -> bool:
+        """So that what differs is the operand."""
+        return True
+
 
 def named(operand: str) -> str:
     """As a kernel calls it."""

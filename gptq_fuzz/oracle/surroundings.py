@@ -12,6 +12,7 @@ import threading
 import torch
 from torch.utils import deterministic
 
+AUTOCAST = ("cpu", "cuda")  # kinds of devices
 # What programs handle themselves; SIGALRM is a test's own
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT)
 
@@ -33,6 +34,14 @@ def device_is_lost(device: str) -> bool:
 def free_memory(device: str) -> int:
     """Bytes that can be had; on a CPU a share that leaves room for the workers beside us."""
     return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else 4 * 2**30
+
+
+def left_memory(device: str) -> int:
+    """Bytes that one more call can have; on a GPU also those that torch holds and nobody uses."""
+    if not device.startswith("cuda"):
+        return free_memory(device)
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free_memory(device) + held
 
 
 @contextlib.contextmanager
@@ -63,6 +72,7 @@ def global_state() -> dict:
         "thread count": torch.get_num_threads(),
         "random state": _bytes_of(torch.get_rng_state()),
         "grad mode": torch.is_grad_enabled(),
+        "autocast": tuple(map(_autocast_to, AUTOCAST)),
         "anomaly mode": (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         "deterministic mode": torch.get_deterministic_debug_mode(),
         "filling of new memory": deterministic.fill_uninitialized_memory,
@@ -85,6 +95,11 @@ def global_state() -> dict:
 def differing(before: dict, after: dict) -> list[str]:
     """Names of what is not as it was; what was not there before has not changed."""
     return [name for name, value in before.items() if value is not None and after[name] != value]
+
+
+def _autocast_to(kind: str) -> torch.dtype | None:
+    """The dtype that torch casts to on this kind of device; None where it does not."""
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
 def _has_subnormals() -> bool:
@@ -115,6 +130,10 @@ def restore_state(state: dict) -> None:
     torch.set_num_threads(state["thread count"])
     torch.set_rng_state(_random_state(state["random state"]))
     torch.set_grad_enabled(state["grad mode"])
+    for kind, dtype in zip(AUTOCAST, state["autocast"], strict=True):
+        torch.set_autocast_enabled(kind, dtype is not None)
+        if dtype is not None:
+            torch.set_autocast_dtype(kind, dtype)
     torch.autograd.set_detect_anomaly(*state["anomaly mode"])
     torch.set_deterministic_debug_mode(state["deterministic mode"])
     deterministic.fill_uninitialized_memory = state["filling of new memory"]

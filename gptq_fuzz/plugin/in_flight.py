@@ -18,7 +18,10 @@ PATTERN = "in-flight-*.txt"
 
 
 class InFlight:
-    """The files of one run, in `folder`, or in a temporary one where that cannot be written to."""
+    """The files of one run, in `folder`, or in a temporary one where that cannot be written to.
+
+    A run goes on where neither can.
+    """
 
     def __init__(self, folder: Path):
         self._wanted, self._folder = folder, folder
@@ -30,12 +33,13 @@ class InFlight:
         return [text for path in sorted(self._wanted.glob(PATTERN)) if (text := _taken(path))]
 
     def new(self) -> str:
-        """The path of another file, for one worker."""
-        try:
+        """The path of another file, for one worker; "" where there is no place for one."""
+        with contextlib.suppress(OSError):  # read-only, or full
             return str(self._created())
-        except OSError:  # read-only, or full
+        with contextlib.suppress(OSError):
             self._folder = Path(tempfile.mkdtemp(prefix="gptq-fuzz-"))
             return str(self._created())
+        return ""
 
     def _created(self) -> Path:
         self._folder.mkdir(exist_ok=True)
@@ -50,18 +54,25 @@ class InFlight:
 
     def asked(self) -> list[str]:
         """The options that ask what is being judged now."""
-        texts = (path.read_text("utf-8", "surrogateescape").strip() for path in self._held)
-        return [text for text in texts if text]
+        return [text for path in self._held if (text := _text_of(path))]
 
     def close(self) -> None:
         """Remove all of them."""
         for path, file in self._held.items():
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is read-only by now
+                path.unlink(missing_ok=True)
             os.close(file)
         self._held.clear()
         if self._folder != self._wanted:
             with contextlib.suppress(OSError):
                 self._folder.rmdir()
+
+
+def _text_of(path: Path) -> str:
+    """Nothing where somebody has cleaned up."""
+    with contextlib.suppress(OSError):
+        return path.read_text("utf-8", "surrogateescape").strip()
+    return ""
 
 
 def _taken(path: Path) -> str:

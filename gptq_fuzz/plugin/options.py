@@ -74,7 +74,7 @@ OPTIONS: dict[str, dict] = {
         "type": seconds,
         "metavar": "SECONDS",
         "default": DEFAULT_TIMEOUT,
-        "help": f"for one case, compilation not counted (default {DEFAULT_TIMEOUT:g})",
+        "help": f"for one call, compilation not counted (default {DEFAULT_TIMEOUT:g})",
     },
     "device": {"metavar": "DEVICE", "help": "cuda:1 or cpu (default: the first GPU, else cpu)"},
     "python": {
@@ -84,6 +84,12 @@ OPTIONS: dict[str, dict] = {
     },
     "known": {"metavar": "FILE", "help": "known failures, each naming its issue"},
     "json": {"metavar": "FILE", "help": "write verdicts, findings and coverage there"},
+    "html": {"metavar": "FILE", "help": "write them as a page for a browser"},
+    "store": {
+        "metavar": "URL",
+        "help": "judge first what that store knows of the kernels, add what is found: a folder, "
+        "s3://, gs://, sftp://",
+    },
     "sanitizer": {
         "metavar": "TOOL",
         "choices": SANITIZERS,

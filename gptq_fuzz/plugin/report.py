@@ -26,6 +26,7 @@ from gptq_fuzz.search.pairwise import all_together, possible_values
 
 GATHERED = pytest.StashKey[list]()
 MISSING_SHOWN = 8
+FOR_MEMORY = ("out_of_memory", "too_large_", "cannot_reserve_")  # how codes of skips begin
 KEYS = {  # lists of a report, and what is the same in entries of which one is kept
     "findings": lambda finding: (finding["kernel"], finding["reproduce"] or finding["line"]),
     "texts": title_of,
@@ -101,6 +102,7 @@ def _kernel_json(kernel: KernelUnderTest) -> dict:
         "aimed": {str(at): list(map(str, cases)) for at, cases in kernel.aimed.items()},
         "specialisations": sorted(kernel.worker.compiled),
         "used": coverage.used,
+        "used_by_fill": coverage.used_by_fill,
         "used_by": str(coverage.used_by or ""),
         "seconds": coverage.seconds,
         "fingerprints": {str(case): found for case, found in kernel.fingerprints.items()},
@@ -149,6 +151,20 @@ def has_judged(data: dict) -> bool:
     )
 
 
+def shortfall(data: dict) -> str:
+    """Why what was judged is too little for a success; "" where it is enough.
+
+    What a kernel leaves out by its own `skip`, or a machine for want of a GPU, is.
+    """
+    if not has_judged(data):
+        return "no case was judged"
+    for spec, seen in data["kernels"].items():
+        lacking = sum(n for code, n in seen["skips"].items() if code.startswith(FOR_MEMORY))
+        if lacking > seen["cases"]:
+            return f"{spec}: {lacking} cases skipped for want of memory, {seen['cases']} judged"
+    return ""
+
+
 def _add(mine: dict, seen: dict) -> None:
     for name in ("verdicts", "skips", "values"):
         for key, count in seen[name].items():
@@ -166,6 +182,9 @@ def _add(mine: dict, seen: dict) -> None:
     for name in ("missing", "pairs_missing", "triples_missing"):
         mine[name] = sorted(set(mine[name]) & set(seen[name]))
     mine["specialisations"] = sorted({*mine["specialisations"], *seen["specialisations"]})
+    for fill, counts in seen["used_by_fill"].items():
+        others = mine["used_by_fill"].get(fill, [0] * len(counts))
+        mine["used_by_fill"][fill] = [sum(pair) for pair in zip(counts, others, strict=True)]
     if seen["used"] > mine["used"]:
         mine["used"], mine["used_by"] = seen["used"], seen["used_by"]
 
@@ -219,8 +238,8 @@ def write_summary(reporter, session: Session) -> None:
         reporter.write_line(line)
     if session.unwritten:
         reporter.write_line(session.unwritten, red=True)
-    if session.is_empty:
-        reporter.write_line("no case was judged: exit status 4", red=True)
+    if session.shortfall:
+        reporter.write_line(f"{session.shortfall}: exit status 4", red=True)
 
 
 def _write_fingerprints(reporter, spec: str, prints: dict[str, dict[str, str]]) -> None:

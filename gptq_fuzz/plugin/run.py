@@ -21,6 +21,7 @@ from gptq_fuzz.case.known import read_known
 from gptq_fuzz.fingerprint.store import DEFAULT_FILE, OURS, Changed, FingerprintFile
 from gptq_fuzz.plugin import report
 from gptq_fuzz.plugin.endings import no_silent_exit, sigterm_as_ctrl_c
+from gptq_fuzz.plugin.handed_on import hand_on, require_packages, show_on_github
 from gptq_fuzz.plugin.in_flight import InFlight, offered
 from gptq_fuzz.plugin.once import Once
 from gptq_fuzz.plugin.options import asked_of, is_about_kernels
@@ -46,6 +47,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "given_problem: judges the files of --problem")
     config.addinivalue_line("markers", "given_steps: runs the steps of --steps")
     config.addinivalue_line("markers", "fuzz: runs for --budget seconds")
+    config.addinivalue_line("markers", "known_finding: judges again what --store knows")
     config.addinivalue_line("markers", "covering: judges a list that holds all pairs of values")
     config.addinivalue_line("markers", "stored_fingerprint: compares with what is stored")
     config.addinivalue_line("markers", "fingerprint: probes how a kernel computes")
@@ -58,6 +60,7 @@ def pytest_configure(config):
         in_flight=InFlight(config.rootpath / ".gptq-fuzz"),
     )
     require(asked)
+    require_packages(asked)
     is_listed = config.option.collectonly and not is_about_kernels(asked)
     if config.option.help or is_listed:
         return
@@ -93,6 +96,14 @@ def _fill(session: Session, config, asked) -> None:
         load_problem(file)  # now: a file that holds none is a wrong option, not a failing test
     with named("known", asked.known):
         session.waivers = read_known(Path(asked.known) if asked.known else None)
+    if asked.store:
+        from gptq_fuzz.store.known import known
+        from gptq_fuzz.store.store import Store
+
+        session.store = Store(asked.store)
+        session.known = known(session.store.documents("finding", "gone"))
+        for why in session.store.skipped:
+            sys.stderr.write(f"gptq-fuzz: {asked.store} skipped {why}\n")
     lines = []
     for file in asked.corpus:
         with named("corpus", file):
@@ -224,6 +235,8 @@ def pytest_collection_modifyitems(config, items):
     def is_wanted(item) -> bool:
         if is_guest and PACKAGE not in item.path.parents:
             return True
+        if item.get_closest_marker("known_finding"):
+            return bool(asked.store)
         marks = {name for name in ALONE if item.get_closest_marker(name)}
         is_of_a_kernel = "backend" in getattr(item, "fixturenames", ())
         if mark == "given_steps":
@@ -278,10 +291,11 @@ def pytest_sessionfinish(session, exitstatus):
     ours.report = report.merged(report.to_json(ours), config)
     if ours.json_path:
         ours.unwritten = report.write_json(ours.json_path, ours.report)
+    ours.unwritten = ours.unwritten or hand_on(ours, asked_of(config))
     is_right = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    is_empty = is_about_kernels(asked_of(config)) and not report.has_judged(ours.report)
-    ours.is_empty = is_right and is_empty
-    if is_right and (is_empty or ours.unwritten):
+    if is_right and is_about_kernels(asked_of(config)):
+        ours.shortfall = report.shortfall(ours.report)
+    if is_right and (ours.shortfall or ours.unwritten):
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
     elif (exitstatus == pytest.ExitCode.OK and ours.report["complaints"]) or (
         exitstatus == pytest.ExitCode.INTERRUPTED  # by -x, which pytest-xdist takes for a signal
@@ -304,6 +318,8 @@ def pytest_terminal_summary(terminalreporter, config):
     session = config.stash[SESSION]
     if session.report:
         report.write_summary(terminalreporter, session)
+        if is_about_kernels(asked_of(config)):
+            show_on_github(session, terminalreporter.write_line)
     for asked in session.broken_off:
         line = offered(asked, _called_as(config), "the run")
         terminalreporter.write_line(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,8 @@ class Session:
     left_out: dict[str, str] = field(default_factory=dict)
     waivers: list[Waiver] = field(default_factory=list)
     json_path: Path | None = None
+    store: Any = None  # of --store, see store/
+    known: list = field(default_factory=list)  # findings that it holds
     base_seed: int | None = None
     fingerprints: dict[str, FingerprintFile] = field(default_factory=dict)  # by kernel
     collected_at: float | None = None  # time.monotonic() when the tests were known
@@ -35,7 +38,7 @@ class Session:
     was_interrupted: bool = False  # by a signal
     report: dict = field(default_factory=dict)  # of all workers, once the tests are done
     unwritten: str = ""  # why --json was not
-    is_empty: bool = False  # nothing was judged, which is no success
+    shortfall: str = ""  # why what was judged is too little for a success
 
     def stop(self) -> None:
         for kernel in self.started:

@@ -14,6 +14,7 @@ import sys
 import time
 
 from gptq_fuzz.case.axes import ON_A_GPU
+from gptq_fuzz.worker.calls import noted
 from gptq_fuzz.worker.confirming import publish
 
 PROGRESS = 0.2  # seconds between two messages about one step
@@ -34,6 +35,7 @@ def main(read_fd: int, write_fd: int, options: dict) -> None:
     except Exception as problem:  # noqa: BLE001 - whatever a plug-in raises
         send({"event": "failed", "reason": str(problem) or repr(problem)})
         return
+    served.backend = noted(served.backend, options["calls"])
     served.report_compilations(send)
     served.announce = lambda check, what="": send({"event": "check", "name": check, "what": what})
     served.publish = functools.partial(publish, options["results"])
@@ -151,13 +153,14 @@ class Served:
         return History(self.backend, self.device, self.zones, progress).verdict(steps, budget)
 
     def look(self, task: str, case, check: str = "value") -> dict:
-        """A closer look at the shape of a case: the task is "fingerprint" or "diagnosis".
+        """A closer look at the shape of a case: the task is "fingerprint", "diagnosis", "picture".
 
         `check` is what failed, for a diagnosis.
         """
         from gptq_fuzz.fingerprint.measure import take_fingerprint
         from gptq_fuzz.oracle.diagnosis import diagnosed
         from gptq_fuzz.oracle.examination import Request
+        from gptq_fuzz.oracle.picture import pictured
 
         def examine(other):
             return self._examination(other, Request())
@@ -165,6 +168,8 @@ class Served:
         case = case.replace(condition="")
         if task == "fingerprint":
             return take_fingerprint(examine, case)
+        if task == "picture":
+            return pictured(examine, case)
         return diagnosed(examine, case, check)
 
     def _examination(self, case, request):

@@ -6,6 +6,7 @@ Never for kernels of ours. Each stand-in is listed in docs/adapters.md.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import sys
@@ -29,8 +30,12 @@ PROPERTIES = {
 
 def stand_in_for_a_gpu() -> None:
     """Where Triton is interpreted: torch's questions answered now, Triton's once it is imported."""
-    if os.environ.get("TRITON_INTERPRET") != "1":
-        return
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        _stand_in()
+
+
+@functools.cache  # once in a process
+def _stand_in() -> None:
     import torch
 
     cuda = torch.cuda
@@ -42,7 +47,7 @@ def stand_in_for_a_gpu() -> None:
     cuda.synchronize = lambda device=None: None
     if "triton" in sys.modules:
         _stand_in_for_a_driver()
-    elif not any(isinstance(finder, _Imported) for finder in sys.meta_path):
+    else:
         sys.meta_path.insert(0, _Imported())
 
 
@@ -88,6 +93,16 @@ def _stand_in_for_a_driver() -> None:
     target = GPUTarget("cuda", 10 * CAPABILITY[0] + CAPABILITY[1], PROPERTIES["warp_size"])
     triton.runtime.driver.set_active(_Driver(target))
     drawn_times.install()
-    converted = interpreter._implicit_cvt
-    # True and False are numbers of one bit to a compiler, and no numbers of 32 to the interpreter.
+    converted, patched = interpreter._implicit_cvt, interpreter._patch_lang_core
+
+    def steps(*bounds, **_hints):
+        return map(converted, range(*map(int, bounds)))
+
+    def with_ranges(lang, scope):
+        patched(lang, scope)
+        scope.set_attr(lang, "range", steps)
+
+    # True and False are numbers of one bit to a compiler, and no numbers of 32 to the interpreter;
+    # what `tl.range` counts is a tensor.
     interpreter._implicit_cvt = lambda arg: converted(int(arg) if isinstance(arg, bool) else arg)
+    interpreter._patch_lang_core = with_ranges

@@ -27,16 +27,19 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.case.history import BETWEEN, Step
 from gptq_fuzz.case.verdict import CONFIRMED, Verdict
+from gptq_fuzz.worker.calls import FIRST_TIMES, Calls
 from gptq_fuzz.worker.confirming import Confirming, Share
+from gptq_fuzz.worker.ending import MARK, end_all
+from gptq_fuzz.worker.output import Output
 
-DEFAULT_TIMEOUT = 60.0  # seconds for one case
+DEFAULT_TIMEOUT = 60.0  # seconds for one call
 START_LIMIT = 600.0  # seconds: imports, and the build of an extension
 QUIET_START = 3.0  # seconds until a worker that is not ready is told of, then after twice as many
 COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond its time-out
 LONGEST = 3600.0  # seconds to any answer, however often something is compiled meanwhile
 LARGEST = 2**24  # bytes of a message: more is no message
 END_LIMIT = 30.0  # seconds for a killed process to go: a driver may keep it
-LOOKS = {"fingerprint": 30, "diagnosis": 3}  # the time-outs of so many cases may pass meanwhile
+LOOKS = {"fingerprint": 30, "diagnosis": 3, "picture": 3}  # time-outs of a case that it may take
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 KEPT = 4096  # cases that a process has judged; of more, the latest
 ENDS = ("timed out", "closed", "garbage")  # of waiting, without an answer
@@ -53,9 +56,10 @@ spec = importlib.util.spec_from_file_location(
     "gptq_fuzz", folder + "/__init__.py", submodule_search_locations=[folder])
 sys.modules["gptq_fuzz"] = package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
-from gptq_fuzz.worker import confirming, served
+from gptq_fuzz.worker import confirming, ending, served
 requests, replies, options = int(requests), int(replies), json.loads(options)
 if options["zones"]:  # no sanitizer watches
+    ending.end_with(options["alive"])
     confirming.begin(*options["confirming"], options["results"], others=(requests, replies))
 sys.path[:] = places
 served.is_worker = True
@@ -100,6 +104,7 @@ class Worker:
         self.restarts = -1
         self.description: dict = {}
         self.compiled: set[str] = set()  # Triton's specialisations, see `served.specialisation`
+        self._first_times = FIRST_TIMES  # of the limit of a call, for first ones
         self.reached = 0  # the last step of a history that was begun
         self.judged: list[Asked] = []  # since the process started
         self._process: subprocess.Popen | None = None
@@ -107,6 +112,9 @@ class Worker:
         self._share = Share()
         self._at = "value", ""  # the check that was begun last, and what is asked in it
         self._buffer = b""
+        self._calls: Calls | None = None
+        self._output: Output | None = None
+        self._ended: list[int] = []  # a descriptor that can be read once the process has ended
 
     @property
     def limits(self) -> Limits:
@@ -122,9 +130,13 @@ class Worker:
         self.restarts += 1
         to_worker, self._write = os.pipe()
         self._read, from_worker = os.pipe()
-        self._log = tempfile.NamedTemporaryFile(prefix="gptq-fuzz-", suffix=".log")  # noqa: SIM115
-        self._confirming = Confirming()
+        alive, self._alive = os.pipe()
+        self._output, self._calls, self._confirming = Output(), Calls(), Confirming()
+        self._calls.first_times = self._first_times
+        self._mark, self._killed_before = secrets.token_hex(8), _killed_for_memory()
         options = {
+            "alive": alive,
+            "calls": self._calls.file,
             "confirming": self._confirming.theirs,
             "results": self._confirming.results,
             "spec": self.launch.spec,
@@ -135,17 +147,23 @@ class Worker:
         command = [self.launch.python, "-c", BOOT, str(PACKAGE), str(to_worker), str(from_worker)]
         self._process = subprocess.Popen(
             self._sanitized([*command, json.dumps(options)]),
-            pass_fds=(to_worker, from_worker, *options["confirming"], options["results"]),
+            pass_fds=(
+                *(to_worker, from_worker, alive, self._calls.file),
+                *(*options["confirming"], options["results"]),
+            ),
             stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
+            stdout=self._output.theirs,
+            stderr=self._output.theirs,
             cwd=self.launch.started_in,
             env=self._environment(),
             start_new_session=True,
         )
-        os.close(to_worker)
-        os.close(from_worker)
+        for end in (to_worker, from_worker, alive):
+            os.close(end)
+        self._output.begun()
         self._confirming.begun()
+        with contextlib.suppress(OSError):  # an older Linux
+            self._ended = [os.pidfd_open(self._process.pid)]
         self._buffer = b""
         self.judged = []  # another list: who holds the last one may keep it
 
@@ -184,7 +202,7 @@ class Worker:
         if self.launch.sanitizer:  # exact allocations, and errors at the launch that caused them
             extra = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "CUDA_LAUNCH_BLOCKING": "1"}
             extra[UNTIMED] = "1"
-        return os.environ | extra
+        return os.environ | extra | {MARK: self._mark}
 
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case; CRASHED, TIMED_OUT or LOST when the process gave none."""
@@ -309,11 +327,14 @@ class Worker:
         """The next message that is not about compiling; that time does not count, up to a limit."""
         ends = time.monotonic() + limit
         last = ends + LONGEST
-        compiling, since = 0, 0.0  # a tuner compiles several configs at a time
+        compiling, since, compiled = 0, 0.0, 0.0  # a tuner compiles several configs at a time
         while (now := time.monotonic()) < last:
             until = min(since + COMPILE_LIMIT if compiling else ends, last)
             message = self._next_message(until - now)
-            if message.get("event") == "step":
+            is_late = message.get("event") == "timed out" and not compiling and self._calls
+            if is_late and (later := self._calls.deadline(limit) + compiled) > ends:
+                ends = later  # another call
+            elif message.get("event") == "step":
                 self.reached, ends = message["at"], time.monotonic() + limit
                 last = ends + LONGEST
             elif message.get("event") == "check":
@@ -323,7 +344,8 @@ class Worker:
                 compiling += 1
             elif message.get("event") == "compiled":
                 self.compiled.add(message.get("specialisation", ""))
-                ends += time.monotonic() - since if compiling == 1 else 0.0
+                spent = time.monotonic() - since if compiling == 1 else 0.0
+                ends, compiled = ends + spent, compiled + spent
                 compiling = max(compiling - 1, 0)
             else:
                 return message
@@ -334,8 +356,12 @@ class Worker:
         is_late = False
         while b"\n" not in self._buffer:
             left = ends - time.monotonic()
-            ready, _, _ = select.select([self._read], [], [], max(0.0, left))
-            if is_late or not ready:
+            ready = self._ready(max(0.0, left))
+            if self._read not in ready:
+                if left > 0 and not is_late and not self._has_ended(ready):
+                    continue
+                return {"event": "closed" if self._has_ended(ready) else "timed out"}
+            if is_late:
                 return {"event": "timed out"}
             is_late = left < 0  # what was there in time is read; bytes that trickle in are not
             data = os.read(self._read, 65536)
@@ -352,6 +378,21 @@ class Worker:
             is_one = False
         return message if is_one else _garbage(line.decode(errors="replace"))
 
+    def _ready(self, seconds: float) -> list[int]:
+        """Of the descriptors that an answer, or the end of the process, can be read from; what the
+        kernel prints meanwhile is taken.
+        """
+        is_open = self._output is not None and self._output.is_open
+        output = [self._output.file] if is_open else []
+        ready, _, _ = select.select([self._read, *self._ended, *output], [], [], seconds)
+        if output and output[0] in ready:
+            self._output.take()
+        return ready
+
+    def _has_ended(self, ready: list[int]) -> bool:
+        """Whatever still holds the pipe: a process that the kernel forked."""
+        return bool({*self._ended} & {*ready})
+
     def _death_verdict(self, message: dict, case: Case | None) -> Verdict:
         kind, (check, what) = self._kind_of_death(message), self._at
         cause = self._cause(message) + (NOT_MAPPED.format(what) if what else "")
@@ -361,7 +402,7 @@ class Worker:
         if message.get("event") == "timed out":
             return kinds.TIMED_OUT
         if message.get("event") == "closed" and self._ended_by_signal():
-            return kinds.CRASHED
+            return kinds.LOST if self._process.returncode == -signal.SIGKILL else kinds.CRASHED
         return kinds.LOST
 
     def _ended_by_signal(self) -> bool:
@@ -373,19 +414,30 @@ class Worker:
 
     def _cause(self, message: dict) -> str:
         if message.get("event") == "timed out":
-            return f"no answer within {self._limit:g} s (--timeout)"
+            return self._lateness()
         if message.get("event") == "garbage":
             return f"the worker's pipe carried {message['text']!r}"
         if message.get("event") == "unasked":
             return "an answer came to no question, or once more to an earlier one"
         code = self._process.returncode
+        if code == -signal.SIGKILL:
+            is_for_memory = _killed_for_memory() > self._killed_before
+            why = "the system had no memory left" if is_for_memory else "SIGKILL"
+            return f"the process was killed from outside: {why}"
         if code is not None and code < 0:
             return f"the process died of {signal.Signals(-code).name}"
         return f"the process ended with exit status {code}"
 
+    def _lateness(self) -> str:
+        """Of a call; the next first ones have no more time than others."""
+        if self._calls is None or not self._calls.is_first:
+            return f"no answer within {self._limit:g} s (--timeout)"
+        times, self._first_times = self._calls.first_times, 1
+        more = f", {times} times that for a first call" if times > 1 else ""
+        return f"no answer within {times * self._limit:g} s (--timeout{more})"
+
     def _tail(self) -> str:
-        with open(self._log.name, errors="replace") as log:
-            text = log.read().strip()
+        text = self._output.end()
         return f"; its output ended: {text[-TAIL:]!r}" if text else ""
 
     def _add_sanitizer_reports(self, verdict: Verdict) -> None:
@@ -420,16 +472,25 @@ class Worker:
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        end_all(self._mark, process.pid)
         try:
             process.wait(END_LIMIT)
         except subprocess.TimeoutExpired:
             sys.stderr.write(f"gptq-fuzz: process {process.pid} was killed and does not end\n")
-        os.close(self._read)
-        os.close(self._write)
-        self._confirming.close()
-        self._log.close()
+        for end in (self._read, self._write, self._alive, *self._ended):
+            os.close(end)
+        self._ended = []
+        for shared in (self._confirming, self._calls, self._output):
+            shared.close()
+
+
+def _killed_for_memory() -> int:
+    """Processes that the system has killed since it started, for want of memory."""
+    with contextlib.suppress(OSError), open("/proc/vmstat") as counters:
+        for line in counters:
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 def _garbage(message) -> dict:

@@ -11,6 +11,9 @@ PLANS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "kernels/exllama": (("exllama",), ()),
     "kernels": (("triton", "layers"), ("triton",)),
     "gptq_fuzz/bench": (("bench",), ()),
+    "gptq_fuzz/campaign": (("campaign",), ()),
+    "gptq_fuzz/report": (("report",), ()),
+    "gptq_fuzz/store": (("campaign",), ()),
     "gptq_fuzz": (("suite",), ()),
 }
 LEFT_OUT = (  # what judges other kernels at length, or the tree, or compiles for itself
@@ -18,7 +21,8 @@ LEFT_OUT = (  # what judges other kernels at length, or the tree, or compiles fo
     "test_sanitized", "test_end_of_memory",
 )  # fmt: skip
 SLOW = (  # more than some ten seconds: for what all others let through
-    "test_check", "test_command_line", "test_configs", "test_fingerprint", "test_machine",
+    "test_bisect", "test_campaign", "test_check", "test_command_line", "test_configs",
+    "test_course", "test_fingerprint", "test_handed_on", "test_machine",
     "test_missing", "test_modes", "test_packed_linear", "test_paths", "test_problem_file",
     "test_states", "test_uniform_groups", "test_worker",
 )  # fmt: skip

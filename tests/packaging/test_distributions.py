@@ -34,6 +34,8 @@ def test_kernels_and_reference_are_shipped_inside_with_their_sources(wheel):
         "gptq_fuzz/corpus/tails.txt",
         "gptq_fuzz/museum/faulty/all_zero.py",
         "gptq_fuzz/plugin/pytest.ini",
+        "gptq_fuzz/report/page.html.j2",
+        "gptq_fuzz/report/page.js",
         "gptq_fuzz/py.typed",
     }
     assert wanted <= wheel.keys()
@@ -56,5 +58,12 @@ def test_only_what_a_run_needs_is_a_dependency(wheel):
 def test_the_sdist_holds_what_its_tests_need(distributions):
     with tarfile.open(distributions[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {"kernels/checks.py", "reference/matmul.py", "tests/conftest.py", "conftest.py"}
+    wanted = {
+        "action.yml",
+        ".ci/action",
+        "kernels/checks.py",
+        "reference/matmul.py",
+        "tests/conftest.py",
+        "conftest.py",
+    }
     assert {*wanted, "tox.ini", "pyproject.toml", "LICENSE", "README.md"} <= names

@@ -128,6 +128,7 @@ def raises_on_interrupt(*_args):
 CHANGES = {
     "deterministic mode": lambda: torch.set_deterministic_debug_mode("default"),
     "default device": lambda: torch.set_default_device("meta"),
+    "autocast": lambda: torch.set_autocast_enabled("cpu", True),
     "anomaly mode": lambda: torch.autograd.set_detect_anomaly(True),
     "mkldnn": lambda: torch._C._set_mkldnn_enabled(False),
     "warning filters": lambda: __import__("warnings").simplefilter("ignore"),
@@ -211,7 +212,8 @@ def test_a_plain_kernel_is_asked_under_each_usual_condition_several_times():
     assert met.count("") > len(met) / 2
     often = [case.condition for case in drawn(cases(limits), 400)]
     assert often.count("") > len(often) / 2
-    assert set(often) >= promised
+    of_sums = {case.condition for case in drawn(cases(limits, "randn"), 400)}
+    assert {*often, *of_sums} >= promised
 
 
 @pytest.mark.parametrize("limits", [PLAIN_LIMITS, WIDE, replace(WIDE, conditions=CONDITIONS)])

@@ -134,7 +134,7 @@ def test_a_kernel_whose_copy_answers_too_is_found_out(start):
 def test_who_ends_the_other_judge_is_found_out_and_a_slow_one_is_not_waited_for(start, monkeypatch):
     worker = start("torch")
     pid = worker._process.pid
-    child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+    child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[-1])
     os.kill(child, signal.SIGSTOP)
     monkeypatch.setattr(confirming, "PATIENCE", 0.01)
     assert [worker.ask(CASE, (), 2).kind for _ in range(2)] == [kinds.PASS] * 2

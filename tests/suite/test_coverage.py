@@ -14,6 +14,7 @@ from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.search import pairwise
 from gptq_fuzz.search.coverage import (
+    BINS,
     DISPATCH,
     Coverage,
     axis_values,
@@ -343,3 +344,16 @@ def test_sizes_of_a_class_take_turns(turn):
     assert pairwise._turned([1, 2, 3], turn)[0] == turn % 3 + 1
     assert sorted(pairwise._turned([1, 2, 3], turn)) == [1, 2, 3]
     assert not pairwise._turned([], turn)
+
+
+def test_of_what_passed_the_error_is_counted_by_fill():
+    coverage = Coverage()
+    cases = [Case.parse(line) for line in ("m1-n4-k4-b8-gall", "m1-n4-k4-b8-gall-randn")]
+    for used in (0.0, 2.0**-30, 0.5, 0.99, 1.0 + 2.0**-21):
+        coverage.add(cases[0], Verdict(kinds.PASS, cases[0], used=used))
+    coverage.add(cases[1], Verdict(kinds.WRONG, cases[1], used=3.0))
+    counts = coverage.used_by_fill["exact"]
+    assert [place for place, count in enumerate(counts) for _ in range(count)] == [
+        0, 1, BINS - 2, BINS - 2, BINS - 1,
+    ]  # fmt: skip
+    assert "randn" not in coverage.used_by_fill

@@ -186,8 +186,11 @@ def test_operands_and_state_are_looked_at_after_every_call(check):
 
 
 def test_state_that_a_call_under_a_condition_leaves_is_seen_there():
-    backend = at_call(40, lambda **operands: torch.set_num_threads(2))
-    verdict = examination(backend, f"{LINE}-calls500").verdict()
+    def f(**operands):
+        torch.set_num_threads(2)
+        return matmul(**operands)
+
+    verdict = examination(from_callable(f, "f"), f"{LINE}-calls500").verdict()
     assert (verdict.kind, verdict.check) == (kinds.STATE_LEAKED, "calls500")
     assert torch.get_num_threads() == 1
 

@@ -87,6 +87,7 @@ def seen(**changes):
         "pairs_missing": ["a=1 with b=2", "a=1 with b=3"], "specialisations": ["one[]"],
         "triples_missing": ["t", "u"], "used_by": "a", "fingerprints": {}, "series": {},
         "first_verdict": {}, "first_failure": None, "first_finding": None, "ended": 3.0,
+        "used_by_fill": {"exact": [1, 1]},
     } | changes  # fmt: skip
 
 
@@ -105,6 +106,7 @@ def test_reports_of_several_workers_add_up():
         verdicts={"PASS": 1, "WRONG": 1}, values={"m=0": 2}, missing=["bits=2"], used=0.3,
         pairs_missing=["a=1 with b=3"], triples_missing=["u", "v"], specialisations=["two[]"],
         first_verdict={"line": "b"}, first_failure=2.5,
+        used_by_fill={"exact": [0, 1], "randn": [1, 0]},
     )  # fmt: skip
     whole, torch = merged_reports((seen(), ["found"]), (other, ["found", "more"]))
     assert whole["texts"] == ["found", "more"]
@@ -113,6 +115,7 @@ def test_reports_of_several_workers_add_up():
     assert torch["values"] == {"m=1": 2, "m=0": 2}
     assert (torch["missing"], torch["pairs_missing"]) == (["bits=2"], ["a=1 with b=3"])
     assert torch["triples_missing"] == ["u"]
+    assert torch["used_by_fill"] == {"exact": [1, 2], "randn": [1, 0]}
     assert torch["specialisations"] == ["one[]", "two[]"]
     assert (torch["first_verdict"], torch["first_failure"]) == ({"line": "b"}, 2.5)
 

@@ -20,6 +20,7 @@ CONDITIONS = {
     "omp3": ambient.three_threads,
     "det": ambient.deterministic,
     "grad": ambient.x_requires_grad,
+    "nograd": ambient.no_grad,
     "infer": ambient.inference_mode,
     "autocast": ambient.autocast,
     "threads2": in_two_threads,

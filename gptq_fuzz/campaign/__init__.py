@@ -1,0 +1,1 @@
+"""Campaigns over many GPUs and machines, on Dask distributed."""

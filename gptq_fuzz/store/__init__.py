@@ -1,0 +1,1 @@
+"""What campaigns on many machines have found: small JSON files that are only ever added."""

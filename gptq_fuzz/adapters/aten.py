@@ -1,4 +1,4 @@
-"""torch's own kernels for packed weights: int4 with groups, on a CPU and on CUDA, and int8."""
+"""torch's own kernels for packed weights on a CPU: int4 with groups, and int8."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from gptq_fuzz.case.axes import DTYPES, SCALES_DTYPES
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
 
-INNER_TILES = 8  # of the CUDA layout; a CPU takes no notice
+INNER_TILES = 8  # of another device's layout; a CPU takes no notice
 WHOLE = {"scales_as_x": True, "whole_groups": True, "bad": (), "refuses_outside": False}
 X_ROWS = {"layouts": ("", "off"), "m_least": 1}  # x has to be contiguous
 CALLED = {"conditions": ("omp3", "grad", "infer", "threads2", "calls500", "stream")}
@@ -16,18 +16,13 @@ CALLED = {"conditions": ("omp3", "grad", "infer", "threads2", "calls500", "strea
 def prepare_int4(*, codes, zeros, scales, bits, group_size, **_):
     """Rows of N codes as the kernel packs them, and (scale, (8 - z) * scale) of each group."""
     words, offsets = codes.T.contiguous().int(), (8 - zeros).to(scales.dtype) * scales
-    if codes.is_cuda:
-        pairs = (words[:, ::2] << 4 | words[:, 1::2]).to(torch.uint8)
-        packed = torch.ops.aten._convert_weight_to_int4pack(pairs, INNER_TILES)
-    else:
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(words, INNER_TILES)
+    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(words, INNER_TILES)
     return packed, group_size, torch.stack((scales, offsets), -1).contiguous()
 
 
 def run_int4(state, *, x):
     """x [M, K] -> [M, N]."""
-    on_cuda = torch.ops.aten._weight_int4pack_mm
-    return (on_cuda if x.is_cuda else torch.ops.aten._weight_int4pack_mm_for_cpu)(x, *state)
+    return torch.ops.aten._weight_int4pack_mm_for_cpu(x, *state)
 
 
 def prepare_int8(*, codes, scales, **_):
@@ -46,10 +41,6 @@ BACKENDS = {
     "int4": Backend("int4", operands="codes", prepare=prepare_int4, run=run_int4,
         devices=("cpu",), numerics=FLOAT_ZERO,
         limits=Limits(dtypes=DTYPES, scales_dtypes=SCALES_DTYPES, n_multiple=16, k_multiple=32,
-                      **X_ROWS, **INT4)),
-    "int4-cuda": Backend("int4-cuda", operands="codes", prepare=prepare_int4, run=run_int4,
-        devices=("cuda",), numerics=FLOAT_ZERO,
-        limits=Limits(dtypes=("bf16",), scales_dtypes=("sbf16",), n_multiple=8, k_multiple=128,
                       **X_ROWS, **INT4)),
     "int8": Backend("int8", operands="codes", prepare=prepare_int8, run=run_int8,
         devices=("cpu",), numerics=Numerics(folds_zero=False),

@@ -54,12 +54,7 @@ def backend(name: str, place: str, numerics: Numerics, stored: str, columns: int
         conditions=("omp3", "infer", "calls500"),
         **SHARED,
     )
-    return Backend(name, limits, numerics, prepare=prepare, run=run)
-
-
-def run(layer, *, x):
-    """x [..., K] -> [..., N]."""
-    return layer(x)
+    return Backend(name, limits, numerics, prepare=prepare, run=torch.nn.Module.__call__)
 
 
 BACKENDS = {name: backend(name, *found) for name, found in CLASSES.items()}

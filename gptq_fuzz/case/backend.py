@@ -104,7 +104,7 @@ class Limits:
         return self.tiles(m, n, k) <= max(self.max_tiles, self.tiles(*self.units(word)))
 
     def for_draws(self) -> Limits:
-        """Less what no drawn problem within these limits has: layouts, ranks, scales, conditions."""
+        """Less what no drawn problem within them has: layouts, ranks, scales, conditions."""
         units = [max(self.units(codes_in_words(bits))) for bits in self.bits]
         is_cast = set(self.dtypes) - {"f32"} and set(self.fills) & set(AUTOCAST_FILLS)
         lacking = ["autocast"] * (not is_cast)

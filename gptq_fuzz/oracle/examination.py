@@ -522,6 +522,10 @@ def typed(out, operands) -> torch.Tensor:
         raise WrongType(f"wanted {wanted}, got {type(out).__name__}")
     if (out.dtype, tuple(out.shape), out.device.type) != (dtype, shape, torch.device(device).type):
         raise WrongType(f"wanted {wanted}, got {out.dtype} {tuple(out.shape)} on {out.device}")
+    if out.numel() and any(
+        not step and size > 1 for step, size in zip(out.stride(), shape, strict=True)
+    ):
+        raise WrongType(f"elements of the result share memory, strides {out.stride()}")
     return out.detach()
 
 

@@ -22,7 +22,7 @@ class Moved:
     original: torch.Tensor
 
     def is_untouched(self) -> bool:
-        """No byte of it differs; of what lies beside it some is not mapped, the rest is nobody's."""
+        """No byte of it differs; what lies beside it is not mapped, or nobody's."""
         # One row or column of any stride counts as contiguous, and would not be seen as bytes.
         form = torch.contiguous_format
         kept = (

@@ -431,9 +431,7 @@ def rewritten(values: Values, case: Case, operand: str, extent: str, seed: int) 
     other = make_values(case.replace(seed=case.seed + seed + 1), values.codes.device)
     name = {"qweight": "codes", "qzeros": "zeros"}.get(operand, operand)
     mine, theirs = getattr(values, name).clone(), getattr(other, name)
-    rows, columns = {"codes": (case.unit, 1), "zeros": (1, case.unit)}.get(
-        name, (1, 1)
-    )
+    rows, columns = {"codes": (case.unit, 1), "zeros": (1, case.unit)}.get(name, (1, 1))
     if extent == "all":
         mine = theirs
     elif extent == "swap":

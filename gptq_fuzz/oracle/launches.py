@@ -1,4 +1,4 @@
-"""Kernels that Triton's interpreter runs in place of a GPU: whether it did, for a kernel under test.
+"""Kernels that Triton's interpreter runs in place of a GPU: whether it did for a kernel.
 
 Whoever launches none is a kernel of torch's, whatever it has imported.
 """

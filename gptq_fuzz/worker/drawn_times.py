@@ -27,6 +27,8 @@ def install() -> None:
     import triton.testing
     from triton.runtime.autotuner import Autotuner
 
+    if isinstance(Autotuner.do_bench, property):  # they are there already
+        return
     measure, benchmarker = triton.testing.do_bench, Autotuner.do_bench.func
 
     def do_bench(call, *args, quantiles=None, **more):

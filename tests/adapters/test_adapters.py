@@ -17,7 +17,7 @@ RIGHT = {
     "aten:int4": "",
     "aten:int8": "f16",
     "autogptq:torch": "zsym",
-    "autogptq:triton": "zsym-n256*-k128*",
+    "autogptq:triton": "pad-zsym-n256*-k128*",
     "gemlite": "m64+-g2+",
     "gptqmodel:aten": "",
     "gptqmodel:torch": "",

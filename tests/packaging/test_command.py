@@ -17,7 +17,8 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", ["gptq-fuzz --kernel mine.py:f", f"python -m gptq_fuzz --kernel mine.py:f --case {LINE}"]
+    "words",
+    ["gptq-fuzz --kernel mine.py:f", f"python -m gptq_fuzz --kernel mine.py:f --case {LINE}"],
 )
 def test_the_reproduce_line_fails_again_where_it_was_printed(installed, folder, words):
     status, output = installed.run(f"{words} --device cpu -x", folder)

@@ -139,7 +139,13 @@ def test_a_token_of_another_kernel_is_unknown():
         Case.parse(f"{SMALLEST}-thd8")
 
 
-@pytest.mark.parametrize("change", [{"m": -1}, {"seed": -1}, {"bits": 3}, {"group_size": 0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"m": -1}, {"seed": -1}, {"bits": 9}, {"group_size": 0}, {"group_size": 10**20}),
+        {"layout": "pad" + "9" * 20},
+    ],
+)
 def test_values_that_no_line_can_say_are_refused(change):
     with pytest.raises(ValueError, match=r"must|holds"):
         Case.parse(SMALLEST).replace(**change)

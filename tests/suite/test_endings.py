@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
 from gptq_fuzz._checkout import PACKAGE, ROOT
-from gptq_fuzz.plugin import progress
+from gptq_fuzz.plugin import progress, report
 from gptq_fuzz.plugin.in_flight import InFlight
 from gptq_fuzz.plugin.progress import Progress
 from gptq_fuzz.search import called_as
@@ -69,6 +70,32 @@ def test_a_run_that_goes_on_is_not_taken_for_one_that_did_not_end(tmp_path):
     assert first.asked() == ["--kernel f --case m1-n4-k4-b8-gall"]
     first.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_goes_on_where_no_file_can_be_written_or_stays(tmp_path, monkeypatch):
+    nowhere = tmp_path / "file"
+    nowhere.touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
+    run = InFlight(nowhere / "folder")
+    assert (run.new(), run.asked()) == ("", [])
+    run.close()
+    run = InFlight(tmp_path / "cleaned")
+    os.unlink(run.new())
+    assert run.asked() == []
+    run.close()
+
+
+@pytest.mark.parametrize(
+    ("skips", "is_short"),
+    [
+        ({"out_of_memory": 83, "too_large_7_bytes": 1}, True),
+        ({"out_of_memory": 83}, False),
+        ({"interpreter_bf16": 1000, "no_gpu": 9}, False),
+    ],
+)
+def test_more_skips_for_want_of_memory_than_verdicts_are_no_success(skips, is_short):
+    data = {"kernels": {"f": {"cases": 83, "skips": skips, "fingerprints": {}}}}
+    assert bool(report.shortfall(data)) == is_short
 
 
 def test_what_takes_long_is_told_of_now_and_then(monkeypatch):

@@ -1,4 +1,4 @@
-"""A path of its own where no gradient can be asked for takes vectors of two rows, counted as rows."""
+"""A path of its own where no gradient can be asked for counts vectors of two rows as rows."""
 
 import torch
 

@@ -57,11 +57,7 @@ def deterministic(exam) -> Verdict | None:
 
 
 def x_requires_grad(exam) -> Verdict | None:
-    """As while an adapter beside the layer is trained; after a call in inference mode, as an
-    evaluation in between makes: what a kernel kept of it must not be in the way.
-    """
-    with torch.inference_mode():
-        exam.call(exam.operands)
+    """As while an adapter beside the layer is trained."""
     x = exam.operands.left.requires_grad_()
     try:
         return _value_under(exam, contextlib.nullcontext)

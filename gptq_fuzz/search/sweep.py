@@ -37,6 +37,8 @@ AFFORDABLE = 2**20  # elements of x, weights and result where the other dimensio
 # Sizes with tails of tiles of 8 to 256, on both sides of where engines change kernels
 TAILED_ROWS = (5, 17, 33, 65, 129, 257, 513, 577, 1025)
 TAILED = (132, 200, 260, 516, 580, 1028)
+SOME_ROWS, SQUARE = (17, 33, 48, 65), (1024, 1028)
+ROWS_OF_A_MILLION = (245, 257, 490, 514)  # of 4096 columns, and a few more
 LARGEST_PRODUCT = 2**27  # multiplications of one case of `tails`
 LONG_SUMS = (516, 1028, 2056, 4104)
 FEW_ROWS = (2, 4, 8, 17, 65)
@@ -234,7 +236,7 @@ def _many_groups(limits: Limits) -> Iterator[dict]:
     for elements in (LARGEST_GROUP, 2 * LARGEST_GROUP):
         bits = max(limits.bits)
         m, n, unit = _others(limits, bits, False)
-        size = _smallest_group(limits, unit)
+        size = 1 if limits.group_sizes is None else _smallest_group(limits, unit)
         n *= -(-64 // n)
         k = -(-(elements * WORD_BITS // bits // n + 1) * size // unit) * unit
         if size:
@@ -243,7 +245,11 @@ def _many_groups(limits: Limits) -> Iterator[dict]:
 
 
 def _tailed(limits: Limits, wide: bool) -> Iterator[dict]:
-    """Each two of three large sizes, once beside the smallest third and once beside a large one."""
+    """Each two of three large sizes, once beside the smallest third and once beside a large one;
+    few rows beside two large ones; a few rows more than make 10^6 or 2^20 elements of x.
+    """
+    if wide:
+        yield from _of_whole_layers(limits)
     counted = TAILED_ROWS if _is_free(limits) else (1,)
     for turn, (m, n) in enumerate(itertools.product(counted, TAILED)):
         bits = choose(limits.bits, f"tails {m} {n} {wide}", "bits")
@@ -256,6 +262,20 @@ def _tailed(limits: Limits, wide: bool) -> Iterator[dict]:
         if not wide:
             yield sizes | {"m": m, "n": n, "k": unit_k}
             yield sizes | {"m": m, "n": unit_n, "k": k}
+
+
+def _of_whole_layers(limits: Limits) -> Iterator[dict]:
+    for m, n, k in itertools.product(SOME_ROWS if _is_free(limits) else (1,), SQUARE, SQUARE):
+        bits = choose(limits.bits, f"layers {m} {n} {k}", "bits")
+        _, unit_n, unit_k = limits.units(codes_in_words(bits))
+        n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (k, unit_k)))
+        sizes = {"bits": bits, "group_size": _group_size(limits, f"layers {m} {n} {k}")}
+        yield sizes | {"m": m, "n": n, "k": k}
+    for m in ROWS_OF_A_MILLION if _is_free(limits) else ():
+        bits = choose(limits.bits, f"million {m}", "bits")
+        _, n, unit = limits.units(codes_in_words(bits))
+        sizes = {"bits": bits, "group_size": _group_size(limits, f"million {m}")}
+        yield sizes | {"m": m, "n": n, "k": -(-4096 // unit) * unit}
 
 
 def _roundings(limits: Limits, wide: bool) -> Iterator[dict]:

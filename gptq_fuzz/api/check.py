@@ -155,7 +155,7 @@ def _started(kernel, only, device, timeout, stack) -> tuple[KernelUnderTest, str
             only,
             called_as=tuple(command_words()),
         )
-        stack.callback(under_test.worker.stop)
+        stack.callback(_stop, under_test)
         try:
             under_test.worker.start()
         except CannotRun as problem:
@@ -166,6 +166,11 @@ def _started(kernel, only, device, timeout, stack) -> tuple[KernelUnderTest, str
             return under_test, "a worker"
     stack.enter_context(_state_kept())
     return _in_process(kernel, only, device, timeout), f"this process ({why})"
+
+
+def _stop(under_test: KernelUnderTest) -> None:
+    """Its worker, which after fuzzing may be another one than was started first."""
+    under_test.worker.stop()
 
 
 def _in_process(kernel, only, device, timeout) -> KernelUnderTest:

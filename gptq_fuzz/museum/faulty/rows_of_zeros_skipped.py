@@ -3,7 +3,6 @@
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "rows of zeros, as padding has, are not multiplied: 0 where NaN is due"
-ONLY = "nonfinite"
 SMALLEST = (2, 4, 4)  # m, n, k
 
 

@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from gptq_fuzz.campaign.campaign import Campaign
 from gptq_fuzz.campaign.course import Course
+from gptq_fuzz.plugin.live import InPlace
 from gptq_fuzz.store.words import counted
 
-PLAIN_EVERY = 10.0  # seconds between two lines where nothing can be drawn in place
 NARROWEST = 100
 
 
-class Shown:
-    """A line that is drawn in place on a terminal, and printed now and then elsewhere."""
+class Shown(InPlace):
+    """A campaign at work, and its summary."""
 
     def __init__(self, file=None):
-        self._console = Console(file=file or sys.stdout)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._last = time.monotonic()
-
-    def __enter__(self) -> Shown:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_error) -> None:
-        self._live.stop()
+        super().__init__(file or sys.stdout)
 
     def show(self, campaign: Campaign) -> None:
-        """Draw the line anew, or print it where the last one is old enough."""
-        if self._console.is_terminal:
-            self._live.update(Text(line_of(campaign)), refresh=True)
-        elif time.monotonic() - self._last >= PLAIN_EVERY:
-            self._last = time.monotonic()
-            self.tell(line_of(campaign))
+        """Draw the line anew, see `draw`."""
+        self.draw(line_of(campaign))
 
     def tell(self, text: str) -> None:
         """Print something above the line."""
-        self._console.print(f"{text}\n", soft_wrap=True, highlight=False, markup=False, end="")
+        self.print(text)
 
     def summary(self, campaign: Campaign) -> None:
         """A row for each kernel, and what else there is to know."""
@@ -53,8 +37,8 @@ class Shown:
             table.add_column(heading, overflow="fold")
         for course in campaign.courses:
             table.add_row(*map(Text, _row(course)))
-        width = max(self._console.width, NARROWEST)
-        Console(file=self._console.file, width=width).print(table)
+        width = max(self.console.width, NARROWEST)
+        Console(file=self.console.file, width=width).print(table)
         for name, why in _left_out(campaign).items():
             self.tell(f"{name} left out: {why}")
         for name, asked in campaign.gone:

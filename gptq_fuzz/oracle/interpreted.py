@@ -1,4 +1,7 @@
-"""What Triton's interpreter makes of bfloat16; to be imported where it runs kernels, on a CPU."""
+"""What Triton's interpreter makes of bfloat16; to be imported where it runs kernels, on a CPU.
+
+Our layers ask the same in kernels/interpreter.py: suite and kernels share no code.
+"""
 
 from __future__ import annotations
 

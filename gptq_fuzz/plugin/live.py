@@ -6,6 +6,7 @@ The line is drawn in place on a terminal; elsewhere it is printed once in a whil
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -14,41 +15,57 @@ from rich.text import Text
 from gptq_fuzz.plugin.once import Once
 from gptq_fuzz.search.kernel import KernelUnderTest
 
+if TYPE_CHECKING:
+    from typing import Self
+
 PLAIN_EVERY = 10.0  # seconds between two lines where nothing can be drawn in place
 
 
-class LiveLine:
-    """`fuzz: triton 412 cases (11.2/s), torch 3120 cases (70.1/s); 0 findings; 23 s left`"""
+class InPlace:
+    """A line that is drawn in place on a terminal, and printed now and then elsewhere."""
 
-    def __init__(self, file, once: Once):
-        self._once = once
-        self._console = Console(file=file)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._started = time.monotonic()
-        self._last_plain = self._started
+    def __init__(self, file):
+        self.console = Console(file=file)
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        self._last = time.monotonic()
 
-    def __enter__(self) -> LiveLine:
-        if self._console.is_terminal:
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
             self._live.start()
         return self
 
     def __exit__(self, *_error) -> None:
         self._live.stop()
 
-    def show(self, kernels: list[KernelUnderTest], findings: int, left: float) -> None:
+    def draw(self, text: str) -> None:
         """Draw the line anew, or print it where the last one is old enough."""
         now = time.monotonic()
-        text = self.text(kernels, findings, left, now - self._started)
-        if self._console.is_terminal:
+        if self.console.is_terminal:
             self._live.update(Text(text), refresh=True)
-        elif now - self._last_plain >= PLAIN_EVERY:
-            self._last_plain = now
-            self._console.print(text, soft_wrap=True, highlight=False)
+        elif now - self._last >= PLAIN_EVERY:
+            self._last = now
+            self.print(text)
+
+    def print(self, text: str) -> None:
+        """Something above the line."""
+        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+class LiveLine(InPlace):
+    """`fuzz: triton 412 cases (11.2/s), torch 3120 cases (70.1/s); 0 findings; 23 s left`"""
+
+    def __init__(self, file, once: Once):
+        super().__init__(file)
+        self._once, self._started = once, time.monotonic()
+
+    def show(self, kernels: list[KernelUnderTest], findings: int, left: float) -> None:
+        """Draw the line anew, see `draw`."""
+        self.draw(self.text(kernels, findings, left, time.monotonic() - self._started))
 
     def tell(self, text: str) -> None:
         """Print something now, above the line; a finding is not printed whole again."""
         self._once.told(text)
-        self._console.print(f"{text}\n", soft_wrap=True, highlight=False, markup=False)
+        self.print(f"{text}\n")
 
     @staticmethod
     def text(kernels: list[KernelUnderTest], findings: int, left: float, elapsed: float) -> str:

@@ -18,7 +18,7 @@ from gptq_fuzz.case.corpus import our_corpus, promised_cases, read_corpus
 from gptq_fuzz.fingerprint.store import default_cases, quick_cases
 from gptq_fuzz.plugin.fixtures import over_kernels
 from gptq_fuzz.plugin.live import LiveLine
-from gptq_fuzz.plugin.options import asked_of
+from gptq_fuzz.plugin.options import asked_of, runs_alone
 from gptq_fuzz.plugin.session import SESSION, Session
 from gptq_fuzz.search.fuzz import fuzz
 from gptq_fuzz.search.own_time import TookTooLong
@@ -45,7 +45,9 @@ def pytest_generate_tests(metafunc):
         over_kernels(metafunc)
         return
     marked = (name for name in CASES if metafunc.definition.get_closest_marker(name))
-    cases = CASES[next(marked, "corpus")](asked, session)
+    alone = runs_alone(asked)
+    is_left_out = alone and not metafunc.definition.get_closest_marker(alone)  # lists take seconds
+    cases = [] if is_left_out else CASES[next(marked, "corpus")](asked, session)
     try:
         parameters = [pytest.param(spec, case, id=f"{spec}-{case}") for spec, case in cases]
     except TookTooLong as late:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 
 from gptq_fuzz.case.axes import FILLS
+from gptq_fuzz.case.checks import RELATIONS
 from gptq_fuzz.conformance.parameters import (
     fuzz_run,
     pytest_generate_tests,
@@ -12,7 +13,6 @@ from gptq_fuzz.conformance.parameters import (
     suite_session,
 )
 from gptq_fuzz.fingerprint.store import OURS, FingerprintFile
-from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.plugin.fixtures import backend
 from gptq_fuzz.search.claims import (
     must_compute_as_before,

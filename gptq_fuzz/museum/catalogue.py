@@ -6,23 +6,12 @@ from pathlib import Path
 
 MUSEUM = Path(__file__).resolve().parent
 # Faulty kernels of which each run of the tests searches every one; of the others, some.
-ALWAYS = {
+ALWAYS = {  # one of each way to be caught: by values, a guard, another call, repeats, an edge
     "zero_not_wrapped",
-    "gidx_ignored",
-    "k_tail_dropped",
-    "float16_accumulation",
-    "scales_bfloat16",
-    "x_bfloat16",
-    "output_truncated",
     "x_changed",
     "stale_cache_by_shape",
-    "scales_flushed",
-    "inf_saturated",
-    "float32_result",
-    "m0_wrong",
-    "strides_ignored",
-    "group32_wrong",
     "one_in_thirty",
+    "m0_wrong",
 }
 LITERALS = ("BUG", "VERDICTS", "SMALLEST", "ONLY", "AFTER_OTHERS")
 

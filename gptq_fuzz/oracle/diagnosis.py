@@ -16,6 +16,7 @@ import torch
 
 from gptq_fuzz.case.axes import FRACTIONS
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.checks import RIGHT_ALONE
 from gptq_fuzz.oracle.decode import Wrong, explanation, wrong_products
 from gptq_fuzz.oracle.examination import Examination, describe
 from gptq_fuzz.oracle.locate import places
@@ -30,7 +31,6 @@ AT_BORDERS = CALLS * 3 // 4  # of the weights of a long sum
 ORDERS = 509  # in which rows of x ask
 TURNS = 8  # of asking for few weights, where rows of x must ask for the same ones
 WANTED = 64  # wrong weights, after which no other seed is asked
-ALONE = "no weight is wrong where x asks for it alone"
 
 
 def diagnosed(
@@ -52,7 +52,7 @@ def _diagnosis(exam: Examination, is_flipped: bool) -> dict[str, str]:
         if not look.ask(seed) or len(look) >= WANTED:
             break
     if not look.found:
-        return {"explained": "", "pattern": ALONE + look.share if look.asked else ""}
+        return {"explained": "", "pattern": RIGHT_ALONE + look.share if look.asked else ""}
     return {"explained": explanation(Wrong.joined(look.found)), "pattern": look.pattern}
 
 

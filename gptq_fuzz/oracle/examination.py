@@ -418,7 +418,8 @@ class Examination:
 
     def _memory(self) -> Verdict | None:
         """Nothing more is kept with every call, nor with every new layer."""
-        if not self.case.m or not can_be_counted(self.device):
+        # Compute-sanitizer keeps objects of Python itself, for the traces of its reports.
+        if not (self.case.m and self.zones and can_be_counted(self.device)):
             return None
         for whose, call in calls_of(self).items():
             found = kept(call, self.device, 2 * self.request.seconds)

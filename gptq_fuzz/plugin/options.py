@@ -28,6 +28,8 @@ def seconds(text: str) -> float:
     return value
 
 
+# Markers of tests that run only when asked for, and alone
+ALONE = ("fingerprint", "given_case", "given_problem", "given_steps", "fuzz")
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 TITLE = "kernels under test"
 # Name -> its arguments in argparse. In `config.option` each is `gptq_fuzz_<name>`.
@@ -127,6 +129,12 @@ def asked_of(config) -> SimpleNamespace:
     """The options of a run: `.kernel`, `.case`, `.in_process`, ... by whichever names they came."""
     values = {name: getattr(config.option, destination(name)) for name in OPTIONS}
     return SimpleNamespace(**{name.replace("-", "_"): value for name, value in values.items()})
+
+
+def runs_alone(asked: SimpleNamespace) -> str | None:
+    """The marker, of ALONE, of the tests that these options ask for and that then run alone."""
+    given = (asked.fingerprint, asked.case, asked.problem, asked.steps, asked.budget)
+    return next((mark for mark, value in zip(ALONE, given, strict=True) if value), None)
 
 
 def is_about_kernels(asked: SimpleNamespace) -> bool:

@@ -24,20 +24,16 @@ from gptq_fuzz.plugin.endings import no_silent_exit, sigterm_as_ctrl_c
 from gptq_fuzz.plugin.handed_on import hand_on, require_packages, show_on_github
 from gptq_fuzz.plugin.in_flight import InFlight, offered
 from gptq_fuzz.plugin.once import Once
-from gptq_fuzz.plugin.options import asked_of, is_about_kernels
+from gptq_fuzz.plugin.options import ALONE, asked_of, is_about_kernels, runs_alone
 from gptq_fuzz.plugin.progress import Progress
 from gptq_fuzz.plugin.session import SESSION, Session
 from gptq_fuzz.plugin.wanted import named, require
-from gptq_fuzz.problem.file import load_problem
 from gptq_fuzz.search.called_as import command_words, python_word
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.own_time import TookTooLong
 from gptq_fuzz.search.search import Failure
 from gptq_fuzz.worker.loader import BUILT_IN
 from gptq_fuzz.worker.supervisor import CannotRun, Launch
-
-# Markers of tests that run only when asked for, and alone
-ALONE = ("fingerprint", "given_case", "given_problem", "given_steps", "fuzz")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -93,6 +89,8 @@ def _last_words(config, text: str) -> None:
 
 def _fill(session: Session, config, asked) -> None:
     for file in asked.problem:
+        from gptq_fuzz.problem.file import load_problem
+
         load_problem(file)  # now: a file that holds none is a wrong option, not a failing test
     with named("known", asked.known):
         session.waivers = read_known(Path(asked.known) if asked.known else None)
@@ -228,8 +226,7 @@ def pytest_pyfunc_call(pyfuncitem):
 def pytest_collection_modifyitems(config, items):
     """--case, --steps, --budget, --fingerprint run one test alone; --kernel what is about it."""
     asked = asked_of(config)
-    given = (asked.fingerprint, asked.case, asked.problem, asked.steps, asked.budget)
-    mark = next((mark for mark, value in zip(ALONE, given, strict=True) if value), None)
+    mark = runs_alone(asked)
     is_guest = _is_guest(config)
 
     def is_wanted(item) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.checks import RIGHT_ALONE
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.fingerprint.store import COLUMNS, LENGTH
-from gptq_fuzz.oracle.diagnosis import ALONE
 from gptq_fuzz.search.kernel import KernelUnderTest
 
 MOST_PRODUCTS = 2**21  # of a problem that is looked at closely
@@ -58,7 +58,7 @@ def _take(verdict: Verdict, look: dict) -> None:
 
 
 def _is_right_alone(pattern: str) -> bool:
-    return pattern.startswith(ALONE)
+    return pattern.startswith(RIGHT_ALONE)
 
 
 def _of_sums(kernel: KernelUnderTest, case: Case, first: Case | None) -> str:

@@ -14,7 +14,6 @@ from gptq_fuzz.case.known import Waiver, waive
 from gptq_fuzz.case.only import narrowed
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.coverage import Coverage
-from gptq_fuzz.worker.in_process import InProcess
 from gptq_fuzz.worker.supervisor import Asked, Launch, Worker
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class KernelUnderTest:
     unreported: Verdict | None = None  # that failed, until it is a finding
 
     def __post_init__(self) -> None:
-        self.worker = (InProcess if self.in_process else Worker)(self.launch)
+        self.worker = self._worker_class()(self.launch)
         self._lock = threading.Lock()
         self._before: dict[Case, tuple] = {}  # what a process had judged when a case failed
 
@@ -73,6 +72,13 @@ class KernelUnderTest:
                 self._before[case] = worker.judged, len(worker.judged) - 1
             self.note(verdict)
         return verdict
+
+    def _worker_class(self) -> type:
+        if not self.in_process:
+            return Worker
+        from gptq_fuzz.worker.in_process import InProcess  # and torch, which takes seconds
+
+        return InProcess
 
     def note(self, verdict: Verdict) -> None:
         """What failed; when the first did, and after how many cases."""

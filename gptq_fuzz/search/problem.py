@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.problem.file import load_problem
 from gptq_fuzz.search.findings import keep
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.search import FLAKY_CALLS
@@ -15,6 +14,8 @@ PER_WEIGHT, PER_PRODUCT = 5e-6, 2e-8  # seconds that judging may take on a busy 
 
 def judge_problem(kernel: KernelUnderTest, path: str | Path) -> Verdict:
     """The verdict on a file of `save_problem`, counted. Raises OSError, ValueError for no such."""
+    from gptq_fuzz.problem.file import load_problem  # and torch, which takes seconds
+
     problem = load_problem(path)
     patience = problem.k * problem.n * (PER_WEIGHT + PER_PRODUCT * problem.m)
     verdict = kernel.worker.ask_file(Path(path), FLAKY_CALLS, patience)

@@ -63,17 +63,22 @@ def _foreign(spec: str, started_in: str) -> Backend:
 
 def _import(place: str, started_in: str, spec: str) -> types.ModuleType:
     if not place.endswith(".py"):
-        sys.path.insert(0, started_in)
+        _look_first_in(started_in)
         return _guarded(lambda: importlib.import_module(place), spec)
     path = Path(started_in, place).resolve()
     if not path.is_file():
         raise LoadError(f"--kernel {spec}: there is no file {path}")
     name = _module_name(path)
-    sys.path.insert(0, str(path.parent))
+    _look_first_in(str(path.parent))
     found = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module
     return _guarded(lambda: found.loader.exec_module(module), spec) or module
+
+
+def _look_first_in(folder: str) -> None:
+    """Once on the path, however many kernels of a folder one process loads."""
+    sys.path[:] = [folder, *(place for place in sys.path if place != folder)]
 
 
 def _module_name(path: Path) -> str:

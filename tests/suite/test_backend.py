@@ -16,6 +16,7 @@ from gptq_fuzz.case.backend import Backend, Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.oracle.examination import Examination, Request
 from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.worker.loader import load
 from tests.exllama.parts import build_or_skip
 from tests.suite.helpers import examination
 
@@ -133,3 +134,11 @@ def test_a_gpu_gives_both_stacks_problems_of_one_size():
     sizes = ran.stdout.split()
     assert len(sizes) == 2, ran.stderr
     assert sizes[0] == sizes[1]
+
+
+def test_a_folder_is_looked_up_once_however_many_kernels_of_it_are_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in ("one", "two", "one"):
+        (tmp_path / f"{name}.py").write_text("def f(x): ...\n")
+        load(f"{name}.py:f", str(tmp_path))
+    assert (sys.path[0], sys.path.count(str(tmp_path))) == (str(tmp_path), 1)

@@ -6,9 +6,10 @@ import torch
 from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.case.backend import Backend, Limits, Numerics, from_callable
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.checks import RIGHT_ALONE
 from gptq_fuzz.oracle import diagnosis
 from gptq_fuzz.oracle.decode import ENOUGH, Wrong, explain, explanation
-from gptq_fuzz.oracle.diagnosis import ALONE, diagnosed
+from gptq_fuzz.oracle.diagnosis import diagnosed
 from gptq_fuzz.oracle.examination import Examination, Request
 from gptq_fuzz.oracle.locate import locate
 from gptq_fuzz.problem.rounding import F16, round_to
@@ -270,7 +271,7 @@ def test_of_a_long_sum_some_weights_are_asked_for_at_the_borders_of_groups(words
 def test_right_weights_of_a_long_sum_are_counted():
     assert (
         look(kernel(right), "m1-n8-k1024-b4-g4")["pattern"]
-        == f"{ALONE} (160 of 1024 were asked for)"
+        == f"{RIGHT_ALONE} (160 of 1024 were asked for)"
     )
 
 
@@ -324,7 +325,7 @@ def test_a_relation_names_what_it_asked():
         lambda c: Examination(backend, c, "cpu", Request()), Case.parse(verdict.asked)
     )
     assert found["explained"] == "zero-points one higher"
-    assert look(f, verdict.line)["pattern"] == ALONE
+    assert look(f, verdict.line)["pattern"] == RIGHT_ALONE
 
 
 def test_rows_permuted_are_looked_at_so():
@@ -343,7 +344,7 @@ def test_wrong_sums_of_right_weights_are_recognised():
         sums = kernel(right)(x, **more)
         return torch.where((x != 0).sum(1, keepdim=True) > 1, 2 * sums, sums)
 
-    assert look(f) == {"explained": "", "pattern": ALONE}
+    assert look(f) == {"explained": "", "pattern": RIGHT_ALONE}
 
 
 def test_nothing_is_claimed_for_noise_or_for_a_kernel_that_raises():

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gptq_fuzz._checkout import PACKAGE, ROOT
+from gptq_fuzz._checkout import PACKAGE
 from gptq_fuzz.plugin import progress, report
 from gptq_fuzz.plugin.in_flight import InFlight
 from gptq_fuzz.plugin.progress import Progress
@@ -124,8 +124,8 @@ def test_an_interpreter_that_lacks_something_says_what():
 
 
 @pytest.mark.parametrize("is_of_tox", [False, True])
-def test_under_tox_the_interpreter_is_named_by_its_path(monkeypatch, is_of_tox):
+def test_under_tox_the_interpreter_is_named_by_its_path(monkeypatch, tmp_path, is_of_tox):
     folder = os.path.dirname(sys.executable)
     monkeypatch.setenv("PATH", folder)
-    monkeypatch.setenv(called_as.TOX, os.path.dirname(folder) if is_of_tox else str(ROOT))
+    monkeypatch.setenv(called_as.TOX, os.path.dirname(folder) if is_of_tox else str(tmp_path))
     assert (called_as.python_word() == sys.executable) == is_of_tox

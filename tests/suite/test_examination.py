@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case import checks
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import CONDITIONS, FILLS, G_IDX_KINDS, ON_A_GPU, ZERO_KINDS
 from gptq_fuzz.case.backend import from_callable
@@ -257,6 +258,7 @@ def test_every_oracle_named_by_a_kernel_exists():
     lists |= {"guarded", "memory", "history"}  # test_guard_pages, test_kept, test_history
     lists |= {"confirmed"}  # test_confirming.py
     lists |= {"b3", "zflt"}  # below: of kernels of unpacked codes
+    assert tuple(RELATIONS) == checks.RELATIONS
     assert set(ALONE) == {*CHECKS, *JUDGING, *KINDS, *GUARDS, "zones read", "refusal", *lists}
 
 

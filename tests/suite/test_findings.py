@@ -10,8 +10,8 @@ from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.checks import RIGHT_ALONE
 from gptq_fuzz.case.verdict import NOTHING, Verdict
-from gptq_fuzz.oracle.diagnosis import ALONE
 from gptq_fuzz.plugin.once import Once
 from gptq_fuzz.search import replay
 from gptq_fuzz.search.claims import must_pass_cases, must_pass_shrunk
@@ -254,7 +254,7 @@ def test_what_no_test_has_shown_is_left_for_the_end():
 
 LARGER = CASE.replace(m=16)
 ZEROS = {"explained": "zero-point 16 for 0", "pattern": "the only row; all k"}
-SUMS = {"explained": "", "pattern": ALONE}
+SUMS = {"explained": "", "pattern": RIGHT_ALONE}
 LOOKS = {
     # the line's, the larger case's -> explained, pattern, larger
     "both": (
@@ -264,7 +264,7 @@ LOOKS = {
     ),
     "line": (ZEROS, SUMS, (*ZEROS.values(), "")),
     "larger": (SUMS, ZEROS, (*(f"{words} (in {LARGER})" for words in ZEROS.values()), "")),
-    "none": (SUMS, SUMS, ("", ALONE, "")),
+    "none": (SUMS, SUMS, ("", RIGHT_ALONE, "")),
     "unexplained": (
         {"explained": "", "pattern": "all k"},
         ZEROS,

@@ -34,7 +34,7 @@ from tests.suite.test_museum import HISTORY, SHARD, shard_of
 
 LAYER = "n8-k16-b4-g8-act"
 LOADED = f"load-0-{LAYER}/call-0-m2"
-ALWAYS = ("layer_known_by_addresses", "x_known_by_address")
+ALWAYS = ("layer_known_by_addresses",)
 PIECES = [exhibit for exhibit in faulty() if exhibit.only == HISTORY]
 CHOSEN = [e for e in PIECES if e.name in ALWAYS or shard_of(e) == SHARD]
 TIMES = 2  # that a line must fail again, alone

@@ -32,6 +32,12 @@ import gptq_fuzz, gptq_fuzz.plugin.entry, gptq_fuzz.plugin.options
 heavy = {"torch", "hypothesis", "triton", "rich"} & set(sys.modules)
 assert not heavy, heavy
 """
+ASKS = """
+import sys
+import gptq_fuzz.plugin.command, gptq_fuzz.plugin.run, gptq_fuzz.conformance.test_conformance
+heavy = {"torch", "triton"} & set(sys.modules)
+assert not heavy, heavy
+"""
 TORCH_HEADER = re.compile(r'^\s*#\s*include\s*[<"](torch|ATen|c10)/', re.MULTILINE)
 PREPROCESSOR_IF = re.compile(r"^\s*#\s*if", re.MULTILINE)
 EXTENSION = ROOT / "kernels" / "exllama" / "ext"
@@ -53,6 +59,10 @@ def test_a_worker_starts_where_no_test_tool_is_installed():
 def test_a_file_is_one_module_by_both_of_its_names(name, swapped):
     names = [name, f"gptq_fuzz.{name}"]
     run(TWICE, *(reversed(names) if swapped else names))
+
+
+def test_who_asks_for_verdicts_leaves_torch_to_the_worker():
+    run(ASKS)
 
 
 def test_the_package_and_its_plug_in_import_nothing_heavy():

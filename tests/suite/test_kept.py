@@ -67,6 +67,12 @@ def test_a_kernel_that_keeps_memory_fails_no_other_check(exhibit):
         assert (verdict.kind, verdict.check) == (kinds.LEAKING, "memory")
 
 
+def test_nothing_is_counted_where_a_sanitizer_keeps_objects_itself():
+    backend = load(LEAKING[0].spec, ".")
+    verdict = examination(backend, LINE, Request(("memory",)), zones=False).verdict()
+    assert verdict.kind == kinds.PASS
+
+
 @pytest.mark.parametrize("exhibit", correct(), ids=lambda exhibit: exhibit.name)
 def test_no_correct_kernel_is_said_to_keep_memory(exhibit):
     backend = load(exhibit.spec, ".")

@@ -1,6 +1,6 @@
 """Faulty kernels are caught and shrunk to what their file states; correct ones are left alone.
 
-Sixteen faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 19 chooses it.
+Five faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 19 chooses it.
 """
 
 import functools

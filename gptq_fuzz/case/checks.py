@@ -1,0 +1,15 @@
+"""Names that those who ask and those who judge share: the former need no torch for them."""
+
+RELATIONS = (  # the same numbers asked for in another way: oracle/relations.py
+    "row alone",
+    "contiguous",
+    "strided",
+    "rows permuted",
+    "columns split",
+    "halved",
+    "other format",
+    "group named",
+    "reloaded",
+    "other config",
+)
+RIGHT_ALONE = "no weight is wrong where x asks for it alone"  # how a diagnosis begins

@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from gptq_fuzz.case.atomic import write_atomically
-from gptq_fuzz.store.named import installed_version, kernel_named
+from gptq_fuzz.store.named import kernel_named
+from gptq_fuzz.worker import packages
 from gptq_fuzz.worker.loader import BUILT_IN
 from gptq_fuzz.worker.supervisor import CannotRun
 
@@ -55,10 +56,12 @@ def laid_out(kernel: dict) -> tuple[str, str]:
 
 
 def _require_installed(name: str, version: str) -> None:
-    module = name.rpartition(":")[0]
+    here = kernel_named(name)["version"]
+    module = packages.PACKAGES.get(packages.split(name)[0], name.rpartition(":")[0])
+    if not module:
+        return  # of a file on each machine, which is looked for when it is loaded
     top = module.partition(".")[0]
-    if not top or importlib.util.find_spec(top) is None:
-        raise CannotRun(f"--kernel {name}: this worker lacks the module {top}")
-    here = installed_version(module)
+    if not here and importlib.util.find_spec(top) is None:
+        raise CannotRun(f"--kernel {name}: this worker lacks {top}")
     if version and here != version:
         raise CannotRun(f"--kernel {name}: wanted {version}, this worker has {here or 'none'}")

@@ -9,20 +9,24 @@ import subprocess
 from pathlib import Path
 
 from gptq_fuzz import __version__
+from gptq_fuzz.worker import packages
 from gptq_fuzz.worker.loader import BUILT_IN
 
 
 def kernel_named(spec: str, started_in: str = ".") -> dict:
     """`name`, `hash`, `version` and `commit`, each "" where there is none.
 
-    A file has a hash; what is built in has the package's version, an installed module that of its
-    distribution. The commit is that of the file's repository, with `-dirty` where the file differs.
+    A file has a hash; what is built in has the package's version, an adapter or an installed module
+    that of its distribution. The commit is that of the file's repository, with `-dirty` where the
+    file differs.
     Raises ValueError for a file that is not there.
     """
     place = spec.rpartition(":")[0]
     named = {"name": spec, "hash": "", "version": "", "commit": ""}
     if spec in BUILT_IN:
         return named | {"version": f"gptq-fuzz {__version__}"}
+    if adapted := packages.split(spec)[0]:
+        return named | {"version": packages.with_version(adapted)}
     if not place.endswith(".py"):
         return named | {"version": installed_version(place)}
     path = Path(started_in, place)

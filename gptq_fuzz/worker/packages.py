@@ -57,6 +57,12 @@ def installed(name: str) -> str:
         return ""
 
 
+def with_version(name: str) -> str:
+    """`torch 2.13.0`; "" where its package is not installed, or it has none."""
+    here = PACKAGES[name] and installed(name)
+    return f"{PACKAGES[name]} {here}" if here else ""
+
+
 def kernels_of(name: str) -> dict[str, tuple[str, ...]]:
     """Each `--kernel` of an installed package, with the devices that it runs on."""
     backends = _adapter(name).BACKENDS

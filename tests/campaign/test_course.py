@@ -147,11 +147,14 @@ def test_a_kernel_travels_as_text_or_by_its_version(tmp_path, monkeypatch):
     assert Path(folder, "mine.py").read_text() == "f = None\n"
     with pytest.raises(CannotRun, match="hash"):
         laid_out(kernel | {"text": "f = 1\n"})
-    assert laid_out(carried("pytest:main"))[0] == "pytest:main"
+    for installed in ("pytest:main", "aten:int4", "lorax:a/b.py"):
+        assert laid_out(carried(installed))[0] == installed
     with pytest.raises(CannotRun, match="lacks"):
         laid_out(carried("nosuch.module:f"))
     with pytest.raises(CannotRun, match="wanted"):
         laid_out(carried("pytest:main") | {"version": "pytest 0.1"})
+    with pytest.raises(CannotRun, match=r"wanted torch 0\.1, this worker has torch \d"):
+        laid_out(carried("aten:int4") | {"version": "torch 0.1"})
     with pytest.raises(ValueError, match="none"):
         carried("none.py:f", str(tmp_path))
 

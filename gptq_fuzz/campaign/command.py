@@ -45,20 +45,21 @@ def main(words: list[str]) -> int:
         tell_skipped(store.skipped, store.address)
     except (CannotReach, OSError, ValueError) as problem:
         return complain(str(problem))
-    with contextlib.ExitStack() as undo:
+    status = INTERRUPTED
+    # What comes while a cluster ends, which takes seconds, changes no verdict.
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as undo:
         undo.enter_context(sigterm_as_ctrl_c())
         try:
             client = undo.enter_context(_client(asked, undo))
         except OSError as problem:
             return complain(f"--scheduler {asked.scheduler}: {problem}")
-        except KeyboardInterrupt:
-            return INTERRUPTED
         seconds = None if asked.minutes is None else 60.0 * asked.minutes
         until = Until(seconds, asked.cases, asked.until_covered)
         exhibit = next(one for one in faulty() if one.name == CANARY)
         campaign = Campaign(client, store, until, exhibit, carried(exhibit.spec))
         options = {"only": asked.only, "device": asked.device, "timeout": asked.timeout}
-        return run(campaign, kernels, found, corpus, options)
+        status = run(campaign, kernels, found, corpus, options)
+    return status
 
 
 def run(campaign: Campaign, kernels, found, corpus, options: dict) -> int:

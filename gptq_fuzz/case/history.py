@@ -16,17 +16,21 @@ BETWEEN = "/"  # of two steps of a line
 OPERANDS = ("qweight", "qzeros", "scales", "g_idx")
 EXTENTS = ("all", "row", "word", "swap")
 REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their rows change places
+# Conditions that one step may have and the next one not: what a layer keeps is right in both. Not
+# `infer`: tensors made in it may not meet a gradient afterwards, by torch's own rules.
+AMBIENT = ("defbf16", "deff64", "defmeta", "omp3", "det", "grad", "nograd", "autocast")
 _LAYER, _NUMBER = "-(?P<layer>[0-9]+)", "(0|[1-9][0-9]*)"
 _SEED, _TIMES = f"(-s(?P<seed>{_NUMBER}))?", "(-x(?P<times>[1-9][0-9]*))?"
 _OPERAND = f"-(?P<operand>{'|'.join(OPERANDS)})"
 _ROWS = f"-m(?P<rows>{_NUMBER})"
+_UNDER = f"(-(?P<condition>{'|'.join(AMBIENT)}))?"
 _GRAMMAR = {  # verb -> what follows it
     "load": f"{_LAYER}-(?P<tokens>n.+)",
     "loads": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
     "copy": f"{_LAYER}-(?P<source>[0-9]+)",
-    "call": f"{_LAYER}{_ROWS}{_SEED}{_TIMES}",
+    "call": f"{_LAYER}{_ROWS}{_SEED}{_UNDER}{_TIMES}",
     "calls": f"-(?P<count>[1-9][0-9]*){_ROWS}",
-    "again": f"{_LAYER}{_TIMES}",
+    "again": f"{_LAYER}{_UNDER}{_TIMES}",
     "x": "-s(?P<seed>[0-9]+)",
     "write": f"{_LAYER}{_OPERAND}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
     "replace": f"{_LAYER}{_OPERAND}{_SEED}",
@@ -42,8 +46,9 @@ class Step:
     """One step. `case` is its layer with the rows of x that it, or a call before it, is asked for.
 
     `layer` is the number of a layer, `count` that of layers from 0 on, each with its number added
-    to the seed of its data; `source` is the layer that is copied, `seed` that of new
-    numbers; the other fields are what only some verbs have.
+    to the seed of its data; `source` is the layer that is copied, `seed` that of new numbers;
+    `condition` is what the kernel is called in, or prepares its weights in; the other fields are
+    what only some verbs have.
     """
 
     verb: str
@@ -58,6 +63,7 @@ class Step:
     operand: str = ""
     extent: str = "all"
     bad: str = ""
+    condition: str = ""
     operator: int = 0  # the one that raises: the first is 1
 
 
@@ -101,7 +107,9 @@ class _Reader:
         """The step's case, after what the step changes."""
         layer = values.get("layer", 0)
         if verb == "load":
-            self.layers[layer] = self._within(self._of_tokens(tokens))
+            case = self._of_tokens(tokens)
+            values["condition"] = case.condition
+            self.layers[layer] = self._within(case, case.condition).replace(condition="")
         elif verb == "loads":
             case = self._within(self._of_tokens(tokens))
             self.layers |= {n: case.replace(seed=case.seed + n) for n in range(values["count"])}
@@ -126,9 +134,9 @@ class _Reader:
 
     def _of_layer(self, verb: str, case: Case, values: dict) -> Case:
         if verb in ("call", "break"):
-            self.x = self._within(case.replace(m=values["rows"]))
+            self.x = self._within(case.replace(m=values["rows"]), values.get("condition", ""))
         elif verb == "again":
-            self.x = self._taking_x(case)
+            self.x = self._within(self._taking_x(case), values.get("condition", ""))
         elif verb == "refuse":
             if values["bad"] not in self.limits.bad:
                 raise ValueError(f"the kernel does not promise to refuse bad{values['bad']}")
@@ -150,10 +158,10 @@ class _Reader:
             raise ValueError("the x of the call before does not fit this layer")
         return case.replace(m=x.m)
 
-    def _within(self, case: Case) -> Case:
-        if case.bad or case.backward or case.condition:
-            raise ValueError("a layer has no bad operand, no gradient and no condition")
-        if outside := self.limits.violations(case):
+    def _within(self, case: Case, condition: str = "") -> Case:
+        if case.bad or case.backward or condition not in ("", *AMBIENT):
+            raise ValueError("a layer has no bad operand and no gradient, nor such a condition")
+        if outside := self.limits.violations(case.replace(condition=condition)):
             raise ValueError(f"outside the kernel's limits: {', '.join(outside)}")
         return case
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,8 +21,10 @@ from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import OPERANDS, Step
 from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.conditions.ambient import put_under, with_grad
 from gptq_fuzz.oracle.each_operator import EachOperator
 from gptq_fuzz.oracle.examination import (
+    FILTERS,
     Damaged,
     Examination,
     Request,
@@ -34,7 +36,6 @@ from gptq_fuzz.oracle.memory import Memory
 from gptq_fuzz.oracle.surroundings import (
     differing,
     global_state,
-    poisoned_allocations,
     restore_state,
 )
 from gptq_fuzz.problem.fills import Values, make_values
@@ -184,7 +185,7 @@ class History:
         if self.backend.skip and (reason := self.backend.skip(case, self.device)):
             raise Skipped(reason)
         values = make_values(case, judged_on(case, self.device))
-        self._place_layer(step.layer, case, values)
+        self._place_layer(step.layer, case, values, step.condition)
 
     def _loads(self, step: Step) -> None:
         for number in range(step.count):
@@ -195,13 +196,13 @@ class History:
         source = self.layers[step.source]
         self._place_layer(step.layer, source.case, replace(source.values))
 
-    def _place_layer(self, number: int, case: Case, values: Values) -> None:
+    def _place_layer(self, number: int, case: Case, values: Values, condition: str = "") -> None:
         guarded = self._packed(case, values)
         if number in self.layers:
             self._forget(number)
         self.memory.place(guarded)
         self.layers[number] = Layer(case, values, guarded)
-        self._prepare(self.layers[number])
+        self._prepare(self.layers[number], condition)
 
     def _packed(self, case: Case, values: Values) -> dict[str, Guarded]:
         """New tensors of a layer; x is none of them."""
@@ -246,14 +247,18 @@ class History:
             self.asked.right.pop(number, None)
         self._prepare(self.layers[number])
 
-    def _prepare(self, layer: Layer) -> None:
+    def _prepare(self, layer: Layer, condition: str = "") -> None:
         """A prepared state need not notice what is written later: it is made anew."""
         if self.backend.prepare is None:
             return
         layer.state = None
-        weights = self._operands(layer, None, None, layer.case).weights()
-        with poisoned_allocations(self.zones), warnings.catch_warnings(record=True):
-            layer.state = self.backend.prepare(**weights)
+        operands = self._operands(layer, None, None, layer.case)
+        exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
+        if condition:
+            put_under(exam, condition)
+        with exam.surrounded():
+            layer.state = self.backend.prepare(**operands.weights())
+        self._require_unchanged(exam)
 
     # Steps that call
 
@@ -313,13 +318,24 @@ class History:
     def _prepared_call(self, step: Step) -> LayerCall:
         layer, asked = self.layers[step.layer], self.asked
         operands = self._operands(layer, asked.left, asked.x, step.case)
-        return LayerCall(self.backend, self.device, self.zones, layer, operands)
+        exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
+        if step.condition:
+            put_under(exam, step.condition)
+        return exam
 
     def _multiply(self, step: Step) -> None:
         """One call with the last x: right, and kept."""
         exam = self._prepared_call(step)
-        out = exam.call(exam.operands)
-        self._judge(step, exam, out)
+        asks = with_grad(exam.operands.left) if step.condition == "grad" else nullcontext()
+        with asks:
+            out = exam.call(exam.operands)
+        self._require_unchanged(exam)
+        self._judge(step, exam, out.detach())
+
+    def _require_unchanged(self, exam: LayerCall) -> None:
+        changed = [name for name in exam.changed if name != FILTERS]  # an import may add some
+        if changed:
+            raise Wrong(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
 
     def _judge(self, step: Step, exam: LayerCall, out: torch.Tensor) -> None:
         self.calls += 1

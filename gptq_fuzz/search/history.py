@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -18,7 +18,15 @@ from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import BY_FIELD, WHOLE_GROUP, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.case.history import BETWEEN, EXTENTS, OPERANDS, REORDERED, Step, parse_history
+from gptq_fuzz.case.history import (
+    AMBIENT,
+    BETWEEN,
+    EXTENTS,
+    OPERANDS,
+    REORDERED,
+    Step,
+    parse_history,
+)
 from gptq_fuzz.case.known import waive
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.findings import keep
@@ -34,6 +42,8 @@ SHORTEN_SECONDS = 60.0
 IN_PLACE = 1 / 4  # of them, in the process that failed: quick, but what was tried before is in it
 MODEL = 520  # layers of a large one: more than tables of 256 and 512 hold
 LAYERS = 40  # in the round robin: more than a table of 32 holds
+PERIODS = (16, 32, 64, 128, 256, 512, 1024)  # calls after which a counter of some bits is back
+LARGE = 512, 4096  # rows and columns of results that are held: 4 MiB each in 16 bits
 BROKEN = range(1, 13)  # the operators at which a call is broken off
 MORE_ROWS = (2, 17, 1, 65, 3)
 
@@ -54,13 +64,13 @@ def tokens_of(limits: Limits, number: int = 0, scale: int = 1) -> str:
     return tokens(_layer(limits, n=n, k=k, bits=bits, group_size=group_size, seed=number))
 
 
-def smallest_of(limits: Limits) -> str:
-    """The layer of one word: the smallest of all."""
+def smallest_of(limits: Limits, number: int = 0) -> str:
+    """The layer of one word, the smallest of all; `number` is its seed."""
     bits = max(limits.bits)
     _, n, k = limits.units(codes_in_words(bits))
     sizes = limits.group_sizes or (WHOLE_GROUP,)
     size = WHOLE_GROUP if WHOLE_GROUP in sizes else min(sizes)
-    return tokens(_layer(limits, n=n, k=k, bits=bits, group_size=size))
+    return tokens(_layer(limits, n=n, k=k, bits=bits, group_size=size, seed=number))
 
 
 def _group_size(limits: Limits, k: int) -> int:
@@ -104,7 +114,7 @@ def canned(limits: Limits) -> dict[str, Steps]:
     load = [f"load-{number}-{layer}" for number, layer in enumerate(layers)]
     wide = f"load-1-{tokens_of(limits, 1, 2)}"
     one = max(1, limits.m_least)
-    rows = MORE_ROWS if 2 in limits.ranks or limits.ranks[0] > 2 else (1,)
+    rows = MORE_ROWS if _is_free(limits) else (1,)
     rows = tuple(dict.fromkeys(max(m, one) for m in rows))
     two = rows[0]
     first = [load[0], f"call-0-m{two}"]
@@ -138,10 +148,61 @@ def canned(limits: Limits) -> dict[str, Steps]:
         for at in BROKEN
         for step in (f"load-0-{layers[at]}", f"break-0-m{two}-op{at}", "again-0", f"call-0-m{two}")
     ] + _each([f"break-0-m{two}-op{at}" for at in BROKEN], ["again-0"])
+    found["written and broken off"] = first + [
+        step
+        for at in BROKEN
+        for step in (f"write-0-scales-all-s{at}", f"break-0-m{two}-op{at}", "again-0")
+    ]
+    if conditions := list(_under_conditions(limits, layers, two)):
+        found["other conditions"] = conditions
+    if not limits.m_least and _is_free(limits):
+        found["no rows first"] = [load[0], "call-0-m0", f"call-0-m{two}"]
+    both = [smallest, f"load-1-{smallest_of(limits, 1)}"]
+    found["after whole periods"] = both + [
+        step
+        for at, period in enumerate(PERIODS)
+        for step in (f"call-0-m{one}-s{at}", f"again-1-x{period - 1}", f"x-s{at + 50}", "again-0")
+    ]
+    if large := _large_of(limits):
+        held = [f"call-0-m{LARGE[0]}-s{seed}" for seed in range(4)]
+        found["large results held"] = [f"load-0-{large}", *held]
     if limits.bad:
         refused = [f"refuse-0-bad{bad}" for bad in limits.bad]
         found["refused"] = first + _each(refused, ["again-0"])
     return found
+
+
+def _under_conditions(limits: Limits, layers: list[str], rows: int) -> Iterator[str]:
+    """A layer prepared, or called first, under a condition that the next call does not have."""
+    plain = Case.parse(f"m{rows}-{layers[0]}", limits.tokens)
+    for condition in AMBIENT:
+        if layer := _prepared_under(limits, plain, condition):
+            call = f"call-0-m{rows}-{condition}"
+            yield from (f"load-0-{layer}", f"call-0-m{rows}", call)
+            yield from (f"load-0-{layers[1]}", call, "again-0")
+
+
+def _prepared_under(limits: Limits, layer: Case, condition: str) -> str:
+    """What `load` takes; "" where the kernel does not promise it, or the layer cannot have it."""
+    try:
+        case = layer.replace(condition=condition)
+    except ValueError:  # which does not go with its dtypes
+        return ""
+    return "" if limits.violations(case) else tokens(case)
+
+
+def _large_of(limits: Limits) -> str:
+    """A layer of LARGE columns and few rows; "" where the kernel takes no results of that size."""
+    rows, columns = LARGE
+    small = Case.parse(f"m1-{smallest_of(limits)}", limits.tokens)
+    layer = tokens(small.replace(n=-(-columns // small.n) * small.n))
+    large = Case.parse(f"m{rows}-{layer}", limits.tokens) if _is_free(limits) else small
+    return layer if large.m == rows and not limits.violations(large) else ""
+
+
+def _is_free(limits: Limits) -> bool:
+    """Whether there may be other than one row."""
+    return 2 in limits.ranks or limits.ranks[0] > 2
 
 
 def _loaded_over(layers: list[str], rows: int) -> Steps:
@@ -177,6 +238,8 @@ class _History:
         self.layers: dict[int, Case] = {}
         self.x: Case | None = None
         self.steps: Steps = []
+        plain = Case.parse(f"m{max(1, limits.m_least)}-{tokens_of(limits)}", limits.tokens)
+        self.conditions = [name for name in AMBIENT if _prepared_under(limits, plain, name)]
 
     def drawn(self) -> Steps:
         self._load()
@@ -198,6 +261,10 @@ class _History:
     def _seed(self) -> str:
         return f"s{self.draw(st.integers(0, 99))}"
 
+    def _condition(self) -> str:
+        """Rarely one that the steps around it do not have."""
+        return self.draw(st.sampled_from(("",) * 3 * len(AMBIENT) + tuple(self.conditions)))
+
     def _rows(self) -> str:
         many = (1, 2, 3, 8, 17) if self.limits.ranks[0] != 1 else (1,)
         return f"m{max(self.draw(st.sampled_from(many)), self.limits.m_least)}"
@@ -214,7 +281,7 @@ class _History:
             zeros=self.draw(st.sampled_from(self.limits.zeros)),
         )
         self.layers[number] = case
-        self._say("load", number, tokens(case))
+        self._say("load", number, tokens(case.replace(condition=self._condition())))
 
     def _copy(self) -> None:
         source, number = self._layer(), self.draw(st.integers(0, 3))
@@ -226,14 +293,14 @@ class _History:
         layer = self._layer()
         self.x = self.layers[layer]
         times = self.draw(st.sampled_from(("",) * 9 + ("x20",)))
-        self._say("call", layer, self._rows(), self._seed(), times)
+        self._say("call", layer, self._rows(), self._seed(), self._condition(), times)
 
     def _again(self) -> None:
         """The same x to any layer that takes it."""
         takes = [at for at, case in sorted(self.layers.items()) if case.k == self.x.k]
         if takes:
             times = self.draw(st.sampled_from(("",) * 9 + ("x20",)))
-            self._say("again", self.draw(st.sampled_from(takes)), times)
+            self._say("again", self.draw(st.sampled_from(takes)), self._condition(), times)
 
     def _x(self) -> None:
         self._say("x", self._seed())

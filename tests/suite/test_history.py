@@ -5,6 +5,7 @@ shard, as in test_museum.py.
 """
 
 import copy
+import dataclasses
 import re
 import subprocess
 import sys
@@ -73,6 +74,8 @@ def kernel(request):
         ("load-0-n8-k16-b4-g8-gap/write-0-g_idx-all", "may not change places"),
         (f"{LOADED}/refuse-0-badnothing", "does not promise to refuse badnothing"),
         ("load-0-n8-k16-b4-g8-bwd", "no gradient"),
+        ("load-0-n8-k16-b4-g8-infer", "nor such a condition"),
+        (f"{LOADED}-oom", "call takes other words"),
     ],
 )
 def test_a_wrong_step_is_named_with_what_is_wrong(line, words):
@@ -83,6 +86,21 @@ def test_a_wrong_step_is_named_with_what_is_wrong(line, words):
 def test_a_step_outside_the_limits_is_none():
     with pytest.raises(ValueError, match="outside the kernel's limits: n"):
         parse_history("load-0-n8-k24-b4-gall", LIMITS["coarse"])
+
+
+def test_a_condition_outside_the_limits_is_none():
+    limits = dataclasses.replace(TORCH.limits, conditions=("omp3",))
+    for step in (f"load-0-{LAYER}-det", f"{LOADED}-grad", f"{LOADED}/again-0-det"):
+        with pytest.raises(ValueError, match="outside the kernel's limits: condition"):
+            parse_history(step, limits)
+
+
+def test_a_step_knows_its_condition_and_a_layer_has_none():
+    steps = parse_history(
+        f"load-0-{LAYER}-det/call-0-m2-s1-omp3-x2/again-0-grad/again-0", TORCH.limits
+    )
+    assert [step.condition for step in steps] == ["det", "omp3", "grad", ""]
+    assert {step.case.condition for step in steps} == {""}
 
 
 def test_a_step_knows_the_case_that_it_is_about():

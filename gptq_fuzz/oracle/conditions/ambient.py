@@ -33,41 +33,51 @@ def _set(read: Callable, write: Callable, value) -> Iterator[None]:
         write(before)
 
 
-def default_dtype(dtype: torch.dtype) -> Callable:
-    """The judge of a case while this is the default dtype."""
-    default = torch.get_default_dtype, torch.set_default_dtype
-    return lambda exam: _value_under(exam, lambda: _set(*default, dtype))
+_DEFAULT = torch.get_default_dtype, torch.set_default_dtype
+_THREADS = torch.get_num_threads, torch.set_num_threads
+_MODE = torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode
+# Condition -> the context of a call, by the device's kind and the dtype of x
+CONTEXTS: dict[str, Callable] = {
+    "defbf16": lambda kind, dtype: _set(*_DEFAULT, torch.bfloat16),
+    "deff64": lambda kind, dtype: _set(*_DEFAULT, torch.float64),
+    "defmeta": lambda kind, dtype: torch.device("meta"),  # tensors made without a device: no data
+    "omp3": lambda kind, dtype: _set(*_THREADS, OTHER_THREADS),  # of torch; the worker has one
+    "det": lambda kind, dtype: _set(*_MODE, "error"),  # operators that are not deterministic raise
+    "grad": lambda kind, dtype: contextlib.nullcontext(),  # x asks for it, see `x_requires_grad`
+    "nograd": lambda kind, dtype: torch.no_grad(),  # as servers call that share a model in training
+    "autocast": torch.autocast,  # to the dtype of x
+}
 
 
-def default_device_meta(exam) -> Verdict | None:
-    """Tensors that are made without a device hold no data."""
-    return _value_under(exam, lambda: torch.device("meta"))
+def in_context(name: str) -> Callable:
+    """The judge of a case within a context of CONTEXTS that changes nothing else."""
+    return lambda exam: _value_under(exam, lambda: _context(exam, name))
 
 
-def three_threads(exam) -> Verdict | None:
-    """Another number of threads of torch than the worker's one."""
-    number = torch.get_num_threads, torch.set_num_threads
-    return _value_under(exam, lambda: _set(*number, OTHER_THREADS))
+def _context(exam, name: str):
+    return CONTEXTS[name](torch.device(exam.device).type, exam.operands.out_dtype)
 
 
-def deterministic(exam) -> Verdict | None:
-    """An operator that is not deterministic raises."""
-    mode = torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode
-    return _value_under(exam, lambda: _set(*mode, "error"))
+@contextlib.contextmanager
+def with_grad(left: torch.Tensor) -> Iterator[None]:
+    """x asks for its gradient, as while an adapter beside the layer is trained."""
+    left.requires_grad_()
+    try:
+        yield
+    finally:
+        left.requires_grad_(False)
 
 
 def x_requires_grad(exam) -> Verdict | None:
-    """As while an adapter beside the layer is trained."""
-    x = exam.operands.left.requires_grad_()
-    try:
+    with with_grad(exam.operands.left):
         return _value_under(exam, contextlib.nullcontext)
-    finally:
-        x.requires_grad_(False)
 
 
-def no_grad(exam) -> Verdict | None:
-    """As servers call that share tensors with a model in training."""
-    return _value_under(exam, torch.no_grad)
+def put_under(exam, name: str) -> None:
+    """From now on each call of an examination takes place within a context of CONTEXTS."""
+    exam.ambient = _watched(exam, lambda: _context(exam, name))
+    if name == "autocast":
+        _declare_cast(exam)
 
 
 def inference_mode(exam) -> Verdict | None:
@@ -86,16 +96,18 @@ def inference_mode(exam) -> Verdict | None:
 
 
 def autocast(exam) -> Verdict | None:
-    """To the dtype of x."""
-    kind = torch.device(exam.device).type
     declared = exam.numerics, exam.intervals, exam.expected
-    weights = (*exam.numerics.weights, "x")
-    exam.numerics, exam.intervals = replace(exam.numerics, weights=weights, partial="x"), Cast
+    _declare_cast(exam)
     exam.expected = exam.expectation(exam.operands)
     try:
-        return _value_under(exam, lambda: torch.autocast(kind, exam.operands.out_dtype))
+        return _value_under(exam, lambda: _context(exam, "autocast"))
     finally:
         exam.numerics, exam.intervals, exam.expected = declared
+
+
+def _declare_cast(exam) -> None:
+    weights = (*exam.numerics.weights, "x")
+    exam.numerics, exam.intervals = replace(exam.numerics, weights=weights, partial="x"), Cast
 
 
 class Cast(Expected):
@@ -111,8 +123,8 @@ class Cast(Expected):
         return beyond if usual is None else beyond | usual
 
 
-def _value_under(exam, context: Callable) -> Verdict | None:
-    """The verdict on the case's values, each call within `context`, whose state must stay."""
+def _watched(exam, context: Callable) -> Callable:
+    """`context`, whose state must stay; what changed is noted."""
 
     @contextlib.contextmanager
     def watched() -> Iterator[None]:
@@ -123,7 +135,12 @@ def _value_under(exam, context: Callable) -> Verdict | None:
                 exam.changed += changed
                 restore_state(before)
 
-    usual, exam.ambient = exam.ambient, watched
+    return watched
+
+
+def _value_under(exam, context: Callable) -> Verdict | None:
+    """The verdict on the case's values, each call within `context`, whose state must stay."""
+    usual, exam.ambient = exam.ambient, _watched(exam, context)
     try:
         return exam._value()
     finally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from gptq_fuzz.oracle.conditions import ambient
 from gptq_fuzz.oracle.conditions.batch import same_bits_in_any_batch
 from gptq_fuzz.oracle.conditions.graph import replayed
@@ -14,13 +12,9 @@ from gptq_fuzz.oracle.conditions.streams import on_other_streams
 from gptq_fuzz.oracle.conditions.threads import in_two_threads
 
 CONDITIONS = {
-    "defbf16": ambient.default_dtype(torch.bfloat16),
-    "deff64": ambient.default_dtype(torch.float64),
-    "defmeta": ambient.default_device_meta,
-    "omp3": ambient.three_threads,
-    "det": ambient.deterministic,
+    **{name: ambient.in_context(name) for name in ("defbf16", "deff64", "defmeta", "omp3", "det")},
     "grad": ambient.x_requires_grad,
-    "nograd": ambient.no_grad,
+    "nograd": ambient.in_context("nograd"),
     "infer": ambient.inference_mode,
     "autocast": ambient.autocast,
     "threads2": in_two_threads,

@@ -27,7 +27,8 @@ BATCHED = ("cut", "alt", "swap")  # layouts of an x of rank 3 or 4
 RANKS = (2, 1, 3, 4)
 STRIDED = ("wstr", "sstr", "zstr", "gstr")
 # Bytes from an address that torch would give to the first of each operand; w: of all but x
-STARTS = (0, 4, 8, 16, 2, "w2", "w4", "w8")
+FAR = f"w{2**33}"  # elements of 4 bytes, of 2 bytes and bytes end in 32 bits before it
+STARTS = (0, 4, 8, 16, 2, "w2", "w4", "w8", FAR)
 FILLS = (
     "exact",
     "sparse",

@@ -13,6 +13,7 @@ from gptq_fuzz.case.axes import (
     AXES,
     BAD,
     BATCHED,
+    FAR,
     FILLS,
     G_IDX_KINDS,
     LAYOUTS,
@@ -104,7 +105,7 @@ class Limits:
         return self.tiles(m, n, k) <= max(self.max_tiles, self.tiles(*self.units(word)))
 
     def for_draws(self) -> Limits:
-        """Less what no drawn problem within them has: layouts, ranks, scales, conditions."""
+        """Less what no drawn problem in them has: layouts, ranks, starts, scales, conditions."""
         units = [max(self.units(codes_in_words(bits))) for bits in self.bits]
         is_cast = set(self.dtypes) - {"f32"} and set(self.fills) & set(AUTOCAST_FILLS)
         lacking = ["autocast"] * (not is_cast)
@@ -114,6 +115,7 @@ class Limits:
             self.without(lacking),
             layouts=self.layouts_of(max(self.ranks)),
             ranks=self.laid_out,
+            starts=tuple(start for start in self.starts if start != FAR),
             scales_dtypes=as_x if self.scales_as_x else self.scales_dtypes,
         )
 

@@ -417,12 +417,14 @@ class Examination:
         return None
 
     def _memory(self) -> Verdict | None:
-        """Nothing more is kept with every call, nor with every new layer."""
+        """Nothing more is kept with every call, whatever is new in it."""
         # Compute-sanitizer keeps objects of Python itself, for the traces of its reports.
         if not (self.case.m and self.zones and can_be_counted(self.device)):
             return None
+        share = 2 * self.request.seconds  # of one question; all together have twice as much
+        ends = time.monotonic() + 2 * share
         for whose, call in calls_of(self).items():
-            found = kept(call, self.device, 2 * self.request.seconds)
+            found = kept(call, self.device, min(share, ends - time.monotonic()))
             if found:
                 message = f"{found[0]} more are kept with {whose}, {found[1]} of them"
                 return self._result(kinds.LEAKING, message, check="memory")

@@ -1,10 +1,12 @@
-"""Whether a kernel keeps more memory with every call: of one layer, and of ever new ones.
+"""Whether a kernel keeps more memory with every call: of one layer, of ever new ones, of one that
+is written in between, and of what is refused.
 
 What is bounded is no leak, however it grows at first: growth must go on through all of ROUNDS.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import gc
@@ -16,6 +18,7 @@ from collections.abc import Callable
 import torch
 
 from gptq_fuzz.oracle.surroundings import synchronize
+from gptq_fuzz.problem.bad import invalidate
 
 # Calls of a part. A round has three: what a cache of that many still takes in, and two to compare.
 ROUNDS = (32, 256, 2048)
@@ -92,7 +95,9 @@ def _grown(states: list[dict[str, int]], calls: int, device: str) -> str | None:
 
 
 def calls_of(exam) -> dict[str, Callable[[int], object]]:
-    """What is called again and again: one layer with ever new x, and ever new layers."""
+    """What is called again and again: one layer with ever new x, ever new layers, one layer that
+    is written before each call, and a call with each operand that the kernel promises to refuse.
+    """
     operands = exam.operands
 
     def answer(left, weights) -> None:
@@ -100,17 +105,40 @@ def calls_of(exam) -> dict[str, Callable[[int], object]]:
             warnings.simplefilter("ignore")
             exam.backend.call(exam.case, left, weights)
 
+    def own_layer() -> dict:
+        return {
+            name: value.contiguous().clone() if isinstance(value, torch.Tensor) else value
+            for name, value in operands.weights().items()
+        }
+
     def same_layer(number: int) -> None:
         left = operands.left.clone(memory_format=torch.contiguous_format)
         left.view(-1)[:1] = number % 512
         answer(left, operands.weights())
 
     def new_layer(number: int) -> None:
-        weights = {
-            name: value.contiguous().clone() if isinstance(value, torch.Tensor) else value
-            for name, value in operands.weights().items()
-        }
+        weights = own_layer()
         weights["qweight"].view(-1)[:1] = number
         answer(operands.left, weights)
 
-    return {"every call of one layer": same_layer, "every new layer": new_layer}
+    written = own_layer()
+
+    def written_layer(number: int) -> None:
+        written["qweight"].view(-1)[:1] = number
+        written["scales"].view(-1)[:1].neg_()
+        answer(operands.left, written)
+
+    def refused_calls(number: int) -> None:
+        for name in exam.backend.limits.bad:
+            case = exam.case.replace(bad=name, condition="")
+            with contextlib.suppress(Exception):  # a kernel may raise anything
+                answer(*invalidate(case, operands.left, own_layer()))
+
+    asked = {
+        "every call of one layer": same_layer,
+        "every new layer": new_layer,
+        "every write into a layer": written_layer,
+    }
+    if exam.backend.limits.bad and not exam.case.backward:
+        asked["every round of refused calls"] = refused_calls
+    return asked

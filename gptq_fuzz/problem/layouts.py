@@ -11,7 +11,8 @@ from gptq_fuzz.case.case import Case
 
 ZONE_UNIT = 256  # bytes; keeps torch's own alignment for a contiguous operand
 POISON = 0xFF  # NaN in every float format, -1 in every integer one
-RESERVED = 2**26  # bytes between rows that are only reserved, neither written nor compared
+# Bytes between rows, or before a tensor, that are only reserved, neither written nor compared
+RESERVED = 2**26
 
 
 class CannotReserve(Exception):
@@ -108,10 +109,7 @@ class GuardedRows(Guarded):
         zone = _zone(values) if zones else 0
         stride, width = strides[-2] * item, rows.shape[1] * item
         size = (len(rows) - 1) * stride + width + 2 * zone + offset * item
-        try:
-            self.storage = torch.empty(size, dtype=torch.uint8, device=device)
-        except RuntimeError as problem:
-            raise CannotReserve(size) from problem
+        self.storage = _reserved(size, device)
         shape = (len(rows), width + 2 * zone)
         self._windows = self.storage.as_strided(shape, (stride, 1), offset * item)
         self._before = torch.full(shape, POISON, dtype=torch.uint8, device=values.device)
@@ -128,6 +126,27 @@ class GuardedRows(Guarded):
 
     def _now(self, copy: bool = False) -> torch.Tensor:
         return self._windows.to(self._before.device, copy=copy)
+
+
+class GuardedFar(GuardedRows):
+    """A tensor of any strides so far into its storage that what lies before is only reserved."""
+
+    def _store(self, values: torch.Tensor, strides, offset: int, device, zones: bool) -> None:
+        Guarded._store(self, values, strides, 0, device, zones)
+        near, start = self.storage, offset * values.element_size()
+        self.storage = _reserved(start + near.nbytes, device)
+        self._windows = self.storage[start:]
+        self._windows.copy_(near)
+        first = self.view.storage_offset() + offset
+        self.view = self.storage.view(values.dtype).as_strided(values.shape, strides, first)
+
+
+def _reserved(size: int, device) -> torch.Tensor:
+    """So many bytes, none of them written. Raises CannotReserve."""
+    try:
+        return torch.empty(size, dtype=torch.uint8, device=device)
+    except RuntimeError as problem:
+        raise CannotReserve(size) from problem
 
 
 def _zone(values: torch.Tensor) -> int:

@@ -13,7 +13,9 @@ from gptq_fuzz.problem.fills import Values, make_values
 from gptq_fuzz.problem.layouts import (
     RESERVED,
     Guarded,
+    GuardedFar,
     GuardedRows,
+    Placement,
     leading_shape,
     place_left,
     place_right,
@@ -157,7 +159,7 @@ class Operands(GuardedOperands):
         leading = leading_shape(self.case.m, self.case.rank)
         placement = place_left(self.case).moved(self.case.bytes_off(True) // left.element_size())
         gap = (placement.row_stride - self.case.reduction) * left.element_size()
-        kind = GuardedRows if gap > RESERVED and self.case.m > 1 else Guarded
+        kind = GuardedRows if gap > RESERVED and self.case.m > 1 else _kind_of(placement, left)
         return kind(left, placement, self.device, leading, self._zones)
 
     def _right(self, tensor: torch.Tensor, token: str) -> Guarded:
@@ -166,10 +168,16 @@ class Operands(GuardedOperands):
         placement = place_right(rows.shape[1], token in self.case.strided)
         placement = placement.moved(self.case.bytes_off(False) // rows.element_size())
         leading = () if is_vector else None
-        return Guarded(rows, placement, self.device, leading, self._zones)
+        kind = _kind_of(placement, rows)
+        return kind(rows, placement, self.device, leading, self._zones)
 
     def output(self) -> Guarded:
         """A poisoned buffer for the result, red zones around it."""
         place = self.values.codes.device
         poison = torch.full(self.out_shape, torch.nan, dtype=self.out_dtype, device=place)
         return Guarded.like(poison, self.device, self._zones)
+
+
+def _kind_of(placement: Placement, values: torch.Tensor) -> type[Guarded]:
+    """How `values` are stored that have no gaps to speak of."""
+    return GuardedFar if placement.offset * values.element_size() > RESERVED else Guarded

@@ -1,11 +1,12 @@
-"""Rows that lie far apart, and results of very many elements: offsets that 32 bits do not hold.
+"""Rows that lie far apart, operands far into their storage, as in a file that is mapped whole, and
+results of very many elements: offsets that 32 bits do not hold.
 
-On a CPU the memory between the rows is only reserved, see GuardedRows.
+On a CPU the memory between the rows, and before an operand, is only reserved, see GuardedRows.
 """
 
 from __future__ import annotations
 
-from gptq_fuzz.case.axes import codes_in_words
+from gptq_fuzz.case.axes import FAR, WHOLE_GROUP, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -21,13 +22,15 @@ MANY = (2**16 + 16, 2**15 + 16)  # rows and columns of a result of more than 2^3
 
 
 def offset_cases(limits: Limits, place: str = "cpu", seed: int = 0) -> list[Case]:
-    """Rows of x so far apart, where x may be padded; on a GPU a result that is as large."""
+    """Weights so far into their storage, x too; rows of x so far apart, where x may be padded; on a
+    GPU a result that is as large.
+    """
     bits = limits.bits[0]
     _, n, k = limits.units(codes_in_words(bits))
-    sizes = {"n": n, "k": k, "bits": bits, "group_size": (limits.group_sizes or (-1,))[0]}
-    found = []
+    found = _far_into_a_storage(limits, bits, seed)
     if limits.ranks[0] == 1:
         return found
+    sizes = {"n": n, "k": k, "bits": bits, "group_size": (limits.group_sizes or (-1,))[0]}
     if "pad" in limits.layouts:
         found += [
             rotated(limits, f"{m} {apart}", seed, **sizes, m=m).replace(layout=f"pad{apart}")
@@ -38,6 +41,20 @@ def offset_cases(limits: Limits, place: str = "cpu", seed: int = 0) -> list[Case
         m, least = MANY
         found.append(rotated(limits, "many", seed, **sizes | {"m": m, "n": -(-least // n) * n}))
     return found
+
+
+def _far_into_a_storage(limits: Limits, bits: int, seed: int) -> list[Case]:
+    """One problem of several groups, each of which an operand read elsewhere would show."""
+    _, n, k = limits.units(codes_in_words(bits))
+    size = min((s for s in limits.group_sizes or (k,) if s != WHOLE_GROUP), default=WHOLE_GROUP)
+    sizes = {"m": 1, "n": 4 * n, "k": k * -(-4 * max(size, k) // k), "bits": bits}
+    sizes |= {"group_size": size, "zeros": limits.zeros[0]}
+    sizes["g_idx"] = "act" if "act" in limits.g_idx else limits.g_idx[0]
+    case = rotated(limits, "far", seed, **sizes, bias=limits.bias)
+    off = [f"off{apart}" for apart in DISTANCES if "off" in limits.layouts_of(case.rank)]
+    return [case.replace(start=FAR)] * (FAR in limits.starts) + [
+        case.replace(layout=layout) for layout in off
+    ]
 
 
 def must_pass_offsets(kernel: KernelUnderTest, seed: int) -> None:

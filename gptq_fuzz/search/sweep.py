@@ -2,7 +2,8 @@
 
 Drawn cases meet few sizes; a kernel that is wrong for 73 to 80 rows, or for one tail, is met here.
 Each dimension is run through twice: the others as small as the kernel allows, then as whole tiles.
-`tails`: large sizes that meet, each with a tail. `roundings`: fills that show them, along a long K.
+`tails`: large sizes that meet, each with a tail. `roundings`: fills that show them, along a long K
+of few rows, and where all three sizes are those of a prefill.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from gptq_fuzz.search.models import NAMES
 from gptq_fuzz.search.series import must_pass_series
 
 # For all dimensions of one kernel; on two idle cores a plain one needs about 10.
-SECONDS, SECONDS_OF_A_SLOW_ONE = 30.0, 15.0
+SECONDS, SECONDS_OF_A_SLOW_ONE = 35.0, 15.0
+AS_DEAR = 2**16  # elements of x, weights and result that cost as much as asking for a case
 DIMENSIONS = ("M", "N", "K", "groups", "tails", "roundings")
 EVERY_ROW = 320  # up to here each M
 # And one less, one more
@@ -31,6 +33,8 @@ SIZES = (1024, 2048, 4096, 8192, 11008, 14336, 16384, 32768, 65536, 131072, 2621
 EVERY_GROUP = 300  # up to here each number of groups
 LARGEST_GROUP = 2**16  # rows; a counter of 16 bits ends before it
 GROUP_SIZES = (WHOLE_GROUP, 128, 64, 32)
+COUNTS = (2**15, 2**16, 2**17)  # of scales, and of words of zero-points, in as many columns as
+MANY_COLUMNS = (1028, 260)
 LONG, LONGEST = 2**11, 2**14  # sizes from which on they are judged for fewer bits
 TILED_GROUPS = (*range(1, 33), 63, 64, 65, 127, 128, 129, 255, 256, 257, EVERY_GROUP)
 AFFORDABLE = 2**20  # elements of x, weights and result where the other dimensions are whole tiles
@@ -39,12 +43,19 @@ TAILED_ROWS = (5, 17, 33, 65, 129, 257, 513, 577, 1025)
 TAILED = (132, 200, 260, 516, 580, 1028)
 SOME_ROWS, SQUARE = (17, 33, 48, 65), (1024, 1028)
 ROWS_OF_A_MILLION = (245, 257, 490, 514)  # of 4096 columns, and a few more
+# More tiles of 64 x 64 than a GPU has cores (132); of 256 along K two to four, the last a tail
+MANY_TILES = ((33, 8708, 260), (65, 4612, 516), (129, 4612, 260), (1, 8708, 516), (1, 8452, 772))
 LARGEST_PRODUCT = 2**27  # multiplications of one case of `tails`
 LONG_SUMS = (516, 1028, 2056, 4104)
 FEW_ROWS = (2, 4, 8, 17, 65)
 # Few rows of `onehot` ask for a weight of the tail: it has other data four times
 FILLS_OF_ROUNDINGS = (*("onehot",) * 4, "lanes", "randn", "cancel", "wide", "ties", "nonfinite")
-ROTATED = ("dtype", "scales_dtype", "checkpoint_format", "zeros", "g_idx")  # take turns
+# Where engines dequantise a layer and multiply it by a library, in fills that show how
+PREFILLS = ((128, 1024, 2048), (129, 1028, 2056), (256, 1028, 2048), (128, 1024, 4096))
+FILLS_OF_PREFILLS = ("randn", "lanes", "onehot", "wide", "cancel")
+GOLDEN = 2654435769  # 2^32 by the golden ratio
+EVERY = 10  # of so many cases of `roundings`, once K is long, one is of a prefill
+ROTATED = ("dtype", "scales_dtype", "checkpoint_format", "zeros", "g_idx", "bias")  # take turns
 
 
 def sweep(dimension: str, limits: Limits, seed: int = 0) -> list[Case]:
@@ -65,11 +76,11 @@ def sweep(dimension: str, limits: Limits, seed: int = 0) -> list[Case]:
 
 def must_pass_sweep(kernel: KernelUnderTest, dimension: str, seed: int) -> None:
     """Judge a dimension, within its share of the time that is left. Raises Failure."""
-    counts = {name: len(sweep(name, kernel.limits, seed)) for name in DIMENSIONS}
-    spent = sum(kernel.tallies[name].seconds for name in DIMENSIONS if name in kernel.tallies)
-    ahead = sum(count for name, count in counts.items() if name not in kernel.tallies)
-    share = counts[dimension] / max(ahead, 1)
     cases = sweep(dimension, kernel.limits, seed)
+    costs = {name: sum(map(_cost, sweep(name, kernel.limits, seed))) for name in DIMENSIONS}
+    spent = sum(kernel.tallies[name].seconds for name in DIMENSIONS if name in kernel.tallies)
+    ahead = sum(cost for name, cost in costs.items() if name not in kernel.tallies)
+    share = costs[dimension] / max(ahead, 1)
     seconds = SECONDS_OF_A_SLOW_ONE if kernel.is_slow else SECONDS
     must_pass_series(kernel, dimension, cases, (seconds - spent) * share, seed)
 
@@ -91,7 +102,9 @@ def rotated(limits: Limits, key: str, turn: int = 0, **sizes) -> Case:
 
 def choose(values, key: str, axis: str):
     """One of `values`, as good as drawn, the same one each time."""
-    return values[zlib.crc32(f"{axis} {key}".encode()) % len(values)]
+    # Sums of two axes differ by a constant, whatever the key: multiplied they do not go together.
+    drawn = zlib.crc32(f"{axis} {key}".encode()) * GOLDEN % 2**32
+    return values[drawn * len(values) >> 32]
 
 
 def near(*centres: int, step: int = 1) -> set[int]:
@@ -144,11 +157,20 @@ def _group_size(limits: Limits, key: str) -> int:
     return choose(limits.group_sizes or GROUP_SIZES, key, "group")
 
 
+def _elements(m: int, n: int, k: int) -> int:
+    """Of x, weights and result."""
+    return m * k + k * n + m * n
+
+
+def _cost(case: Case) -> float:
+    """What it takes to judge a case, in those of one word."""
+    return 1 + _elements(case.m, case.n, case.k) / AS_DEAR
+
+
 def _affordable(*options: dict) -> Iterator[dict]:
     """The first that is no more than one case of a sweep may hold, if any is."""
     for sizes in options:
-        m, n, k = (sizes[name] for name in ("m", "n", "k"))
-        if m * k + k * n + m * n <= AFFORDABLE:
+        if _elements(sizes["m"], sizes["n"], sizes["k"]) <= AFFORDABLE:
             yield sizes
             return
 
@@ -232,21 +254,27 @@ def _two_groups(limits: Limits) -> Iterator[dict]:
 
 
 def _many_groups(limits: Limits) -> Iterator[dict]:
-    """So many that scales, and then the words of zero-points, are more than 2^16."""
-    for elements in (LARGEST_GROUP, 2 * LARGEST_GROUP):
-        bits = max(limits.bits)
-        m, n, unit = _others(limits, bits, False)
+    """So many of so many columns that scales, and words of zero-points, are a few more than 2^15,
+    2^16 and 2^17; no zero-points that tell little of where they were read.
+    """
+    told = {"zeros": limits.zeros[0], "g_idx": limits.g_idx[0]}
+    for turn, (bits, count) in enumerate(itertools.product((WORD_BITS, *limits.bits), COUNTS)):
+        elements = count * WORD_BITS // bits
+        is_of_words = bits != WORD_BITS
+        bits = bits if is_of_words else choose(limits.bits, f"scales {count}", "bits")
+        m, unit_n, unit = _others(limits, bits, False)
         size = 1 if limits.group_sizes is None else _smallest_group(limits, unit)
-        n *= -(-64 // n)
-        k = -(-(elements * WORD_BITS // bits // n + 1) * size // unit) * unit
-        if size:
-            sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": size}
-            yield from _affordable(sizes)
+        n = -(-MANY_COLUMNS[turn % len(MANY_COLUMNS)] // unit_n) * unit_n
+        k = -(-(elements // n + 1) * size // unit) * unit
+        if size and elements * size <= AFFORDABLE:
+            m += 16 * (turn // 2 % 2 and _is_free(limits))
+            yield {"m": m, "n": n, "k": k, "bits": bits, "group_size": size, **told}
 
 
 def _tailed(limits: Limits, wide: bool) -> Iterator[dict]:
     """Each two of three large sizes, once beside the smallest third and once beside a large one;
-    few rows beside two large ones; a few rows more than make 10^6 or 2^20 elements of x.
+    few rows beside two large ones; a few rows more than make 10^6 or 2^20 elements of x. Early,
+    since a slow machine comes to no end: more tiles than there are cores, beside a K with a tail.
     """
     if wide:
         yield from _of_whole_layers(limits)
@@ -262,6 +290,19 @@ def _tailed(limits: Limits, wide: bool) -> Iterator[dict]:
         if not wide:
             yield sizes | {"m": m, "n": n, "k": unit_k}
             yield sizes | {"m": m, "n": unit_n, "k": k}
+        if not wide and turn == len(TAILED) - 1:
+            yield from _of_many_tiles(limits)
+
+
+def _of_many_tiles(limits: Limits) -> Iterator[dict]:
+    for m, n, k in MANY_TILES:
+        key = f"many tiles {m} {n} {k}"
+        bits = choose(limits.bits, key, "bits")
+        _, unit_n, unit_k = limits.units(codes_in_words(bits))
+        n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (k, unit_k)))
+        if m == 1 or _is_free(limits):
+            sizes = {"m": m, "n": n, "k": k, "bits": bits}
+            yield sizes | {"group_size": _group_size(limits, key)}
 
 
 def _of_whole_layers(limits: Limits) -> Iterator[dict]:
@@ -279,14 +320,35 @@ def _of_whole_layers(limits: Limits) -> Iterator[dict]:
 
 
 def _roundings(limits: Limits, wide: bool) -> Iterator[dict]:
-    """Long sums of few rows in every fill that shows a rounding; nothing beside whole tiles."""
-    fills = [fill for fill in FILLS_OF_ROUNDINGS if fill in limits.fills and not wide]
+    """Long sums of few rows in every fill that shows a rounding, among them those of a prefill;
+    nothing beside whole tiles.
+    """
+    if wide:
+        return
+    fills = [fill for fill in FILLS_OF_ROUNDINGS if fill in limits.fills]
+    prefills = _of_prefills(limits)
     counted = FEW_ROWS if _is_free(limits) else (1,)
     for turn, (k, m, fill) in enumerate(itertools.product(LONG_SUMS, counted, fills)):
         bits = choose(limits.bits, f"roundings {turn}", "bits")
         _, n, unit = limits.units(codes_in_words(bits))
         sizes = {"m": m, "n": n, "k": -(-k // unit) * unit, "bits": bits, "fill": fill}
         yield sizes | {"group_size": _group_size(limits, f"roundings {turn}"), "seed": turn}
+        if turn % EVERY == 0 and k >= PREFILLS[0][2]:
+            yield from itertools.islice(prefills, 1)
+    yield from prefills
+
+
+def _of_prefills(limits: Limits) -> Iterator[dict]:
+    """Each size in a third of the fills."""
+    fills = [fill for fill in FILLS_OF_PREFILLS if fill in limits.fills]
+    turns = itertools.product(PREFILLS, fills) if _is_free(limits) else ()
+    for turn, ((m, n, k), fill) in enumerate(turns):
+        bits = choose(limits.bits, f"prefills {turn}", "bits")
+        _, unit_n, unit_k = limits.units(codes_in_words(bits))
+        n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (k, unit_k)))
+        sizes = {"m": m, "n": n, "k": k, "bits": bits, "fill": fill, "seed": turn}
+        if turn % 3 == 0:
+            yield sizes | {"group_size": _group_size(limits, f"prefills {turn}")}
 
 
 _SIZES = {

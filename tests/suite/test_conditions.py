@@ -1,6 +1,7 @@
 """Conditions around a call: each sees a fault that no other sees, and blames no right kernel."""
 
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from gptq_fuzz.museum import parts
 from gptq_fuzz.museum.catalogue import MUSEUM, correct, faulty
 from gptq_fuzz.oracle.conditions import many
 from gptq_fuzz.oracle.conditions.table import CONDITIONS as JUDGES
-from gptq_fuzz.oracle.conditions.threads import Turns
+from gptq_fuzz.oracle.conditions.threads import Turns, _spread
 from gptq_fuzz.oracle.examination import Examination, Request
 from gptq_fuzz.search.coverage import classes
 from gptq_fuzz.search.pairwise import covering_cases, possible_values
@@ -26,7 +27,7 @@ from tests.suite.helpers import WIDE, drawn, examination
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ALONE = {exhibit.only: exhibit for exhibit in faulty() if exhibit.only in CONDITIONS}
+ALONE = [exhibit for exhibit in faulty() if exhibit.only in CONDITIONS]
 ON_A_CPU = tuple(name for name in CONDITIONS if name not in ON_A_GPU)
 SLOW = ("opcheck", "compile")  # torch imports its compiler
 LINES = ("m3-n8-k64-b4-g32{}", "m1-n8-k8-b8-gall{}-randn", "m3-n16-k48-b8-g16-act{}-randn-s1")
@@ -47,10 +48,11 @@ def verdicts_on(spec, condition, device="cpu"):
 
 
 @pytest.mark.parametrize(
-    "condition", [pytest.param(c, marks=pytest.mark.slow if c in SLOW else ()) for c in ON_A_CPU]
+    "exhibit",
+    [pytest.param(e, marks=pytest.mark.slow if e.only in SLOW else (), id=e.name) for e in ALONE],
 )
-def test_a_condition_sees_what_no_other_sees(condition):
-    exhibit = ALONE[condition]
+def test_a_condition_sees_what_no_other_sees(exhibit):
+    condition = exhibit.only
     promised = load(exhibit.spec, ".").limits.conditions
     for other in ("", *(c for c in promised if c in ON_A_CPU)):
         found = [verdict for verdict in verdicts_on(exhibit.spec, other) if not verdict.ok]
@@ -86,7 +88,7 @@ def test_our_triton_kernels_pass_on_a_gpu(condition):
 
 def test_every_condition_has_a_judge_and_a_piece():
     assert tuple(JUDGES) == CONDITIONS
-    assert {*ALONE, *PIECES_ON_A_GPU} == set(CONDITIONS)
+    assert {*(exhibit.only for exhibit in ALONE), *PIECES_ON_A_GPU} == set(CONDITIONS)
 
 
 @pytest.mark.parametrize("condition", [c for c in ON_A_CPU if c in USUAL_CONDITIONS])
@@ -191,6 +193,52 @@ def test_threads_take_turns_until_one_ends():
     turns.end()
     turns.next(0)
     turns.next(1)  # nobody is waited for
+
+
+def unpacking_once(unpack):
+    """A kernel that keeps the weight of each layer, as `unpack(show, make)` puts it there."""
+    kept = {}  # id of qweight -> qweight, weight
+
+    def f(*, x, qweight, qzeros, scales, g_idx, bits):
+        state = [part._version for part in (qweight, qzeros, scales, g_idx)]
+        held, seen, weight = kept.get(id(qweight), (None, None, None))
+        if held is not qweight or seen != state:
+
+            def show(weight):
+                kept[id(qweight)] = qweight, state, weight
+                return weight
+
+            weight = unpack(show, lambda: parts.weights(qweight, qzeros, scales, g_idx, bits))
+        return parts.multiply(x, weight)
+
+    return from_callable(f, "f")
+
+
+def shown_before_its_last_operator(show, make):
+    weight = make()
+    return show(torch.empty_like(weight)).copy_(weight)
+
+
+@pytest.mark.parametrize("line", ["m1-n8-k8-b8-gall", "m3-n8-k64-b4-g32", "m2-n64-k512-b4-g64-s5"])
+def test_threads_meet_before_each_operator_of_a_first_call_where_there_is_time(line):
+    backend = unpacking_once(shown_before_its_last_operator)
+    verdict = examination(backend, f"{line}-threads2", Request((), calls=2)).verdict()
+    assert (verdict.kind, verdict.check) == (kinds.STATE_LEAKED, "threads2")
+    assert _spread(0, line) == []
+    for count in range(1, 70):
+        assert sorted(_spread(count, line)) == list(range(count))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_first_call_that_holds_a_lock_is_waited_for(line):
+    lock = threading.Lock()
+
+    def behind_a_lock(show, make):
+        with lock:
+            return show(make())
+
+    verdict = examination(unpacking_once(behind_a_lock), line.format("") + "-threads2").verdict()
+    assert verdict.kind == kinds.PASS
 
 
 def test_a_condition_is_one_token_of_the_line():

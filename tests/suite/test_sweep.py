@@ -1,12 +1,14 @@
 """Sizes: what the sweep holds, what a slow kernel is asked, panels, rows that lie far apart."""
 
 import time
+from collections import Counter
 
 import pytest
 import torch
 
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.axes import FAR
 from gptq_fuzz.case.backend import PLAIN_LIMITS, Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
@@ -15,7 +17,8 @@ from gptq_fuzz.oracle.examination import Request
 from gptq_fuzz.oracle.panel import COLUMNS, panel_words
 from gptq_fuzz.plugin.report import _series_in_words
 from gptq_fuzz.problem import layouts
-from gptq_fuzz.problem.layouts import CannotReserve, GuardedRows, Placement
+from gptq_fuzz.problem.layouts import CannotReserve, GuardedFar, GuardedRows, Placement
+from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.search.coverage import Coverage
 from gptq_fuzz.search.layers import ROWS, layer_cases
 from gptq_fuzz.search.models import NAMES
@@ -69,6 +72,39 @@ def test_every_number_of_groups_is_there_and_groups_of_any_size():
     assert {-(-case.k // case.group_size) for case in in_order} >= set(range(1, 301))
     shuffled = {case.group_size for case in PLAIN["groups"] if case.g_idx == "act"}
     assert shuffled >= {2**i for i in range(17)}
+
+
+def test_fills_that_show_roundings_meet_a_prefill():
+    found = [c for c in PLAIN["roundings"] if c.m >= 128 and c.n >= 1024 and c.k >= 2048]
+    assert {case.fill for case in found} == {"randn", "lanes", "onehot", "wide", "cancel"}
+    assert {case.m for case in found} == {128, 129, 256}
+
+
+@pytest.mark.parametrize("count", [2**15, 2**16, 2**17])
+def test_scales_and_words_of_zero_points_are_more_than_16_bits_count(count):
+    told = [case for case in PLAIN["groups"] if (case.zeros, case.g_idx) == ("zall", "seq")]
+    many = [(case.bits, case.groups * case.n) for case in told if case.n > 256]
+    assert any(count < scales < 1.1 * count for _, scales in many)
+    by_bits = {bits for bits, scales in many if count < scales * bits // 32 < 1.1 * count}
+    assert by_bits == {bits for bits in (2, 4, 8) if count * 32 // bits <= 2**20}
+
+
+def test_more_tiles_than_cores_meet_a_long_k_among_the_first():
+    found = [c for c in PLAIN["tails"][:20] if -(-c.m // 64) * -(-c.n // 64) > 132]
+    assert {-(-case.k // 256) % 2 for case in found} == {0, 1}
+    assert all(case.k % 256 for case in found)
+
+
+@pytest.mark.parametrize("name", [*DIMENSIONS, "layers", "offsets"])
+def test_a_bias_takes_turns_and_goes_together_with_no_other_axis(name):
+    limits = Limits(dtypes=("f16", "bf16"), formats=("v1", "v2"), bias=True)
+    lists = {"layers": layer_cases, "offsets": offset_cases}
+    found = lists[name](limits) if name in lists else sweep(name, limits)
+    assert {case.bias for case in found} == {False, True}
+    if len(found) > 100:
+        met = Counter((case.bias, case.dtype, case.checkpoint_format) for case in found)
+        assert len(met) == 8
+        assert max(met.values()) < len(found) / 4
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
@@ -181,6 +217,32 @@ def test_each_of_the_rows_far_apart_has_its_red_zones():
     assert guarded.is_inside()
     guarded.view.as_strided((1,), (1,), guarded.view.storage_offset() + 2 * 2**32 + 4).fill_(1)
     assert not guarded.is_inside()
+
+
+def far_into_its_storage():
+    values = torch.arange(12, dtype=torch.int32).view(3, 4)
+    return values, GuardedFar(values, Placement(4, offset=2**31), "cpu")
+
+
+def test_what_lies_before_an_operand_is_only_reserved():
+    values, guarded = far_into_its_storage()
+    assert guarded.view.storage_offset() * 4 > 2**33
+    assert guarded.storage.nbytes > 2**33 > guarded.view.untyped_storage().nbytes() // 2
+    assert torch.equal(guarded.view, values)
+    assert guarded.is_untouched()
+    guarded.view.as_strided((1,), (1,), guarded.view.storage_offset() + 12).fill_(1)
+    assert not guarded.is_inside()
+
+
+def test_every_operand_begins_far_into_its_storage_in_one_case():
+    found = offset_cases(PLAIN_LIMITS)
+    (weights,) = [case for case in found if case.start == FAR]
+    for name, guarded in Operands(weights, "cpu").guarded.items():
+        assert (guarded.storage.nbytes > 2**33) == (name != "left")
+    x = Operands(next(case for case in found if case.layout == f"off{2**32}"), "cpu")
+    assert x.left.storage_offset() > 2**32
+    assert FAR not in PLAIN_LIMITS.for_draws().starts
+    assert not any(case.start for case in offset_cases(Limits(starts=(0,))))
 
 
 def test_what_cannot_be_reserved_is_skipped(monkeypatch):

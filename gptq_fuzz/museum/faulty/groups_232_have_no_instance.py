@@ -3,7 +3,7 @@
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "no instance for 232 to 239 groups"
-SMALLEST = (1, 4, 1828)  # m, n, k
+SMALLEST = (1, 4, 1852)  # m, n, k
 ONLY = "groups"
 
 

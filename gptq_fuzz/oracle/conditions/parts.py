@@ -40,12 +40,12 @@ def with_another_x(exam, **changes) -> Operands:
     return with_x(exam, drawn.left, **changes)
 
 
-def with_x(exam, left: torch.Tensor, **changes) -> Operands:
-    """The very layer of an examination, and x of these values."""
-    case = exam.case.replace(**changes)
-    values = replace(exam.operands.values, left=left)
-    layer = {name: kept for name, kept in exam.operands.guarded.items() if name != "left"}
-    return Operands(case, exam.device, values=values, zones=exam.zones, shared=layer)
+def with_x(exam, left: torch.Tensor, layer: Operands | None = None, **changes) -> Operands:
+    """The very layer of an examination, or of these operands, and x of these values."""
+    case, layer = exam.case.replace(**changes), layer or exam.operands
+    values = replace(layer.values, left=left)
+    shared = {name: kept for name, kept in layer.guarded.items() if name != "left"}
+    return Operands(case, exam.device, values=values, zones=exam.zones, shared=shared)
 
 
 def wrong(exam, mismatch, extra: str = "", kind: str = kinds.WRONG) -> Verdict | None:

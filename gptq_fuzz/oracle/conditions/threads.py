@@ -2,13 +2,19 @@
 
 First in turn: at each of torch's operators a thread lets the other one go on to its next, so that
 the same steps interleave in the same way every time. Then freely, for what is no operator.
+So they meet layers too that nobody has called as they are now: new ones, and one that was written.
+What a call leaves half done there lies between two of its operators: before one of the first
+thread's, another one for each layer, the second thread makes a whole call.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
-from collections.abc import Callable
+import time
+import zlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
@@ -17,7 +23,7 @@ import torch
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle.conditions.parts import loaded, same_bits, with_another_x, wrong
+from gptq_fuzz.oracle.conditions.parts import loaded, same_bits, with_another_x, with_x, wrong
 from gptq_fuzz.oracle.each_operator import EachOperator
 from gptq_fuzz.oracle.surroundings import synchronize
 from gptq_fuzz.problem.operands import Operands
@@ -25,6 +31,8 @@ from gptq_fuzz.problem.operands import Operands
 CALLS = 4  # of each thread, freely
 PATIENCE = 0.05  # seconds that a thread is waited for: the other may hold what it needs
 SWITCHES = 1e-5  # seconds after which Python lets another thread go on
+FEWEST = 4  # operators before which the second thread calls
+SECONDS = 0.02  # after which it is FEWEST; a case that is asked patiently has more
 
 
 def in_two_threads(exam) -> Verdict | None:
@@ -32,16 +40,81 @@ def in_two_threads(exam) -> Verdict | None:
     exam.call(exam.operands)
     if _is_interpreted(exam):
         return exam._result(kinds.SKIPPED, "interpreter_has_one_thread")
-    other_x = with_another_x(exam)
-    other_layer = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
-    first, second = loaded(exam, exam.operands), loaded(exam, other_layer)
-    for what, other, theirs in (("this", other_x, first), ("another", other_layer, second)):
-        asked = ((first, exam.operands, exam.expected), (theirs, other, exam.expectation(other)))
-        found = _both(exam, asked, _in_turn) or _both(exam, asked, _freely)
-        if found:
+    xs = exam.operands.values.left, with_another_x(exam).values.left
+    other = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
+    asked = [_by_each(exam, layer, xs) for layer in (exam.operands, other)]
+    exam.expected = asked[0][0][2]
+    for what, theirs in zip(("this", "another"), asked, strict=True):
+        pair = asked[0][0], theirs[1]
+        if found := _both(exam, pair, _in_turn) or _both(exam, pair, _freely):
             found.message += f"; the other thread called {what} layer"
             return found
+    for what, layers in (("a new", _new), ("a written", _written)):
+        if found := _meeting(exam, layers(exam, asked)):
+            found.message += f"; both threads called {what} layer for the first time"
+            return found
     return None
+
+
+def _by_each(exam, layer: Operands, xs) -> list[tuple]:
+    """For each thread: the layer as the kernel has loaded it, its operands, what is expected."""
+    multiply, given = loaded(exam, layer), [with_x(exam, x, layer) for x in xs]
+    return [(multiply, operands, exam.expectation(operands)) for operands in given]
+
+
+def _new(exam, asked) -> Iterator[list[tuple]]:
+    """The two layers in turn, in tensors of their own each time."""
+    while True:
+        for layer in asked:
+            values = layer[0][1].values
+            new = Operands(exam.case, exam.device, values=values, zones=exam.zones)
+            yield _again(exam, new, layer)
+
+
+def _written(exam, asked) -> Iterator[list[tuple]]:
+    """One layer, into which the two are written in turn."""
+    layer = next(_new(exam, asked))[0][1]
+    exam.call(layer)
+    while True:
+        for source in reversed(asked):
+            for name, guarded in layer.guarded.items():
+                if name != "left":
+                    guarded.write(source[0][1].guarded[name].original)
+            yield _again(exam, layer, source)
+
+
+def _again(exam, layer: Operands, asked: list[tuple]) -> list[tuple]:
+    """What was asked of a layer, asked of one that equals it."""
+    multiply = loaded(exam, layer)
+    return [
+        (multiply, with_x(exam, operands.values.left, layer), expected)
+        for _, operands, expected in asked
+    ]
+
+
+def _meeting(exam, layers: Iterator[list[tuple]]) -> Verdict | None:
+    """The verdict on calls of two threads that meet, each time, the next of `layers`."""
+    started = time.monotonic()
+    after = Inside(None, PATIENCE)
+    found = _both(exam, next(layers), _freely) or _both(exam, next(layers), after.run)
+    ends = time.monotonic()
+    patience = max(PATIENCE, ends - started)
+    ends += exam.request.seconds if exam.request.calls > 1 else SECONDS
+    for number, place in enumerate(_spread(after.operators, str(exam.case))):
+        if found or (number >= FEWEST and time.monotonic() > ends):
+            break
+        inside = Inside(place, patience)
+        found = _both(exam, next(layers), inside.run)
+        if inside.in_vain:  # a lock, which the first thread holds
+            break
+    return found
+
+
+def _spread(count: int, line: str) -> list[int]:
+    """Each number below `count`, from one that the line picks; the first few lie far apart."""
+    golden = range(round(count * (5**0.5 - 1) / 2), 2 * count)
+    step = next((step for step in golden if math.gcd(step, count) == 1), 1)
+    return [(zlib.crc32(line.encode()) + number * step) % count for number in range(count)]
 
 
 def _is_interpreted(exam) -> bool:
@@ -74,10 +147,11 @@ def _both(exam, asked, run: Callable) -> Verdict | None:
 
 
 def _in_turn(device: str, calls) -> list[list]:
-    turns = Turns()
+    turns, together = Turns(), threading.Barrier(len(calls))
 
     def call(number: int) -> list:
         multiply, x = calls[number]
+        together.wait()
         try:
             with InTurn(turns, number):
                 return [multiply(x)]
@@ -121,18 +195,25 @@ def _threads(device: str, call: Callable) -> list[list]:
 class Turns:
     """Whose turn it is, of two threads; nobody's once one ends or is waited for in vain."""
 
-    def __init__(self):
+    def __init__(self, patience: float = PATIENCE):
         self._changed = threading.Condition()
         self._turn = 0
         self._ended = False
+        self._patience = patience
 
-    def next(self, number: int) -> None:
-        """Give the turn to the other thread, and wait for it."""
+    def next(self, number: int) -> bool:
+        """Give the turn to the other thread, and wait for it; False where that was in vain."""
         with self._changed:
             self._turn = 1 - number
             self._changed.notify()
-            if not self._changed.wait_for(lambda: self._ended or self._turn == number, PATIENCE):
+            came = self.wait(number, self._patience)
+            if not came:
                 self.end()
+            return came
+
+    def wait(self, number: int, seconds: float | None = None) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended or self._turn == number, seconds)
 
     def end(self) -> None:
         with self._changed:
@@ -149,3 +230,37 @@ class InTurn(EachOperator):
 
     def before(self, operator) -> None:
         self.turns.next(self.number)
+
+
+class Inside(EachOperator):
+    """Before the operator at this place of the first thread's call the second makes all of its own.
+
+    Where there is no such place, it calls once the first has ended.
+    """
+
+    def __init__(self, place: int | None, patience: float):
+        super().__init__()
+        self.place, self.operators, self.in_vain = place, 0, False
+        self._turns = Turns(patience)
+
+    def before(self, operator) -> None:
+        if self.operators == self.place:
+            self.in_vain = not self._turns.next(0)
+        self.operators += 1
+
+    def run(self, device: str, calls) -> list[list]:
+        (first, x), (second, other) = calls
+        together = threading.Barrier(len(calls))
+
+        def call(number: int) -> list:
+            together.wait()
+            try:
+                if number:
+                    self._turns.wait(1)
+                    return [second(other)]
+                with self:
+                    return [first(x)]
+            finally:
+                self._turns.end()
+
+        return _threads(device, call)

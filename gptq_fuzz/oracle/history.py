@@ -184,7 +184,7 @@ class History:
         case = step.case
         if self.backend.skip and (reason := self.backend.skip(case, self.device)):
             raise Skipped(reason)
-        values = make_values(case, judged_on(case, self.device))
+        values = make_values(case, self._judged_on(case))
         self._place_layer(step.layer, case, values, step.condition)
 
     def _loads(self, step: Step) -> None:
@@ -305,10 +305,14 @@ class History:
 
     def _new_left(self, case: Case, seed: int) -> tuple[Guarded, torch.Tensor]:
         """x for a case, and its values; of the other operands none is made."""
-        values = make_values(case.replace(seed=seed), judged_on(case, self.device))
+        values = make_values(case.replace(seed=seed), self._judged_on(case))
         others = dict.fromkeys((*OPERANDS, "bias", "fractions"))
         operands = Operands(case, self.device, values=values, zones=self.zones, shared=others)
         return operands.guarded["left"], values.left
+
+    def _judged_on(self, case: Case):
+        """Where a layer's numbers lie, and those of each x that it is called with."""
+        return judged_on(case.replace(m=max(1, self.backend.limits.m_least)), self.device)
 
     def _operands(self, layer: Layer, left: torch.Tensor | None, x, case: Case) -> Operands:
         shared = {**layer.guarded, "left": x}

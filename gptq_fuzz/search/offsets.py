@@ -22,12 +22,12 @@ MANY = (2**16 + 16, 2**15 + 16)  # rows and columns of a result of more than 2^3
 
 
 def offset_cases(limits: Limits, place: str = "cpu", seed: int = 0) -> list[Case]:
-    """Weights so far into their storage, x too; rows of x so far apart, where x may be padded; on a
-    GPU a result that is as large.
+    """Rows of x so far apart, where x may be padded; on a CPU weights so far into their storage, x
+    too, for which a GPU would have to give 8 GiB an operand; on a GPU a result that is as large.
     """
     bits = limits.bits[0]
     _, n, k = limits.units(codes_in_words(bits))
-    found = _far_into_a_storage(limits, bits, seed)
+    found = _far_into_a_storage(limits, bits, seed) if place == "cpu" else []
     if limits.ranks[0] == 1:
         return found
     sizes = {"n": n, "k": k, "bits": bits, "group_size": (limits.group_sizes or (-1,))[0]}

@@ -95,6 +95,11 @@ def test_a_condition_outside_the_limits_is_none():
             parse_history(step, limits)
 
 
+def test_a_layer_and_any_x_of_it_are_judged_in_one_place():
+    history, case = History(TORCH, "cuda"), Case.parse("m512-n4096-k4-b8-gall")
+    assert history._judged_on(case) == history._judged_on(case.replace(m=1)) == "cpu"
+
+
 def test_a_step_knows_its_condition_and_a_layer_has_none():
     steps = parse_history(
         f"load-0-{LAYER}-det/call-0-m2-s1-omp3-x2/again-0-grad/again-0", TORCH.limits

@@ -12,6 +12,7 @@ import itertools
 import os
 import shlex
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 PATTERN = "in-flight-*.txt"
@@ -52,9 +53,10 @@ class InFlight:
                 self._held[path] = file
                 return path
 
-    def asked(self) -> list[str]:
-        """The options that ask what is being judged now."""
-        return [text for path in self._held if (text := _text_of(path))]
+    def asked(self, processes: Iterable[int] = ()) -> list[str]:
+        """The options that ask what is being judged now, here and by `processes` of this run."""
+        theirs = [path for pid in processes for path in self._wanted.glob(f"in-flight-{pid}-*.txt")]
+        return [text for path in (*self._held, *theirs) if (text := _text_of(path))]
 
     def close(self) -> None:
         """Remove all of them."""

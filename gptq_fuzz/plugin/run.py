@@ -261,7 +261,7 @@ def pytest_runtestloop(session):
     except KeyboardInterrupt as reason:
         ours = session.config.stash[SESSION]
         ours.was_interrupted = type(reason) is KeyboardInterrupt
-        ours.broken_off = ours.in_flight.asked()
+        ours.broken_off = ours.in_flight.asked(ours.of_xdist)
         for process in ours.of_xdist:  # which may wait for a kernel that hangs
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGINT)

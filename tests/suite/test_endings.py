@@ -16,6 +16,7 @@ from gptq_fuzz.plugin.progress import Progress
 from gptq_fuzz.search import called_as
 
 PATIENCE = 60.0  # seconds that a test waits for another process, at most
+IN_FLIGHT = ".gptq-fuzz/in-flight-*.txt"
 TIMEOUT = 300  # of a case: who waits for it waits too long
 HANGS = """
 import time
@@ -26,16 +27,17 @@ def f(**operands):
 """
 
 
-def begun(folder):
-    """A fuzz run, once its kernel is asked something, and that."""
-    words = ["--kernel", "hangs.py:f", "--device", "cpu", "--budget", "60"]
+def begun(folder, *how):
+    """A run, once its kernel is asked something, and that."""
+    words = ["--kernel", "hangs.py:f", "--device", "cpu", *how]
+    old = set(folder.glob(IN_FLIGHT))
     run = subprocess.Popen(
         [sys.executable, str(PACKAGE), *words, "--timeout", str(TIMEOUT)],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
-        for path in folder.glob(f".gptq-fuzz/in-flight-{run.pid}-*.txt"):
+        for path in {*folder.glob(IN_FLIGHT)} - old:
             if asked := path.read_text().strip():
                 return run, asked
         time.sleep(0.05)
@@ -44,18 +46,20 @@ def begun(folder):
 
 def test_a_run_that_is_killed_tells_the_next_one_and_one_that_is_ended_tells_at_once(tmp_path):
     (tmp_path / "hangs.py").write_text(HANGS)
-    killed, before = begun(tmp_path)
+    killed, before = begun(tmp_path, "--budget", "60")
     killed.kill()
     killed.communicate()
-    ended, asked = begun(tmp_path)
-    started = time.monotonic()
-    ended.send_signal(signal.SIGTERM)
-    output, _ = ended.communicate(timeout=PATIENCE)
-    assert time.monotonic() - started < PATIENCE < TIMEOUT
-    assert ended.returncode == 2, output
-    assert f"a run that did not end was judging this: {again(before)}" in output
-    assert f"the run was judging this: {again(asked)}" in output
-    assert list(tmp_path.glob(".gptq-fuzz/in-flight-*")) == []
+    for how in (["--budget", "60"], ["-n", "2"]):
+        ended, asked = begun(tmp_path, *how)
+        started = time.monotonic()
+        ended.send_signal(signal.SIGTERM)
+        output, _ = ended.communicate(timeout=PATIENCE)
+        assert time.monotonic() - started < PATIENCE < TIMEOUT
+        assert ended.returncode == 2, output
+        told = f"a run that did not end was judging this: {again(before)}" in output
+        assert told == ("-n" not in how)  # once
+        assert f"the run was judging this: {again(asked)}" in output
+        assert list(tmp_path.glob(IN_FLIGHT)) == []
 
 
 def again(asked):

@@ -1,6 +1,6 @@
 """Faulty kernels are caught and shrunk to what their file states; correct ones are left alone.
 
-Five faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 19 chooses it.
+Five faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 39 chooses it.
 """
 
 import functools
@@ -30,7 +30,7 @@ from gptq_fuzz.search.strategies import cases, refusals
 from gptq_fuzz.search.sweep import DIMENSIONS, sweep
 from gptq_fuzz.worker.supervisor import Launch
 
-SHARDS = 20
+SHARDS = 40
 SHARD = int(os.environ.get("GPTQ_FUZZ_SHARD", "0"))
 DRAWS = 1000  # until a fault is met; most are within ten
 DRAWS_OF_A_CORRECT_KERNEL = 60

@@ -27,6 +27,7 @@ _UNDER = f"(-(?P<condition>{'|'.join(AMBIENT)}))?"
 _GRAMMAR = {  # verb -> what follows it
     "load": f"{_LAYER}-(?P<tokens>n.+)",
     "loads": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
+    "experts": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
     "copy": f"{_LAYER}-(?P<source>[0-9]+)",
     "call": f"{_LAYER}{_ROWS}{_SEED}{_UNDER}{_TIMES}",
     "calls": f"-(?P<count>[1-9][0-9]*){_ROWS}",
@@ -110,7 +111,7 @@ class _Reader:
             case = self._of_tokens(tokens)
             values["condition"] = case.condition
             self.layers[layer] = self._within(case, case.condition).replace(condition="")
-        elif verb == "loads":
+        elif verb in ("loads", "experts"):
             case = self._within(self._of_tokens(tokens))
             self.layers |= {n: case.replace(seed=case.seed + n) for n in range(values["count"])}
         elif verb == "calls":

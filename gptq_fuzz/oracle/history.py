@@ -32,7 +32,7 @@ from gptq_fuzz.oracle.examination import (
     WrongType,
     same_bits,
 )
-from gptq_fuzz.oracle.memory import Memory
+from gptq_fuzz.oracle.memory import Memory, put_together
 from gptq_fuzz.oracle.surroundings import (
     differing,
     global_state,
@@ -191,6 +191,21 @@ class History:
         for number in range(step.count):
             case = step.case.replace(seed=step.case.seed + number)
             self._load(replace(step, layer=number, case=case))
+
+    def _experts(self, step: Step) -> None:
+        """As `_loads`, but each operand of all layers is a part of one tensor."""
+        cases = [step.case.replace(seed=step.case.seed + number) for number in range(step.count)]
+        if self.backend.skip and (reason := self.backend.skip(step.case, self.device)):
+            raise Skipped(reason)
+        values = [make_values(case, self._judged_on(case)) for case in cases]
+        guarded = [self._packed(*loaded) for loaded in zip(cases, values, strict=True)]
+        for name in guarded[0]:
+            put_together([operands[name] for operands in guarded])
+        for number, loaded in enumerate(zip(cases, values, guarded, strict=True)):
+            if number in self.layers:
+                self._forget(number)
+            self.layers[number] = Layer(*loaded)
+            self._prepare(self.layers[number])
 
     def _copy(self, step: Step) -> None:
         source = self.layers[step.source]

@@ -17,6 +17,8 @@ import torch
 
 from gptq_fuzz.problem.layouts import Guarded, GuardedRows
 
+ALIGNED = 512  # bytes, as torch's allocator on a GPU
+
 
 @dataclass
 class Block:
@@ -65,6 +67,20 @@ class Memory:
         storage = torch.frombuffer(lease, dtype=torch.uint8)
         storage.data.copy_(operand.storage)  # by another tensor: the version does not count it
         return storage
+
+
+def put_together(operands: list[Guarded]) -> None:
+    """Move operands of one form into one storage, each where an allocator could have put it."""
+    first = operands[0].storage
+    apart = -(-first.nbytes // ALIGNED) * ALIGNED
+    whole = torch.empty(len(operands) * apart, dtype=torch.uint8, device=first.device)
+    for number, operand in enumerate(operands):
+        view, begin = operand.view, number * apart
+        place = whole[begin : begin + operand.storage.nbytes]
+        place.copy_(operand.storage)
+        operand.storage = place
+        first_cell = view.storage_offset() + begin // view.element_size()
+        operand.view = whole.view(view.dtype).as_strided(view.shape, view.stride(), first_cell)
 
 
 @functools.cache

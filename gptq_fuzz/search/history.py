@@ -41,6 +41,7 @@ DRAWN = 1 / 40  # of them, for one that is drawn
 SHORTEN_SECONDS = 60.0
 IN_PLACE = 1 / 4  # of them, in the process that failed: quick, but what was tried before is in it
 MODEL = 520  # layers of a large one: more than tables of 256 and 512 hold
+EXPERTS = 8
 LAYERS = 40  # in the round robin: more than a table of 32 holds
 PERIODS = (16, 32, 64, 128, 256, 512, 1024)  # calls after which a counter of some bits is back
 LARGE = 512, 4096  # rows and columns of results that are held: 4 MiB each in 16 bits
@@ -133,6 +134,12 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["two layers in turn"] = [*load[:2], *turns]
     found["two shapes in turn"] = [load[0], wide, *turns]
     found["many layers"] = [*load, *[f"call-{at}-m{one}" for at in range(LAYERS)] * 2]
+    each_expert = [f"calls-{EXPERTS}-m{two}", "x-s1", f"calls-{EXPERTS}-m{two}"]
+    written = [f"write-{number}-scales-all" for number in (3, 5)]
+    found["experts of one tensor"] = [
+        *(f"experts-{EXPERTS}-{layers[0]}", *each_expert),
+        *_each(written, ["again-3", "again-4", "again-5"]),
+    ]
     copied = ["copy-1-0", "again-1", "write-1-scales-all", "again-1", "again-0"]
     model = f"loads-{MODEL}-{smallest_of(limits)}"
     found["layers of a model"] = [model, *[f"calls-{MODEL}-m{one}"] * 2]

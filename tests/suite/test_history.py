@@ -100,6 +100,16 @@ def test_a_layer_and_any_x_of_it_are_judged_in_one_place():
     assert history._judged_on(case) == history._judged_on(case.replace(m=1)) == "cpu"
 
 
+def test_experts_are_parts_of_one_tensor_and_layers_of_their_own():
+    line = f"experts-3-{LAYER}/calls-3-m2/write-1-qweight-row/again-0/again-1/drop-1/again-2"
+    history = History(TORCH, "cpu")
+    assert history.verdict(parse_history(line, TORCH.limits)).kind == kinds.PASS
+    for name in ("qweight", "qzeros", "scales", "g_idx"):
+        first, last = (history.layers[number].guarded[name].view for number in (0, 2))
+        assert first.untyped_storage().data_ptr() == last.untyped_storage().data_ptr()
+        assert first.data_ptr() != last.data_ptr()
+
+
 def test_a_step_knows_its_condition_and_a_layer_has_none():
     steps = parse_history(
         f"load-0-{LAYER}-det/call-0-m2-s1-omp3-x2/again-0-grad/again-0", TORCH.limits

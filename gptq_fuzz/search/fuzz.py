@@ -4,7 +4,7 @@ A round is what Hypothesis draws from one seed, and a few cases built for pairs 
 no case of this run has had yet, and once there are none for such triples; and a few of those drawn
 in a form that the kernel promises to refuse, each form in its turn. What was built is kept by its
 seed (`aimed`), since it depends on what was judged by then: a round can be drawn again from its
-seed and those cases.
+seed and those cases. Each round ends with a history: the canned ones first, then drawn ones.
 
 A failure is told of at once, and again when it was made smaller; for other kernels the clock stands
 still meanwhile.
@@ -25,9 +25,11 @@ from typing import Protocol
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.history import BETWEEN
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.coverage import pairs_of, triples_of
 from gptq_fuzz.search.findings import command, shrink_and_report
+from gptq_fuzz.search.history import endless, judge_history, report_history
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.pairwise import all_together, cases_for
 from gptq_fuzz.search.search import Failure, Search
@@ -39,6 +41,7 @@ AIMED = 15  # cases a round that are built for cold pairs and triples
 ATTEMPTS = 2  # cases built for the same one, in case the first was skipped
 ROUND = 50  # cases drawn from one seed; what Hypothesis draws again to shrink a failure
 JOBS_PER_GPU = 8  # busy workers that share a GPU
+HISTORY_SECONDS = 10.0  # for one, of which as many steps are asked as there is time for
 TICK = 0.2  # seconds between two looks at the clock
 
 
@@ -82,10 +85,11 @@ class Lane:
     jobs: int
     seed: int
     drawn: deque = field(default_factory=deque)
-    pending: dict[Future, tuple[int, Case]] = field(default_factory=dict)
+    pending: dict[Future, tuple[int, Case | tuple]] = field(default_factory=dict)
     judged: dict[int, dict[Case, Verdict]] = field(default_factory=dict)  # by seed of the round
     aimed_at: Counter = field(default_factory=Counter)  # how often, by pair and triple
-    failed: tuple[int, Case] | None = None  # the seed of its round, and the case
+    failed: tuple[int, Case | tuple] | None = None  # the seed of its round, and case or steps
+    verdict: Verdict | None = None  # on it
     is_over: bool = False  # nothing more is judged: a verdict has failed, or the run ends
     text: str = ""  # of the finding, once it was made smaller
 
@@ -96,6 +100,7 @@ class Lane:
             self.idle.put(worker)
         self.pool = Here() if self.kernel.in_process else ThreadPoolExecutor(len(self.workers))
         self.refusals = itertools.cycle(ways_to_be_refused(self.kernel.limits))
+        self.histories = endless(self.kernel.limits, self.seed)
 
     def _another(self) -> Worker:
         return Worker(replace(self.kernel.launch, in_flight=self.kernel.new_in_flight()))
@@ -127,6 +132,7 @@ class Lane:
         if aimed:
             self.kernel.aimed[at] = aimed
         self.drawn.extend((at, case) for case in aimed + drawn)
+        self.drawn.append((at, tuple(next(self.histories))))
 
     def _aimed(self, strength: int, judged: set, together, ahead: list[Case], most: int):
         """Cases for pairs or triples that are neither `judged` nor in the cases `ahead`."""
@@ -143,12 +149,15 @@ class Lane:
         """Cases that this kernel has had; the one with the fewest comes next."""
         return self.kernel.coverage.judged + len(self.pending)
 
-    def _judge(self, case: Case) -> tuple[Verdict, Worker]:
+    def _judge(self, case: Case | tuple) -> tuple[Verdict, Worker]:
         worker = self.idle.get()
         try:
             if self.is_over:
                 raise Ended
-            verdict = self.kernel.judge(case, worker=worker)
+            if isinstance(case, Case):
+                verdict = self.kernel.judge(case, worker=worker)
+            else:
+                verdict, _ = judge_history(self.kernel, list(case), HISTORY_SECONDS, worker)
             self.is_over = self.is_over or not verdict.ok
             return verdict, worker
         finally:
@@ -161,9 +170,10 @@ class Lane:
             if isinstance(done.exception(), Ended):
                 continue
             verdict, worker = done.result()
-            self.judged.setdefault(at, {})[case] = verdict
+            if isinstance(case, Case):
+                self.judged.setdefault(at, {})[case] = verdict
             if not verdict.ok and self.failed is None:
-                self.failed = at, case
+                self.failed, self.verdict = (at, case), verdict
                 self.kernel.worker = worker  # idle, and what it judged before is in its mind
 
     def close(self) -> None:
@@ -181,9 +191,10 @@ class Lane:
 
     def report(self, tell: Callable[[str], None]) -> None:
         """Make the failure smaller, with the worker that saw it; tell of it before and after."""
-        at, case = self.failed
-        again = command(self.kernel, "--case", str(case))
-        tell(f"fuzz: {self.judged[at][case].kind}, to be made smaller: {again}")
+        _, case = self.failed
+        asked = ("--case", str(case)) if isinstance(case, Case) else ("--steps", BETWEEN.join(case))
+        again = command(self.kernel, *asked)
+        tell(f"fuzz: {self.verdict.kind}, to be made smaller: {again}")
         self.close()
         try:
             self.shrink()
@@ -197,6 +208,8 @@ class Lane:
         A case that was built for cold pairs is not among what is drawn: single steps shrink it.
         """
         at, case = self.failed
+        if not isinstance(case, Case):
+            report_history(self.kernel, list(case[: self.kernel.worker.reached + 1]), self.verdict)
         search = Search(self.kernel)
         for judged, verdict in self.judged[at].items():
             search.remember(judged, verdict)

@@ -7,6 +7,7 @@ of what was tried before. Hypothesis would shorten it in a process that each att
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -392,25 +393,41 @@ def _tally(kernel: KernelUnderTest) -> Tally:
 
 def must_pass_history(kernel: KernelUnderTest, steps: Steps, seconds: float = math.inf) -> None:
     """Judge one history. Raises Failure with the shortest one that fails in a new process."""
-    parsed = parse_history(BETWEEN.join(steps), kernel.limits)
-    tally = _tally(kernel)
-    verdict = _ask(kernel, parsed, seconds)
-    reached = kernel.worker.reached + 1
-    kernel.coverage.count(verdict)
-    tally.planned += len(steps)
-    tally.seconds += verdict.seconds
-    if verdict.kind == kinds.SKIPPED:
-        tally.left_out[verdict.message] += len(steps)
-        return
-    tally.judged += reached
-    if verdict.ok:
-        if reached < len(steps):
-            tally.left_out["time"] += len(steps) - reached
+    verdict, reached = judge_history(kernel, steps, seconds)
+    if not verdict.ok:
+        report_history(kernel, steps[:reached], verdict)
+    if verdict.kind != kinds.SKIPPED:
         kernel.histories.append(steps[:reached])
-        return
-    tally.left_out.update({"a finding": len(steps) - reached} if reached < len(steps) else {})
-    kernel.note(verdict)
-    _report(kernel, steps[:reached], verdict)
+
+
+def judge_history(
+    kernel: KernelUnderTest, steps: Steps, seconds: float = math.inf, worker=None
+) -> tuple[Verdict, int]:
+    """The verdict on one history, counted, and how many of its steps were begun."""
+    worker = worker or kernel.worker
+    verdict = worker.ask_steps(parse_history(BETWEEN.join(steps), kernel.limits), seconds)
+    reached = worker.reached + 1
+    with kernel.lock:
+        verdict = waive(kernel.waivers, kernel.spec, verdict.case, verdict)
+        tally = _tally(kernel)
+        kernel.coverage.count(verdict)
+        tally.planned += len(steps)
+        tally.seconds += verdict.seconds
+        if verdict.kind == kinds.SKIPPED:
+            tally.left_out[verdict.message] += len(steps)
+            return verdict, 0
+        tally.judged += reached
+        if reached < len(steps):
+            tally.left_out["time" if verdict.ok else "a finding"] += len(steps) - reached
+        kernel.note(verdict)
+    return verdict, reached
+
+
+def endless(limits: Limits, at: int) -> Iterator[Steps]:
+    """The canned histories, then ever new drawn ones; `at` is the seed of the first."""
+    yield from canned(limits).values()
+    for number in itertools.count(at):
+        yield from _drawn(limits, 1, number)
 
 
 def must_pass_steps(kernel: KernelUnderTest, line: str) -> None:
@@ -427,7 +444,7 @@ def _ask(kernel: KernelUnderTest, steps: list[Step], seconds: float = math.inf) 
     return waive(kernel.waivers, kernel.spec, verdict.case, verdict)
 
 
-def _report(kernel: KernelUnderTest, steps: Steps, found: Verdict) -> None:
+def report_history(kernel: KernelUnderTest, steps: Steps, found: Verdict) -> None:
     """Keep the shortest history that fails in a new process, twice. Raises Failure."""
     ends = time.monotonic() + SHORTEN_SECONDS
     fails = Failing(kernel)

@@ -44,7 +44,7 @@ class KernelUnderTest:
 
     def __post_init__(self) -> None:
         self.worker = self._worker_class()(self.launch)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._before: dict[Case, tuple] = {}  # what a process had judged when a case failed
 
     @property
@@ -65,7 +65,7 @@ class KernelUnderTest:
         """The verdict on one case, counted, known failures waived."""
         worker = worker or self.worker
         verdict = worker.ask(case, checks, calls)
-        with self._lock:
+        with self.lock:
             verdict = waive(self.waivers, self.spec, case, verdict)
             self.coverage.add(case, verdict)
             if not verdict.ok:

@@ -10,6 +10,7 @@ from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import FILLS
 from gptq_fuzz.case.backend import PLAIN_LIMITS, Limits
 from gptq_fuzz.case.case import Case, Token
+from gptq_fuzz.case.history import parse_history
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.search import pairwise
@@ -291,10 +292,12 @@ def rounds(count, judged=True, limits=PLAIN_LIMITS):
     for _ in range(count):
         lane._draw()
         lane.seed += 1
-        for _, case in lane.drawn:
+        *drawn, (_, history) = lane.drawn
+        assert parse_history("/".join(history), limits)
+        for _, case in drawn:
             kind = kinds.PASS if judged else kinds.SKIPPED
             kernel.coverage.add(case, Verdict(kind, case))
-        found.append([case for _, case in lane.drawn])
+        found.append([case for _, case in drawn])
         lane.drawn.clear()
     lane.pool.shutdown()
     return found, kernel

@@ -62,7 +62,7 @@ def kernel(request):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("jump-0", "'jump-0' of 'jump-0': unknown; one of load, loads, copy, call"),
+        ("jump-0", "'jump-0' of 'jump-0': unknown; one of load, loads, experts, copy"),
         ("load-0-m1-n8-k8-b4-gall", "load takes other words"),
         ("load-0-n8-k9-b4-gall", "k must be a positive multiple of 8"),
         ("call-0-m1", "layer 0 is not loaded"),

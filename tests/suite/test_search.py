@@ -269,6 +269,7 @@ class Worker:
     restarts = 0
     limits = TORCH.limits
     judged = ()
+    reached = 0
 
     def __init__(self, kind_of=lambda case: kinds.PASS):
         self.kind_of, self.checks, self.looked = kind_of, [], []
@@ -276,6 +277,9 @@ class Worker:
     def ask(self, case, checks="all", calls=1):
         self.checks.append(checks)
         return Verdict(self.kind_of(case), case, check="value")
+
+    def ask_steps(self, steps, budget):
+        return Verdict(kinds.PASS, steps[0].case)
 
     def look(self, task, case, check="value"):
         self.looked.append(str(case))

@@ -202,10 +202,8 @@ class History:
         for name in guarded[0]:
             put_together([operands[name] for operands in guarded])
         for number, loaded in enumerate(zip(cases, values, guarded, strict=True)):
-            if number in self.layers:
-                self._forget(number)
-            self.layers[number] = Layer(*loaded)
-            self._prepare(self.layers[number])
+            self._forget(number)
+            self._add(number, Layer(*loaded))
 
     def _copy(self, step: Step) -> None:
         source = self.layers[step.source]
@@ -213,11 +211,13 @@ class History:
 
     def _place_layer(self, number: int, case: Case, values: Values, condition: str = "") -> None:
         guarded = self._packed(case, values)
-        if number in self.layers:
-            self._forget(number)
+        self._forget(number)
         self.memory.place(guarded)
-        self.layers[number] = Layer(case, values, guarded)
-        self._prepare(self.layers[number], condition)
+        self._add(number, Layer(case, values, guarded), condition)
+
+    def _add(self, number: int, layer: Layer, condition: str = "") -> None:
+        self.layers[number] = layer
+        self._prepare(layer, condition)
 
     def _packed(self, case: Case, values: Values) -> dict[str, Guarded]:
         """New tensors of a layer; x is none of them."""
@@ -229,7 +229,8 @@ class History:
         gc.collect(1)  # what a kernel made of a layer may refer to itself
 
     def _forget(self, number: int) -> None:
-        del self.layers[number]
+        """Nobody holds the layer of that number any more, if there is one."""
+        self.layers.pop(number, None)
         if self.asked:
             self.asked.right.pop(number, None)
 

@@ -209,7 +209,7 @@ def _large_of(limits: Limits) -> str:
 
 
 def _is_free(limits: Limits) -> bool:
-    """Whether there may be other than one row."""
+    """Whether the layers of these histories take other than one row."""
     return 2 in limits.ranks or limits.ranks[0] > 2
 
 

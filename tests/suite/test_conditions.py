@@ -12,10 +12,12 @@ from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import AUTOCAST_FILLS, CONDITIONS, ON_A_GPU, USUAL_CONDITIONS
 from gptq_fuzz.case.backend import PLAIN_LIMITS, Backend, Limits, from_callable
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.history import AMBIENT
 from gptq_fuzz.case.only import narrowed
 from gptq_fuzz.museum import parts
 from gptq_fuzz.museum.catalogue import MUSEUM, correct, faulty
 from gptq_fuzz.oracle.conditions import many
+from gptq_fuzz.oracle.conditions.ambient import CONTEXTS
 from gptq_fuzz.oracle.conditions.table import CONDITIONS as JUDGES
 from gptq_fuzz.oracle.conditions.threads import Turns, _spread
 from gptq_fuzz.oracle.examination import Examination, Request
@@ -88,6 +90,7 @@ def test_our_triton_kernels_pass_on_a_gpu(condition):
 
 def test_every_condition_has_a_judge_and_a_piece():
     assert tuple(JUDGES) == CONDITIONS
+    assert tuple(CONTEXTS) == AMBIENT  # those that single steps of a history may have
     assert {*(exhibit.only for exhibit in ALONE), *PIECES_ON_A_GPU} == set(CONDITIONS)
 
 

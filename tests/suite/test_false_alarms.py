@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from gptq_fuzz.case.case import Case
-from qualification.false_alarms import Tally, judge_chunk, kernels, tall
+from qualification.false_alarms import judge_chunk, kernels, tall
 
-SEEDS = range(1)  # of 50 cases each
-CASES = 40  # the others are asked on a GPU alone
+CASES = 40  # of the 50 of a seed; the others are asked on a GPU alone
 
 pytestmark = pytest.mark.museum
 
@@ -23,9 +22,7 @@ def one_thread():
 
 @pytest.mark.parametrize("name", kernels())
 def test_a_correct_kernel_is_never_called_wrong(name, capfd):
-    tally = Tally()
-    for seed in SEEDS:
-        tally.merge(judge_chunk(name, seed, talls=0))
+    tally = judge_chunk(name, 0, talls=0)
     assert not tally.alarms
     assert tally.cases >= CASES
 

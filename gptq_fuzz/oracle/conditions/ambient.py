@@ -69,6 +69,7 @@ def with_grad(left: torch.Tensor) -> Iterator[None]:
 
 
 def x_requires_grad(exam) -> Verdict | None:
+    """The judge of a case whose x asks for its gradient."""
     with with_grad(exam.operands.left):
         return _value_under(exam, contextlib.nullcontext)
 
@@ -96,6 +97,7 @@ def inference_mode(exam) -> Verdict | None:
 
 
 def autocast(exam) -> Verdict | None:
+    """The judge of a case under autocast to the dtype of x."""
     declared = exam.numerics, exam.intervals, exam.expected
     _declare_cast(exam)
     exam.expected = exam.expectation(exam.operands)

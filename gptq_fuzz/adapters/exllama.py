@@ -30,19 +30,26 @@ TOKENS = (
     Token("fused", ("0", "1")),
     Token("nohalf2", ("0", "1")),
 )
+# Which of the kernels that can compute the product: the fastest, and some of the others.
+PLAN = Token("plan", ("0", "1", "2", "3", "5", "8", "13", "21"))
 
 
-def matmul(*, x, bias, bits, group_size, out=None, thd=None, fused=None, nohalf2=None, **weights):
-    """Through the layer; with one of the three tokens by the five functions, into `out`."""
+def matmul(
+    *, x, bias, bits, group_size, out=None, thd=None, fused=None, nohalf2=None, plan=None, **weights
+):
+    """Through the layer; with one of the tokens by the five functions, into `out`."""
     weights.pop("checkpoint_format")
     chosen = [thd, fused, nohalf2]
     try:
-        if chosen == [None] * 3:
+        if chosen == [None] * 3 and plan is None:
             layer = ExllamaQuantLinear(**weights, bias=bias, bits=bits, groupsize=group_size)
             return layer(x)
         if bits != 4:
             raise NotImplementedError(f"bits must be 4, not {bits}")
-        tuning = [int(value or default) for value, default in zip(chosen, (8, 0, 0), strict=True)]
+        defaults = (8 if plan is None else 0, 0, 0)
+        tuning = [int(value or default) for value, default in zip(chosen, defaults, strict=True)]
+        if plan is not None:
+            exllama.choose_product(int(plan))
         result = _multiply(x, weights, group_size, tuning, out)
         return result if bias is None else result.add_(bias)
     finally:
@@ -136,9 +143,9 @@ EXLLAMA = Ordered(
         bias=True,
         # There is no gradient; the five functions have handles and buffers for a whole process.
         conditions=(*(c for c in USUAL_CONDITIONS if c not in ("grad", "threads2")), "oom"),
-        tokens=TOKENS,
+        tokens=TOKENS if ON_CPU else (*TOKENS, PLAN),
         tile=(32, 32, 64),
         max_tiles=128 if ON_CPU else 8192,
     ),
-    numerics=Numerics(weights=("x",), folds_zero=False),
+    numerics=Numerics(weights=("exact", "x"), folds_zero=False),  # few rows: not rounded
 )

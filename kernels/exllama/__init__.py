@@ -64,7 +64,21 @@ def q4_matmul(x, w, out):
     """x [M, K] times the weights behind handle w -> out [M, N], all of it written; float16."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"x must be a tensor, not {type(x).__name__}")
-    _build(x.device.type).q4_matmul(x, w, out)
+    build = _loaded.get("cuda" if x.is_cuda else "cpu" if x.is_cpu else "")
+    (build or _build(x.device.type)).q4_matmul(x, w, out)
+
+
+def product_choices(w, rows):
+    """The kernels that can compute a product of so many rows, in words, the one that does first.
+
+    For tests and measurements of matrices on a GPU; empty where there is one way alone.
+    """
+    return _build("cuda").product_choices(w, rows)
+
+
+def choose_product(number):
+    """Until cleanup, take this one of `product_choices`; past its end it begins anew."""
+    _build("cuda").choose_product(number)
 
 
 def cleanup():
@@ -85,6 +99,11 @@ def buffers(device):
 def generation():
     """A number that changes with each cleanup: handles from under another one are dead."""
     return _generation
+
+
+def build_of(device):
+    """The extension for tensors on `device`, built if need be."""
+    return _build(device.type)
 
 
 def _build(kind):

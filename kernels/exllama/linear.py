@@ -53,6 +53,14 @@ class ExllamaQuantLinear(PackedLinear):
         _layers.add(self)
 
     def forward(self, x):
+        if self._matrix is not None:
+            out = self._matrix.product(x, self._buffers)
+            if out is not None:
+                return out if self.bias is None else out.add_(self.bias.to(DTYPE))
+        return self._checked(x)
+
+    def _checked(self, x):
+        """The same with every check, for what is new or wrong."""
         x = checks.autocast(x)
         checks.require_activations("x", x, self.infeatures, self.qweight.device)
         checks.require_tensor("x", x, None, (DTYPE,))
@@ -115,10 +123,19 @@ class _Matrix:
         self.columns = g_idx.shape[0]
         self.is_sorted = bool((g_idx[1:] >= g_idx[:-1]).all())
         self.elements = self.columns * qweight.shape[1]
+        self._product = exllama.build_of(device).product
+        exllama.build_of(device).watch(self.handle, weights)
         self._weights = weights
         self._states = [checks.state_of(tensor) for tensor in weights]
         # These hold the memory: no other tensor can lie at its address while they live.
         self._memory = [tensor.detach() for tensor in weights]
+
+    def product(self, x, buffers):
+        """x times the weights, where these are `buffers` still and x is plain; else None."""
+        if not isinstance(x, torch.Tensor):
+            return None
+        weights = [buffers["qweight"], buffers["qzeros"], buffers["scales"], buffers["g_idx"]]
+        return self._product(x, self.handle, weights)
 
     def is_of(self, weights):
         """Whether the handle is still known and the weights are the same tensors, unwritten."""

@@ -148,7 +148,8 @@ def _architectures():
         raise CannotBuild(
             f"the ExLlama extension needs compute capability {LEAST / 10} or newer, got {flags}"
         )
-    return usable
+    # With "a" come the instructions of 9.0 that no later architecture has: wgmma, setmaxnreg.
+    return [re.sub(r"\b(compute|sm)_90\b", r"\1_90a", flag) for flag in usable]
 
 
 @functools.cache

@@ -19,7 +19,8 @@ from .resources import CUOBJDUMP, Built, Resources, res_usage
 SOURCES = Path(__file__).resolve().parents[2] / "kernels" / "exllama" / "ext"
 FLAGS = ("-std=c++17", "-O3", "-cubin")
 ANY_THREADS = 1024  # a launch may have as many where a kernel does not say `__launch_bounds__`
-LOCAL_NAMES = re.compile(r"\(anonymous namespace\)::|exllama::|^void ")
+SERIALISED = "instructions are serialized"  # in what ptxas says of wgmma
+LOCAL_NAMES = re.compile(r"\(anonymous namespace\)::|exllama::|^void |\([\w:]+\)(?=\d)")
 
 
 class CannotCompile(RuntimeError):
@@ -55,10 +56,12 @@ def compiled(arch: str, source: Path) -> list[Binary]:
     """A binary for each kernel of the source. Raises CannotCompile."""
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder, "kernels.cubin")
-        command = ["nvcc", *FLAGS, f"-arch={arch}", str(source), "-o", str(cubin)]
+        command = ["nvcc", *FLAGS, *_target(arch), str(source), "-o", str(cubin)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:
             raise CannotCompile(f"{source.name} for {arch}: {ended.stderr.strip()[-2000:]}")
+        if SERIALISED in ended.stderr:  # right, and as slow as without them
+            raise CannotCompile(f"{source.name} for {arch}: wgmma instructions are serialised")
         usage = res_usage(_cuobjdump("-res-usage", cubin))
         threads = most_threads(_cuobjdump("-elf", cubin))
     binaries = []
@@ -91,6 +94,12 @@ def plain(mangled: str) -> str:
         return mangled
     filtered = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True)
     return LOCAL_NAMES.sub("", filtered.stdout.strip()).partition("(")[0]
+
+
+def _target(arch: str) -> list[str]:
+    """As the extension is built: for 9.0 with the instructions that no later architecture has."""
+    name = arch + "a" * (arch == "sm_90")
+    return [f"-gencode=arch={name.replace('sm', 'compute')},code={name}"]
 
 
 def _cuobjdump(option: str, cubin: Path) -> str:

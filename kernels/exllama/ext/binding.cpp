@@ -17,6 +17,8 @@
 // cleanup(): back to the state after import; handles given out so far are refused from then on.
 //
 // EXLLAMA_HOST_ORDER, EXLLAMA_HOST_THREADS and exllama_host_order(): see host/launch.h.
+#include <ATen/TensorSubclassLikeUtils.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
@@ -33,6 +35,7 @@ namespace exllama {
 
 namespace {
 
+constexpr int64_t MOST_CHOICES = 1024;  // that choose_product can name
 constexpr auto DEVICE_KIND = ON_GPU ? c10::DeviceType::CUDA : c10::DeviceType::CPU;
 
 c10::Device device_of(int number) {
@@ -146,6 +149,25 @@ span<uint32_t> allocated(int64_t words, c10::Device where, stored_matrix& owner)
   return write_span<uint32_t>(*tensor);
 }
 
+void arrange_in_units(const row_plan& rows, const at::Tensor& qweight, const at::Tensor& qzeros,
+                      const at::Tensor& scales, span<const int32_t> row_of, stored_matrix& entry,
+                      stream_handle stream) {
+  sm90::unit_matrix units = sm90::matrix_of(rows, entry.matrix.k, entry.matrix.n);
+  units.row_of = row_of;
+  const c10::Device where = qweight.device();
+  const auto options = at::TensorOptions().device(where).dtype(at::kByte);
+  const auto bytes = std::make_shared<at::Tensor>(
+      at::empty({units.all_units() * units.unit_bytes()}, options));
+  entry.owned.push_back(bytes);
+  stored_matrix meanwhile{};  // what only the arranging needs
+  const auto groups = uploaded(sm90::groups_of_blocks(rows), where, meanwhile);
+  sm90::arrange(units, groups, read_span<uint32_t>(qweight), read_span<uint32_t>(qzeros),
+                read_span<half>(scales), write_span<uint8_t>(*bytes), stream);
+  units.bytes = write_span<uint8_t>(*bytes);
+  entry.units = units;
+  synchronize_stream(stream);
+}
+
 uintptr_t make_q4(const at::Tensor& qweight, const at::Tensor& qzeros, const at::Tensor& scales,
                   const std::optional<at::Tensor>& g_idx, int device) {
   check_device(device);
@@ -158,8 +180,13 @@ uintptr_t make_q4(const at::Tensor& qweight, const at::Tensor& qzeros, const at:
   const stream_handle stream = current_stream(device);
   stored_matrix entry{matrix_of(rows, k, qweight.size(1), groups), device, {}};
   q4_matrix& matrix = entry.matrix;
+  const auto row_of = uploaded(rows.row_of, where, entry);
+  if (sm90::serves(rows, k, device)) {
+    arrange_in_units(rows, qweight, qzeros, scales, row_of, entry, stream);
+    return state().add(std::move(entry));
+  }
+  matrix.row_of = row_of;
   matrix.table = uploaded(rows.table, where, entry);
-  matrix.row_of = uploaded(rows.row_of, where, entry);
   const auto codes = allocated(matrix.code_words(), where, entry);
   const auto words = allocated(matrix.scale_words(), where, entry);
   rearrange_codes(matrix, read_span<uint32_t>(qweight), codes, stream);
@@ -205,6 +232,7 @@ void cleanup() {
     state().forget(device);
   }
   state().chosen = {};
+  state().forced_plan = 0;
 }
 
 int64_t extent(const at::Tensor& matrix) {
@@ -237,24 +265,157 @@ void check_operands(const at::Tensor& x, const at::Tensor& out, const q4_matrix&
               "q4_matmul does not support automatic differentiation, but x or out requires grad");
 }
 
+// Rows of x, wherever they lie.
+struct row_view {
+  const void* data;
+  int64_t rows, stride, k;
+
+  memory_range range() const {
+    return {data, rows == 0 ? 0 : ((rows - 1) * stride + k) * int64_t{sizeof(half)}};
+  }
+  activations values() const {
+    const bool aligned = is_aligned(data) && stride * sizeof(half) % VECTOR_BYTES == 0;
+    return {make_span(static_cast<const half*>(data), (rows - 1) * stride + k), rows, stride,
+            aligned, {}};
+  }
+};
+
+row_view rows_of(const at::Tensor& x, int64_t rows, int64_t k) {
+  return {x.const_data_ptr(), rows, rows > 1 && x.dim() == 2 ? x.stride(0) : k, k};
+}
+
 // The buffer that a call uses. While a graph is captured the call gets memory of its own, which
 // lives as long as the graph: a replay meets no other call there.
 scratch claim(const char* name, int64_t elements, const scratch* prepared, bool capturing,
-              const at::Tensor& x, const at::Tensor& out) {
+              const row_view& x, const at::Tensor& out) {
   if (elements == 0) return {};
   TORCH_CHECK_VALUE(prepared != nullptr && prepared->elements >= elements, name, " must have ",
                     elements, " elements for this call, prepare_buffers gave ",
                     prepared ? prepared->elements : 0);
-  check_apart("x", range_of(x), name, prepared->range());
+  check_apart("x", x.range(), name, prepared->range());
   check_apart("out", range_of(out), name, prepared->range());
   return capturing ? scratch_of(at::empty({elements}, out.options())) : *prepared;
 }
 
-void multiply_now(const stored_matrix& found, const at::Tensor& x, const at::Tensor& out) {
+// Found once for each number of rows, and for x that copies can read or not.
+const sm90::plan& sm90_plan_of(const stored_matrix& found, int64_t rows, bool x_readable) {
+  constexpr size_t MOST_KEPT = 4096;
+  const int64_t number = state().forced_plan;
+  const int64_t key = (rows * 2 + x_readable) * MOST_CHOICES + number;
+  const auto kept = found.plans.find(key);
+  if (kept != found.plans.end()) return kept->second;
+  if (found.plans.size() >= MOST_KEPT) found.plans.clear();
+  return found.plans
+      .emplace(key, sm90::choice(found.units, rows, x_readable, found.device, number))
+      .first->second;
+}
+
+// From a negative number of rows on; else never, since here it does not pay.
+bool reconstructs_units(int64_t rows) {
+  const int64_t threshold = state().chosen.matmul_recons_thd;
+  return threshold < 0 && rows >= -threshold;
+}
+
+// What of the buffers a call asks to be prepared, in elements.
+struct buffer_needs {
+  int64_t temp_state = 0, temp_dq = 0;
+};
+
+buffer_needs needs_in_units(const stored_matrix& found, const row_view& x) {
+  if (reconstructs_units(x.rows)) return {0, x.k * found.matrix.n};
+  const bool sorts = found.units.row_of && !state().chosen.matmul_fused_remap;
+  return {sorts ? x.rows * x.k : 0, 0};
+}
+
+buffer_needs needs_of(const stored_matrix& found, const row_view& x) {
+  if (found.in_units()) return needs_in_units(found, x);
+  const plan chosen =
+      make_plan(found.matrix, x.rows, state().chosen, shape_of_device(found.device));
+  return {chosen.temp_state_elements, chosen.temp_dq_elements};
+}
+
+// Zeros, once for each stream: a kernel that waits for a flag puts it back.
+uint64_t* flags_of_stream(int device, stream_handle stream, int64_t count) {
+  constexpr int64_t USUAL = 1 << 14;
+  stream_flags& flags = state().flags_of(device, stream);
+  if (flags.count < count) {
+    const int64_t made = std::max(count, USUAL);
+    const auto options = at::TensorOptions().device(device_of(device)).dtype(at::kLong);
+    const auto zeros = std::make_shared<at::Tensor>(at::zeros({made}, options));
+    flags = {static_cast<uint64_t*>(zeros->mutable_data_ptr()), made, zeros};
+  }
+  return flags.values;
+}
+
+void multiply_in_units(const stored_matrix& found, const row_view& x, const at::Tensor& out) {
+  const stream_handle stream = current_stream(found.device);
+  const activations given = x.values();
+  const bool reconstructs = reconstructs_units(x.rows);
+  const sm90::plan chosen =
+      reconstructs ? sm90::plan{} : sm90_plan_of(found, x.rows, given.aligned);
+  const buffer_needs needs = needs_in_units(found, x);
+  const bool uses_buffers = needs.temp_state > 0 || needs.temp_dq > 0;
+  const bool capturing = (uses_buffers || chosen.flags > 0) && is_capturing(stream);
+  device_buffers* const prepared = state().buffers_of(found.device);
+  const scratch temp_state = claim("temp_state", needs.temp_state,
+                                   prepared ? &prepared->temp_state : nullptr, capturing, x, out);
+  const scratch temp_dq = claim("temp_dq", needs.temp_dq,
+                                prepared ? &prepared->temp_dq : nullptr, capturing, x, out);
+  const bool in_temp_state = temp_state.address != nullptr && is_aligned(temp_state.address);
+  constexpr int64_t APART = 256;  // what follows the copy is as well aligned as torch's memory
+  const int64_t copied = chosen.copies_x && !in_temp_state ? x.rows * x.k : 0;
+  const int64_t copied_bytes = (copied * int64_t{sizeof(half)} + APART - 1) / APART * APART;
+  // A captured call has flags of its own, like all its memory. What is in them before does not
+  // matter: each call waits for another number.
+  const int64_t flag_bytes = capturing ? chosen.flags * int64_t{sizeof(uint64_t)} : 0;
+  const int64_t bytes = copied_bytes + flag_bytes + (reconstructs ? gemm_handle::WORKSPACE_BYTES
+                                                                  : chosen.workspace_bytes);
+  at::Tensor workspace;  // returned to torch at the end, which keeps it for this stream
+  if (bytes > 0) workspace = at::empty({bytes}, out.options().dtype(at::kByte));
+  auto* const room = bytes > 0 ? static_cast<uint8_t*>(workspace.mutable_data_ptr()) : nullptr;
+  const bool shares = !capturing && uses_buffers;
+  const event_turn turn(shares ? &prepared->last_use : nullptr, stream);
+  if (reconstructs) {
+    sm90::reconstruct(found.units, temp_dq.values, stream);
+    prepared->library.run(stream, room, given.values, given.stride, temp_dq.values,
+                          write_span<half>(out), x.rows, found.matrix.n, x.k);
+    return;
+  }
+  sm90::product product;
+  product.matrix = &found.units;
+  product.x = given;
+  product.out = write_span<half>(out);
+  product.out_aligned = is_aligned(out.const_data_ptr());
+  product.workspace = room + copied_bytes;
+  product.flags = capturing
+                      ? reinterpret_cast<uint64_t*>(room + bytes - flag_bytes)
+                      : chosen.flags > 0 ? flags_of_stream(found.device, stream, chosen.flags)
+                                         : nullptr;
+  product.copied_x = in_temp_state ? temp_state.values
+                                   : make_span(reinterpret_cast<half*>(room), copied);
+  sm90::multiply(chosen, product, stream);
+}
+
+// In words, the one that is taken first; nothing where a matrix has one way alone.
+std::vector<std::string> product_choices(uintptr_t w, int64_t rows) {
+  const stored_matrix* found = state().find(w);
+  TORCH_CHECK_VALUE(found != nullptr, "w must be a handle from make_q4 since cleanup, got ", w);
+  TORCH_CHECK_VALUE(rows > 0, "rows must be positive, got ", rows);
+  if (!found->in_units()) return {};
+  return sm90::choices(found->units, rows, found->device);
+}
+
+void choose_product(int64_t number) {
+  TORCH_CHECK_VALUE(number >= 0 && number < MOST_CHOICES, "number must lie in [0, ", MOST_CHOICES,
+                    "), got ", number);
+  state().forced_plan = number;
+}
+
+void multiply_in_chunks(const stored_matrix& found, const row_view& x, const at::Tensor& out) {
   const stream_handle stream = current_stream(found.device);
   const bool capturing = is_capturing(stream);
   const plan chosen =
-      make_plan(found.matrix, x.size(0), state().chosen, shape_of_device(found.device));
+      make_plan(found.matrix, x.rows, state().chosen, shape_of_device(found.device));
   device_buffers* const prepared = state().buffers_of(found.device);
   const scratch temp_state = claim("temp_state", chosen.temp_state_elements,
                                    prepared ? &prepared->temp_state : nullptr, capturing, x, out);
@@ -264,10 +425,10 @@ void multiply_now(const stored_matrix& found, const at::Tensor& x, const at::Ten
   if (chosen.workspace_bytes > 0)
     workspace = at::empty({chosen.workspace_bytes}, out.options().dtype(at::kByte));
   call given;
-  given.x = make_span(static_cast<const half*>(x.const_data_ptr()), extent(x));
-  given.rows = x.size(0);
-  given.x_stride = given.rows > 1 ? x.stride(0) : found.matrix.k;
-  given.x_aligned = is_aligned(x.const_data_ptr());
+  given.x = x.values().values;
+  given.rows = x.rows;
+  given.x_stride = x.stride;
+  given.x_aligned = is_aligned(x.data);
   given.out = write_span<half>(out);
   given.temp_state = temp_state.values;
   given.temp_state_aligned = is_aligned(temp_state.address);
@@ -279,6 +440,11 @@ void multiply_now(const stored_matrix& found, const at::Tensor& x, const at::Ten
   run(chosen, found.matrix, state().chosen, given, prepared ? &prepared->library : nullptr, stream);
 }
 
+void multiply_now(const stored_matrix& found, const row_view& x, const at::Tensor& out) {
+  if (found.in_units()) multiply_in_units(found, x, out);
+  else multiply_in_chunks(found, x, out);
+}
+
 void q4_matmul(const at::Tensor& x, uintptr_t w, const at::Tensor& out) {
   const stored_matrix* found = state().find(w);
   TORCH_CHECK_VALUE(found != nullptr, "w must be a handle from make_q4 since cleanup, got ", w);
@@ -286,8 +452,69 @@ void q4_matmul(const at::Tensor& x, uintptr_t w, const at::Tensor& out) {
   if (x.size(0) == 0) return;
   check_apart("out", range_of(out), "x", range_of(x));
   const c10::DeviceGuard guard(x.device());
-  multiply_now(*found, x, out);
+  multiply_now(*found, rows_of(x, x.size(0), found->matrix.k), out);
   if (!out.is_inference()) out.unsafeGetTensorImpl()->bump_version();
+}
+
+source source_of(const at::Tensor& tensor) {
+  return {tensor.unsafeGetTensorImpl(), tensor.const_data_ptr(),
+          tensor.is_inference() ? -1 : static_cast<int64_t>(tensor._version()),
+          tensor.sizes().vec(), tensor.strides().vec()};
+}
+
+// The tensors that handle w was made of. The caller keeps them alive as long as it asks for
+// products of w.
+void watch(uintptr_t w, const std::vector<at::Tensor>& weights) {
+  stored_matrix* found = state().find(w);
+  TORCH_CHECK_VALUE(found != nullptr, "w must be a handle from make_q4 since cleanup, got ", w);
+  found->sources.clear();
+  for (const at::Tensor& tensor : weights) found->sources.push_back(source_of(tensor));
+}
+
+bool is_unchanged(const stored_matrix& found, const std::vector<at::Tensor>& weights) {
+  if (weights.size() != found.sources.size()) return false;
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (!(source_of(weights[i]) == found.sources[i])) return false;
+  return !weights.empty();
+}
+
+// Whether x is a plain tensor of values that q4_matmul takes: [..., K] with rows that need no copy.
+bool is_plain(const at::Tensor& x, int64_t k, c10::Device where) {
+  if (!x.defined() || at::isTensorSubclassLike(x)) return false;
+  if (x.scalar_type() != at::kHalf || x.layout() != c10::kStrided || x.is_neg() ||
+      x._is_zerotensor() || !same_device(x.device(), where))
+    return false;
+  if (x.dim() == 0 || x.size(-1) != k || x.numel() == 0) return false;
+  if (c10::GradMode::is_enabled() && x.requires_grad()) return false;
+  if (at::autocast::is_autocast_enabled(x.device().type())) return false;
+  const bool rows_apart = x.dim() == 2 && x.stride(1) == 1 && x.stride(0) >= k;
+  return (x.is_contiguous() || rows_apart) &&
+         reinterpret_cast<uintptr_t>(x.const_data_ptr()) % sizeof(half) == 0;
+}
+
+// x [..., K] times the weights behind handle w -> [..., N], where nothing has to be looked at twice:
+// w and `weights`, those that it was made of, are unchanged, x is plain, buffers are large enough.
+// Else None.
+std::optional<at::Tensor> product(const at::Tensor& x, uintptr_t w,
+                                  const std::vector<at::Tensor>& weights) {
+  const stored_matrix* found = state().find(w);
+  if (found == nullptr || !is_unchanged(*found, weights)) return std::nullopt;
+  const int64_t k = found->matrix.k;
+  if (!is_plain(x, k, device_of(found->device))) return std::nullopt;
+  const row_view rows = rows_of(x, x.numel() / k, k);
+  const buffer_needs needs = needs_of(*found, rows);
+  if (needs.temp_state > 0 || needs.temp_dq > 0) {
+    const device_buffers* const prepared = state().buffers_of(found->device);
+    if (prepared == nullptr || prepared->temp_state.elements < needs.temp_state ||
+        prepared->temp_dq.elements < needs.temp_dq)
+      return std::nullopt;
+  }
+  const c10::DeviceGuard guard(x.device());
+  auto sizes = x.sizes().vec();
+  sizes.back() = found->matrix.n;
+  const at::Tensor out = at::empty(sizes, x.options());
+  multiply_now(*found, rows, out);
+  return out;
 }
 
 }  // namespace
@@ -300,4 +527,11 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("cleanup", wrap_pybind_function(&exllama::cleanup));
   m.def("make_q4", wrap_pybind_function(&exllama::make_q4));
   m.def("q4_matmul", wrap_pybind_function(&exllama::q4_matmul));
+  // For layers: q4_matmul without what it cost to look at everything anew in Python.
+  m.def("watch", wrap_pybind_function(&exllama::watch));
+  m.def("product", wrap_pybind_function(&exllama::product));
+  // For tests and measurements: the kernels that a product can be made by, and which it is; a
+  // number past the end of the list begins anew.
+  m.def("product_choices", wrap_pybind_function(&exllama::product_choices));
+  m.def("choose_product", wrap_pybind_function(&exllama::choose_product));
 }

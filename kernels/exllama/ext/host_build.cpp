@@ -3,6 +3,8 @@
 #include "multiply.cu"
 #include "reconstruct.cu"
 #include "rearrange.cu"
+// And what stands for those that only a GPU can run.
+#include "host/sm90_absent.h"
 
 // The order of blocks and of a block's threads: 0 forward, 1 reverse, 2 random from `seed`.
 extern "C" __attribute__((visibility("default"))) int exllama_host_order(int kind, uint64_t seed) {

@@ -8,15 +8,35 @@
 #include <vector>
 
 #include "plan.h"
+#include "sm90.h"
 
 namespace exllama {
 
 using memory = std::shared_ptr<void>;  // a tensor, to this file
 
+// A tensor that a layer made its matrix of, and what changes when it is written or replaced.
+struct source {
+  const void* tensor;
+  const void* data;
+  int64_t version;
+  std::vector<int64_t> sizes, strides;
+
+  bool operator==(const source& other) const {
+    return tensor == other.tensor && data == other.data && version == other.version &&
+           sizes == other.sizes && strides == other.strides;
+  }
+};
+
 struct stored_matrix {
   q4_matrix matrix;
   int device;
   std::vector<memory> owned;
+  sm90::unit_matrix units{};  // where these are not 0, `matrix` has no memory
+  mutable std::unordered_map<int64_t, sm90::plan> plans{};  // in units; see sm90_plan_of
+
+  std::vector<source> sources{};  // of `product`
+
+  bool in_units() const { return units.units > 0; }
 };
 
 struct memory_range {
@@ -44,6 +64,13 @@ struct scratch {
   memory_range range() const { return {address, elements * int64_t{sizeof(half)}}; }
 };
 
+// Of a stream: 0 between its calls, which follow each other.
+struct stream_flags {
+  uint64_t* values = nullptr;
+  int64_t count = 0;
+  memory owned;
+};
+
 struct device_buffers {
   scratch temp_state, temp_dq;
   event_handle last_use;
@@ -59,7 +86,7 @@ class registry {
   }
 
   // Null for what was never given out, or was given out before the last cleanup.
-  const stored_matrix* find(uint64_t handle) const {
+  stored_matrix* find(uint64_t handle) {
     const auto found = matrices_.find(handle);
     return found == matrices_.end() ? nullptr : &found->second;
   }
@@ -75,8 +102,13 @@ class registry {
     return *slot;
   }
 
+  stream_flags& flags_of(int device, stream_handle stream) {
+    return flags_[{device, number_of(stream)}];
+  }
+
   std::set<int> devices() const {
     std::set<int> found;
+    for (const auto& entry : flags_) found.insert(entry.first.first);
     for (const auto& entry : matrices_) found.insert(entry.second.device);
     for (const auto& entry : buffers_) found.insert(entry.first);
     return found;
@@ -85,10 +117,13 @@ class registry {
   void forget(int device) {
     for (auto entry = matrices_.begin(); entry != matrices_.end();)
       entry = entry->second.device == device ? matrices_.erase(entry) : std::next(entry);
+    for (auto entry = flags_.begin(); entry != flags_.end();)
+      entry = entry->first.first == device ? flags_.erase(entry) : std::next(entry);
     buffers_.erase(device);
   }
 
   tuning chosen;
+  int64_t forced_plan = 0;  // number among sm90::choices
 
  private:
   // One-to-one, so that no number is given twice, and far from the numbers that callers make up.
@@ -102,6 +137,7 @@ class registry {
   uint64_t handles_given_ = ON_GPU ? 0 : uint64_t{1} << 32;
   std::unordered_map<uint64_t, stored_matrix> matrices_;
   std::map<int, std::unique_ptr<device_buffers>> buffers_;
+  std::map<std::pair<int, uintptr_t>, stream_flags> flags_;
 };
 
 // Never destroyed: at exit the device may be gone before it.

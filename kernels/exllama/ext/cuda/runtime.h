@@ -53,6 +53,9 @@ inline stream_handle current_stream(int device) {
   return static_cast<stream_handle>(stream);
 }
 
+// Streams that exist at the same time differ in it.
+inline uintptr_t number_of(stream_handle stream) { return reinterpret_cast<uintptr_t>(stream); }
+
 inline bool is_capturing(stream_handle stream) {
   cudaStreamCaptureStatus status;
   check_cuda(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");

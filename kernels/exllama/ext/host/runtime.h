@@ -31,6 +31,7 @@ inline std::string device_problem(int device) {
 
 inline stream_handle current_stream(int) { return {}; }
 inline bool is_capturing(stream_handle) { return false; }
+inline uintptr_t number_of(stream_handle) { return 0; }
 inline void synchronize_stream(stream_handle) {}
 inline void synchronize_device() {}
 

@@ -113,3 +113,12 @@ def test_what_a_build_for_a_gpu_lacks_is_named(install, monkeypatch, torch_cuda,
         install("path/nvcc", nvcc_of(release))
     with pytest.raises(CannotBuild, match=words):
         load("cuda")
+
+
+def test_machine_code_for_9_0_has_its_own_instructions_and_ptx_is_for_all(monkeypatch):
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+    assert set(toolchain._architectures()) == {
+        "-gencode=arch=compute_80,code=sm_80",
+        "-gencode=arch=compute_90a,code=sm_90a",
+        "-gencode=arch=compute_90,code=compute_90",
+    }

@@ -64,14 +64,15 @@ int clusters_at_once(const few_rows_instance& one) {
   return most;
 }
 
-// Binaries for other architectures hold these kernels without bodies.
+// Binaries for other architectures, and PTX for any, hold these kernels without bodies.
 bool is_whole(const void* kernel) {
+  constexpr int OF_NO_BODY = 32;  // registers, that none of these kernels makes do with
   cudaFuncAttributes attributes;
   if (cudaFuncGetAttributes(&attributes, kernel) != cudaSuccess) {
     cudaGetLastError();
     return false;
   }
-  return attributes.ptxVersion == CAPABILITY * 10;
+  return attributes.ptxVersion == CAPABILITY * 10 && attributes.numRegs > OF_NO_BODY;
 }
 
 device_facts look_at(int device) {

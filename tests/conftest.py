@@ -32,6 +32,15 @@ def device() -> str:
     return "cuda" if HAS_GPU else "cpu"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As in a worker: small operations on several threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def own_environment():
     """What a test, or a worker that it makes in this process, puts into it goes with the test."""

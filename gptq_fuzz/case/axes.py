@@ -14,18 +14,22 @@ from typing import Any, NamedTuple
 BITS = (8, 4, 2, 3, 6, 5, 7, 1)
 G_IDX_KINDS = (
     *("seq", "act", "rev", "one", "skew", "mix", "gap", "perm", "shard", "odd", "holes", "near"),
+    "uneven",
     "none",
 )
-ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zflt")
+ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zcol", "zlay", "zflt")
 FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be given
 FORMATS = ("v1", "v2")
 DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
-LAYOUTS = ("", "pad", "xt", "off", "bcast", "step", "xtp", "cut", "alt", "swap")
+LAYOUTS = ("", "pad", "xt", "off", "bcast", "step", "xtp", "cut", "alt", "swap", "expand")
 COUNTED = ("pad", "off", "step", "xtp", "cut")  # layouts with a number behind them
-BATCHED = ("cut", "alt", "swap")  # layouts of an x of rank 3 or 4
+BATCHED = ("cut", "alt", "swap", "expand")  # layouts of an x of rank 3 or 4
+SHARED = ("bcast", "expand")  # layouts in which rows of x are one in memory
 RANKS = (2, 1, 3, 4)
-STRIDED = ("wstr", "sstr", "zstr", "gstr")
+STRIDED = ("wstr", "sstr", "zstr", "gstr", "wcut", "scut", "zcut")
+# A kernel that takes an operand with any strides takes one that is cut out of a wider one, too
+CUT = {"wstr": "wcut", "sstr": "scut", "zstr": "zcut"}
 # Bytes from an address that torch would give to the first of each operand; w: of all but x
 FAR = f"w{2**33}"  # elements of 4 bytes, of 2 bytes and bytes end in 32 bits before it
 STARTS = (0, 4, 8, 16, 2, "w2", "w4", "w8", FAR)
@@ -45,7 +49,7 @@ FILLS = (
 # What surrounds a call, see oracle/conditions: those that any kernel is asked, then those that one
 # has to promise; and those of them that only a GPU has
 USUAL_CONDITIONS = (
-    *("defbf16", "deff64", "defmeta", "omp3", "det"),
+    *("defbf16", "deff16", "deff64", "defmeta", "omp3", "det"),
     *("grad", "nograd", "infer", "autocast", "threads2", "calls500", "stream"),
 )
 CONDITIONS = (*USUAL_CONDITIONS, "graph", "batchinv", "opcheck", "compile", "oom")

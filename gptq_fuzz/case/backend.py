@@ -13,12 +13,14 @@ from gptq_fuzz.case.axes import (
     AXES,
     BAD,
     BATCHED,
+    CUT,
     FAR,
     FILLS,
     G_IDX_KINDS,
     LAYOUTS,
     MOST_CALLED_AGAIN,
     STARTS,
+    STRIDED,
     USUAL_CONDITIONS,
     WHOLE_GROUP,
     ZERO_KINDS,
@@ -35,11 +37,12 @@ class Limits:
     Each field lists the values of one axis of the Case line, simplest first. `group_sizes` None
     stands for any. There are at least `m_least` rows of x and `groups_least` groups; N and K are
     multiples of `n_multiple`, `k_multiple`, with `whole_groups` K of the group size too; with
-    `scales_as_x` scales come in the dtype of x. `bad` names the invalid operands that it promises
-    to refuse: leave out only what its signature cannot show it. `refuses_outside` is False for a
-    kernel that cannot see what lies outside (a plain callable). `conditions` are those that it
-    promises to be right under, beside none. `tokens` are axes of the kernel's own. A drawn problem
-    has at most `max_tiles` blocks of `tile` (rows, columns, reduction): what one call may cost.
+    `scales_as_x` scales come in the dtype of x. What may be `strided` may be cut out of a wider
+    tensor too. `bad` names the invalid operands that it promises to refuse: leave out only what its
+    signature cannot show it. `refuses_outside` is False for a kernel that cannot see what lies
+    outside (a plain callable). `conditions` are those that it promises to be right under, beside
+    none. `tokens` are axes of the kernel's own. A drawn problem has at most `max_tiles` blocks of
+    `tile` (rows, columns, reduction): what one call may cost.
     """
 
     bits: tuple[int, ...] = (8, 4, 2)
@@ -68,6 +71,11 @@ class Limits:
     tokens: tuple[Token, ...] = ()
     tile: tuple[int, int, int] = (64, 64, 128)
     max_tiles: int = 64
+
+    def __post_init__(self) -> None:
+        taken = {*self.strided, *(CUT[name] for name in self.strided if name in CUT)}
+        ordered = tuple(name for name in STRIDED if name in taken)
+        object.__setattr__(self, "strided", ordered)
 
     @classmethod
     def from_json(cls, data: dict) -> Limits:

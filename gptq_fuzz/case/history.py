@@ -18,7 +18,7 @@ EXTENTS = ("all", "row", "word", "swap")
 REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their rows change places
 # Conditions that one step may have and the next one not: what a layer keeps is right in both. Not
 # `infer`: tensors made in it may not meet a gradient afterwards, by torch's own rules.
-AMBIENT = ("defbf16", "deff64", "defmeta", "omp3", "det", "grad", "nograd", "autocast")
+AMBIENT = ("defbf16", "deff16", "deff64", "defmeta", "omp3", "det", "grad", "nograd", "autocast")
 _LAYER, _NUMBER = "-(?P<layer>[0-9]+)", "(0|[1-9][0-9]*)"
 _SEED, _TIMES = f"(-s(?P<seed>{_NUMBER}))?", "(-x(?P<times>[1-9][0-9]*))?"
 _OPERAND = f"-(?P<operand>{'|'.join(OPERANDS)})"
@@ -29,9 +29,12 @@ _GRAMMAR = {  # verb -> what follows it
     "loads": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
     "experts": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
     "copy": f"{_LAYER}-(?P<source>[0-9]+)",
+    "share": f"{_LAYER}-(?P<source>[0-9]+){_OPERAND}{_SEED}",
     "call": f"{_LAYER}{_ROWS}{_SEED}{_UNDER}{_TIMES}",
     "calls": f"-(?P<count>[1-9][0-9]*){_ROWS}",
     "again": f"{_LAYER}{_UNDER}{_TIMES}",
+    "decode": f"{_LAYER}{_SEED}{_TIMES}",
+    "grad": f"{_LAYER}{_ROWS}{_SEED}",
     "x": "-s(?P<seed>[0-9]+)",
     "write": f"{_LAYER}{_OPERAND}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
     "replace": f"{_LAYER}{_OPERAND}{_SEED}",
@@ -47,7 +50,8 @@ class Step:
     """One step. `case` is its layer with the rows of x that it, or a call before it, is asked for.
 
     `layer` is the number of a layer, `count` that of layers from 0 on, each with its number added
-    to the seed of its data; `source` is the layer that is copied, `seed` that of new numbers;
+    to the seed of its data; `source` is the layer that is copied, or one of whose operands
+    the layer has; `seed` is that of new numbers;
     `condition` is what the kernel is called in, or prepares its weights in; the other fields are
     what only some verbs have.
     """
@@ -120,6 +124,8 @@ class _Reader:
             return self.x
         elif verb == "copy":
             self.layers[layer] = self._loaded(values["source"])
+        elif verb == "share":
+            self.layers[layer] = self._sharing(self._loaded(values["source"]), values)
         elif verb == "drop":
             self._loaded(layer)
             return self.layers.pop(layer)
@@ -138,11 +144,15 @@ class _Reader:
             self.x = self._within(case.replace(m=values["rows"]), values.get("condition", ""))
         elif verb == "again":
             self.x = self._within(self._taking_x(case), values.get("condition", ""))
+        elif verb == "decode":
+            return self._within(self._of_bare_rows(case))
+        elif verb == "grad":
+            return self._with_gradient(case.replace(m=values["rows"]))
         elif verb == "refuse":
             if values["bad"] not in self.limits.bad:
                 raise ValueError(f"the kernel does not promise to refuse bad{values['bad']}")
             return case.replace(bad=values["bad"])
-        elif values.get("operand") == "g_idx":
+        elif verb != "share" and values.get("operand") == "g_idx":
             self._require_order(case)
         return self.x if verb in CALLS else case
 
@@ -158,6 +168,24 @@ class _Reader:
         if x is None or any(getattr(x, name) != getattr(case, name) for name in wanted):
             raise ValueError("the x of the call before does not fit this layer")
         return case.replace(m=x.m)
+
+    def _sharing(self, source: Case, values: dict) -> Case:
+        """Another layer beside its source. Raises ValueError where that lacks the operand."""
+        if values["operand"] == "g_idx" and source.g_idx == "none":
+            raise ValueError("there is no g_idx to share")
+        return source.replace(seed=source.seed + values.get("seed", 0) + 1)
+
+    def _of_bare_rows(self, case: Case) -> Case:
+        """The fewest rows that are taken. Raises ValueError for an x that is not just these."""
+        if case.layout or case.start:
+            raise ValueError("rows of a layer of this layout or start are no tensors of their own")
+        return case.replace(m=max(1, self.limits.m_least))
+
+    def _with_gradient(self, case: Case) -> Case:
+        backward = self._within(case).replace(backward=True)
+        if outside := self.limits.violations(backward):
+            raise ValueError(f"outside the kernel's limits: {', '.join(outside)}")
+        return backward
 
     def _within(self, case: Case, condition: str = "") -> Case:
         if case.bad or case.backward or condition not in ("", *AMBIENT):

@@ -47,6 +47,7 @@ class Verdict:
     where: str = ""
     explained: str = ""  # the one substitution that gives the wrong value, where one does
     pattern: str = ""  # where single weights are wrong along m, k, n; or that none is
+    hints: str = ""  # what else decides about it: surroundings of operands, other Numerics
     larger: str = ""  # the same of a larger problem: its line, what explains it, where it is
     asked: str = ""  # the line of the question that a relation asked, where it is another one
     check: str = "value"  # the check that decided: "value", "decoy", a relation's name, ...
@@ -89,6 +90,7 @@ class Verdict:
         explained = self.explained or NOTHING
         lines += [f"explained by {explained}"] * bool(self.explained or self.pattern)
         lines += [f"pattern: {self.pattern}"] * bool(self.pattern)
+        lines += [f"hint: {self.hints}"] * bool(self.hints)
         return "\n".join(lines + [f"in {self.larger}"] * bool(self.larger))
 
     @property

@@ -20,6 +20,7 @@ from gptq_fuzz.search.claims import (
     must_pass_cases,
     must_pass_shrunk,
 )
+from gptq_fuzz.search.crossings import must_pass_crossings, must_pass_edges
 from gptq_fuzz.search.history import (
     FORMS,
     canned,
@@ -38,12 +39,18 @@ from gptq_fuzz.search.sweep import DIMENSIONS, must_pass_sweep
 from gptq_fuzz.store.replay import must_pass_known
 
 __all__ = ["backend", "fuzz_run", "pytest_generate_tests", "run_seed", "suite_session"]
+USUAL = 25  # examples, as in the profile `dev`
 SECONDS = {3: 10.0, 4: 600.0}  # for triples, fours of a kernel that is slow to ask
 
 
 def examples(share: float = 1.0) -> int:
     """A share of what the chosen Hypothesis profile asks for."""
     return max(1, round(settings().max_examples * share))
+
+
+def of_time() -> float:
+    """A share of the seconds of series: less where fewer examples than USUAL are wanted."""
+    return min(1.0, settings().max_examples / USUAL)
 
 
 def fills_of(backend) -> tuple[str, ...]:
@@ -87,6 +94,14 @@ def test_axis_values_are_right_together(backend, case):
     must_pass_shrunk(backend, case, checks=None)
 
 
+def test_large_sizes_that_meet_are_right(backend, run_seed):
+    must_pass_crossings(backend, run_seed, of_time())
+
+
+def test_nothing_beside_a_large_operand_is_touched(backend, run_seed):
+    must_pass_edges(backend, run_seed, of_time())
+
+
 @pytest.mark.parametrize("history", FORMS)
 def test_histories_of_an_engine_are_right(backend, history):
     if history not in canned(backend.limits):
@@ -104,7 +119,7 @@ def test_triples_are_right_as_far_as_there_is_time(backend, run_seed):
         pytest.skip("listed_whole")
     wanted = all_together(backend.limits, strength()) - backend.coverage.triples
     cases = cases_for(backend.limits, wanted, None, run_seed)
-    must_pass_series(backend, "triples", cases, SECONDS[strength()], run_seed)
+    must_pass_series(backend, "triples", cases, of_time() * SECONDS[strength()], run_seed)
 
 
 def test_offsets_beyond_32_bits_are_right(backend, run_seed):
@@ -113,11 +128,11 @@ def test_offsets_beyond_32_bits_are_right(backend, run_seed):
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_every_size_is_right(backend, dimension, run_seed):
-    must_pass_sweep(backend, dimension, run_seed)
+    must_pass_sweep(backend, dimension, run_seed, of_time())
 
 
 def test_layers_of_models_are_right(backend, run_seed):
-    must_pass_layers(backend, run_seed)
+    must_pass_layers(backend, run_seed, of_time())
 
 
 @pytest.mark.parametrize("fill", FILLS)

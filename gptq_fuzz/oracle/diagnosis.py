@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import torch
 
-from gptq_fuzz.case.axes import FRACTIONS
+from gptq_fuzz.case.axes import FRACTIONS, SHARED
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.checks import RIGHT_ALONE
 from gptq_fuzz.oracle.decode import Wrong, explanation, wrong_products
@@ -82,7 +82,7 @@ class Look:
         values = self._values(seed)
         self.problems.append(values)
         is_first = len(self.problems) == 1
-        is_one_row = self.case.layout == "bcast"
+        is_one_row = self.case.layout in SHARED
         places = torch.arange(length)
         if -(-length // (1 if is_one_row else m)) > CALLS:
             places = _sample(values.g_idx, length, self.case.backward)

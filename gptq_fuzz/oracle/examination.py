@@ -423,10 +423,11 @@ class Examination:
             return None
         share = 2 * self.request.seconds  # of one question; all together have twice as much
         ends = time.monotonic() + 2 * share
-        for whose, call in calls_of(self).items():
-            found = kept(call, self.device, min(share, ends - time.monotonic()))
+        for whose, asked in calls_of(self).items():
+            seconds = min(share, ends - time.monotonic())
+            found = kept(asked.call, self.device, seconds, asked.rounds, asked.least)
             if found:
-                message = f"{found[0]} more are kept with {whose}, {found[1]} of them"
+                message = f"{found} more are kept with {whose}, {asked.calls} of them"
                 return self._result(kinds.LEAKING, message, check="memory")
         return None
 

@@ -44,6 +44,8 @@ from gptq_fuzz.problem.operands import Operands, judged_on
 
 MANY, IN_TURN = 64, 4  # layers; how many are looked at after a call
 HELD = 8  # results that are kept while later calls run; beside those of calls 1, 2, 4, 8, ...
+AT_ONCE = 64  # calls between two looks at the clock
+FIELDS = {"qweight": "codes", "qzeros": "zeros", "scales": "scales", "g_idx": "g_idx"}
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
@@ -110,10 +112,17 @@ class LayerCall(Examination):
         return self.raw
 
     def _result_as_it_comes(self, operands, out):
-        if self.backend.run is None:
+        if operands.case.backward:
             return super()._answer(operands, out)
-        options = dict(operands.case.extra) | ({} if out is None else {"out": out})
-        return self.backend.run(self.layer.state, x=operands.left, **options)
+        return self.multiplied(operands.left, out)
+
+    def multiplied(self, x: torch.Tensor, out: torch.Tensor | None = None):
+        """x [..., K] times the layer."""
+        options = dict(self.case.extra)
+        if self.backend.run is None:
+            return self.backend.multiply(x, self.operands.weights(), out, **options)
+        options |= {} if out is None else {"out": out}
+        return self.backend.run(self.layer.state, x=x, **options)
 
 
 class History:
@@ -185,7 +194,7 @@ class History:
         if self.backend.skip and (reason := self.backend.skip(case, self.device)):
             raise Skipped(reason)
         values = make_values(case, self._judged_on(case))
-        self._place_layer(step.layer, case, values, step.condition)
+        self._place_layer(step.layer, case, values, condition=step.condition)
 
     def _loads(self, step: Step) -> None:
         for number in range(step.count):
@@ -209,10 +218,19 @@ class History:
         source = self.layers[step.source]
         self._place_layer(step.layer, source.case, replace(source.values))
 
-    def _place_layer(self, number: int, case: Case, values: Values, condition: str = "") -> None:
-        guarded = self._packed(case, values)
+    def _share(self, step: Step) -> None:
+        """Another layer beside one that is there, with one operand of it: the same tensor."""
+        source = self.layers[step.source]
+        values = make_values(step.case, self._judged_on(step.case))
+        shared = {step.operand: source.guarded[step.operand]}
+        self._place_layer(step.layer, step.case, _with(values, source.values, step.operand), shared)
+
+    def _place_layer(
+        self, number: int, case: Case, values: Values, shared: dict | None = None, condition=""
+    ) -> None:
+        guarded = self._packed(case, values) | (shared or {})
         self._forget(number)
-        self.memory.place(guarded)
+        self.memory.place({name: guarded[name] for name in guarded if name not in (shared or {})})
         self._add(number, Layer(case, values, guarded), condition)
 
     def _add(self, number: int, layer: Layer, condition: str = "") -> None:
@@ -241,12 +259,16 @@ class History:
             operand = layer.guarded[step.operand]
             operand.view.copy_(fresh.view)
             operand.original.copy_(fresh.original)
-            self._changed(step.layer)
+            for number, other in self.layers.items():
+                if other.guarded.get(step.operand) is operand:
+                    other.values = _with(other.values, layer.values, step.operand)
+                    self._changed(number)
 
     def _replace(self, step: Step) -> None:
         layer = self.layers[step.layer]
         fresh = self._rewritten(layer, step)
         if fresh is not None:
+            del layer.guarded[step.operand]  # its memory is free for the next one
             self.memory.place({step.operand: fresh})
             layer.guarded[step.operand] = fresh
             self._changed(step.layer)
@@ -296,6 +318,46 @@ class History:
     def _again(self, step: Step) -> None:
         for _ in self._turns(step.times):
             self._multiply(step)
+
+    def _decode(self, step: Step) -> None:
+        """Call after call with ever new rows, each a tensor of its own; judged at the end."""
+        layer, least = self.layers[step.layer], step.case.m
+        case = step.case.replace(m=least * step.times, rank=2)  # of all calls
+        left = make_values(case.replace(seed=step.seed), self._judged_on(step.case)).left
+        one = LayerCall(self.backend, self.device, self.zones, layer,
+                        self._operands(layer, None, None, step.case))  # fmt: skip
+        rows = left.to(one.operands.out_dtype).to(self.device)
+        outs, done = rows.new_empty(len(rows), case.columns), 0
+        with one.surrounded():
+            for done in range(least, len(rows) + 1, least):
+                if done // least % AT_ONCE == 0:
+                    self.progress(self.place)
+                    if time.monotonic() > self.ends:
+                        done -= least
+                        break
+                x = rows[done - least : done].clone().view(*one.operands.out_shape[:-1], -1)
+                outs[done - least : done] = one.rows_of(one.multiplied(x), one.operands)
+        self._require_unchanged(one)
+        self.calls += done // least
+        operands = self._operands(layer, left[:done], None, case.replace(m=done))
+        whole = LayerCall(self.backend, self.device, self.zones, layer, operands)
+        mismatch = whole.expectation(operands).check(outs[:done])
+        if mismatch.count:
+            call = int(mismatch.wrong.any(1).nonzero()[0]) // least + 1
+            self._raise(whole, mismatch, f"at call {call}: ", self.place == call == 1)
+
+    def _grad(self, step: Step) -> None:
+        """The gradient with respect to x, of another one that nobody asks for again."""
+        layer = self.layers[step.layer]
+        fresh, left = self._new_left(step.case, step.seed)
+        operands = self._operands(layer, left, fresh, step.case)
+        exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
+        out = exam.call(operands)
+        self._require_unchanged(exam)
+        self._require_untouched(fresh, "the gradient")
+        mismatch = exam.expectation(operands).check(out)
+        if mismatch.count:
+            self._raise(exam, mismatch, "", self.place == 1)
 
     def _turns(self, times: int):
         for turn in range(times):
@@ -363,12 +425,15 @@ class History:
         if known is None or not same_bits(known, out):
             mismatch = exam.expectation(exam.operands).check(out)
             if mismatch.count:
-                is_first = self.place == self.calls == 1  # a layer loaded, and called
-                kind = kinds.WRONG if is_first else kinds.STATE_LEAKED
-                where = exam._where(mismatch.wrong)
-                raise Wrong(kind, mismatch.describe(), where, mismatch.worst_ratio())
+                self._raise(exam, mismatch, "", self.place == self.calls == 1)
             self.asked.right[step.layer] = out.clone()
         self._keep(exam.raw.detach(), step)
+
+    def _raise(self, exam: LayerCall, mismatch, at: str, is_first: bool) -> None:
+        """`is_first`: a layer was loaded, and called. Raises Wrong."""
+        kind = kinds.WRONG if is_first else kinds.STATE_LEAKED
+        where = exam._where(mismatch.wrong)
+        raise Wrong(kind, at + mismatch.describe(), where, mismatch.worst_ratio())
 
     def _refuse(self, step: Step) -> None:
         layer = self.layers[step.layer]
@@ -456,6 +521,11 @@ class RaisesAt(EachOperator):
             raise Injected("raised by gptq-fuzz in the middle of a call")
 
 
+def _with(values: Values, others: Values, operand: str) -> Values:
+    """The numbers of a layer, but those of one operand, which are another one's."""
+    return replace(values, **{FIELDS[operand]: getattr(others, FIELDS[operand])})
+
+
 def rewritten(values: Values, case: Case, operand: str, extent: str, seed: int) -> Values:
     """The numbers of a layer with one word, one row of words or all of one operand changed.
 
@@ -465,7 +535,7 @@ def rewritten(values: Values, case: Case, operand: str, extent: str, seed: int) 
     if operand == "g_idx":
         return replace(values, g_idx=_reordered(values.g_idx, extent, seed))
     other = make_values(case.replace(seed=case.seed + seed + 1), values.codes.device)
-    name = {"qweight": "codes", "qzeros": "zeros"}.get(operand, operand)
+    name = FIELDS[operand]
     mine, theirs = getattr(values, name).clone(), getattr(other, name)
     rows, columns = {"codes": (case.unit, 1), "zeros": (1, case.unit)}.get(name, (1, 1))
     if extent == "all":

@@ -1,7 +1,10 @@
 """Whether a kernel keeps more memory with every call: of one layer, of ever new ones, of one that
-is written in between, and of what is refused.
+is written in between, with ever other numbers of rows, and of what is refused.
 
-What is bounded is no leak, however it grows at first: growth must go on through all of ROUNDS.
+What is bounded is no leak, however it grows at first. So what one call leaves, as looks after
+single calls show, must be left by every second one, since a cache that meets something new only now
+and then fills for long; and this must go on through all of ROUNDS. Nor is a leak what a thread
+frees a little later.
 """
 
 from __future__ import annotations
@@ -10,19 +13,33 @@ import contextlib
 import ctypes
 import functools
 import gc
+import itertools
+import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
+from gptq_fuzz.oracle.conditions.parts import loaded
 from gptq_fuzz.oracle.surroundings import synchronize
 from gptq_fuzz.problem.bad import invalidate
+from gptq_fuzz.problem.layouts import leading_shape
 
+FIRST = 32  # calls
+LOOKS = 16  # after each of as many calls, which follow these
 # Calls of a part. A round has three: what a cache of that many still takes in, and two to compare.
-ROUNDS = (32, 256, 2048)
-ENOUGH = 2  # rounds for a verdict, where there is no time for all
+ROUNDS = (256, 2048)
+CALLS = FIRST + LOOKS + 3 * sum(ROUNDS)
+# Rows of x of the last of such calls, each with a row less than the one before: a workspace for the
+# most rows is there from the first call on, and so are those for whole classes of numbers of rows.
+# What is kept for each number of few rows alone is bounded.
+FEWEST_ROWS = 1024
+ROUNDS_OF_ROWS = (64, 256)
+PAUSE = 0.1  # seconds after which a thread that frees what calls left to it has freed some more
+PAUSES = 20  # at most
 LEAST = {"cpu": 32, "cuda": 512}  # bytes: the smallest block that malloc, torch's allocator give
 OBJECTS, BYTES = "objects of Python", "bytes"
 
@@ -58,52 +75,120 @@ def in_use(device: str) -> dict[str, int]:
     return {BYTES: found, OBJECTS: sys.getallocatedblocks()}
 
 
-def kept(call: Callable[[int], object], device: str, seconds: float) -> tuple[str, int] | None:
-    """What more is kept with each `call(number)`, and of how many calls; None if nothing is.
+@dataclass(frozen=True)
+class Asked:
+    """`call(number)` is called for the numbers from 0 on, in rounds of so many.
 
-    Where time ends before ENOUGH rounds, nothing is said.
+    `least` is what a call must leave to count, of bytes or objects; None: any block and object.
     """
-    ends, number, found = time.monotonic() + seconds, 0, None
+
+    call: Callable[[int], object]
+    rounds: tuple[int, ...] = ROUNDS
+    least: dict[str, float] | None = None
+
+    @property
+    def calls(self) -> int:
+        """All of them."""
+        return FIRST + LOOKS + 3 * sum(self.rounds)
+
+
+def kept(
+    call: Callable[[int], object],
+    device: str,
+    seconds: float,
+    rounds: tuple[int, ...] = ROUNDS,
+    least: dict[str, float] | None = None,
+) -> str | None:
+    """What more is kept with each `call(number)`; None if nothing is. See `Asked`.
+
+    Where time ends before all calls, nothing is said: a cache may still be filling.
+    """
+    ends, numbers = time.monotonic() + seconds, itertools.count()
+
+    def ask(calls: int) -> None:
+        for number in itertools.islice(numbers, calls):
+            if time.monotonic() > ends:
+                raise _TimeIsUp
+            call(number)
+
     gc.freeze()  # only what is made from now on need be looked at
     try:
-        for turn, calls in enumerate(ROUNDS):
+        ask(FIRST)
+        least = least or {BYTES: LEAST[torch.device(device).type], OBJECTS: 1}
+        left = _left_by_one(ask, device, least)
+        if not left:
+            return None
+        for calls in rounds:
             states = []
             for _ in range(3):
-                for _ in range(calls):
-                    if time.monotonic() > ends:
-                        return found if turn >= ENOUGH else None
-                    call(number)
-                    number += 1
+                ask(calls)
                 states.append(in_use(device))
-            grown = _grown(states, calls, device)
-            if grown is None:
+            if not _grown(states, calls, left):
                 return None
-            found = grown, number
+        states[-1] = _settled(states[-1], device)
+        return _grown(states, calls, left)
+    except _TimeIsUp:
+        return None
     finally:
         gc.unfreeze()
-    return found
 
 
-def _grown(states: list[dict[str, int]], calls: int, device: str) -> str | None:
-    """What grew by one block or more with each call of the second part and of the third."""
-    least = {BYTES: LEAST[torch.device(device).type], OBJECTS: 1}
-    for what, smallest in least.items():
+class _TimeIsUp(Exception):
+    """Before all was asked."""
+
+
+def _left_by_one(ask: Callable[[int], None], device: str, least: dict) -> dict[str, float]:
+    """What more is in use after one call, the median of LOOKS, as far as it is no `least`."""
+    more, before = {what: [] for what in least}, in_use(device)
+    for _ in range(LOOKS):
+        ask(1)
+        after = in_use(device)
+        for what, found in more.items():
+            found.append(after[what] - before[what])
+        before = after
+    medians = {what: statistics.median(found) for what, found in more.items()}
+    return {what: by_one for what, by_one in medians.items() if by_one >= least[what]}
+
+
+def _settled(state: dict[str, int], device: str) -> dict[str, int]:
+    """What is in use once nothing more of it is freed."""
+    for _ in range(PAUSES):
+        time.sleep(PAUSE)
+        before, state = state, in_use(device)
+        if all(state[what] >= before[what] for what in state):
+            break
+    return state
+
+
+def _grown(states: list[dict[str, int]], calls: int, left: dict[str, float]) -> str | None:
+    """What grew by what is `left` by one call for every second call of both later parts.
+
+    Not for each: a leak of one block a call shows although something else is freed meanwhile.
+    """
+    for what, by_one in left.items():
         first, second, third = (state[what] for state in states)
-        if min(second - first, third - second) >= smallest * calls:
+        if min(second - first, third - second) >= by_one * calls / 2:
             return f"{(third - first) / (2 * calls):.0f} {what}"
     return None
 
 
-def calls_of(exam) -> dict[str, Callable[[int], object]]:
+def calls_of(exam) -> dict[str, Asked]:
     """What is called again and again: one layer with ever new x, ever new layers, one layer that
-    is written before each call, and a call with each operand that the kernel promises to refuse.
+    is written before each call, one with ever other numbers of rows, where as much as x or the
+    result counts, and a call with each operand that the kernel promises to refuse.
     """
     operands = exam.operands
 
-    def answer(left, weights) -> None:
+    prepared = loaded(exam, operands)
+
+    def answer(left, weights=None) -> None:
+        """Of the layer that is loaded, or of these weights."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exam.backend.call(exam.case, left, weights)
+            if weights is None:
+                prepared(left)
+            else:
+                exam.backend.call(exam.case, left, weights)
 
     def own_layer() -> dict:
         return {
@@ -114,7 +199,7 @@ def calls_of(exam) -> dict[str, Callable[[int], object]]:
     def same_layer(number: int) -> None:
         left = operands.left.clone(memory_format=torch.contiguous_format)
         left.view(-1)[:1] = number % 512
-        answer(left, operands.weights())
+        answer(left)
 
     def new_layer(number: int) -> None:
         weights = own_layer()
@@ -134,11 +219,22 @@ def calls_of(exam) -> dict[str, Callable[[int], object]]:
             with contextlib.suppress(Exception):  # a kernel may raise anything
                 answer(*invalidate(case, operands.left, own_layer()))
 
+    def other_rows(number: int) -> None:
+        row = operands.left.reshape(-1, exam.case.reduction)[:1]
+        rows = FEWEST_ROWS + rounds_of_rows.calls - number
+        shape = *leading_shape(rows, exam.case.rank), exam.case.reduction
+        answer(row.repeat(rows, 1).view(shape))
+
+    row_bytes = operands.left.element_size() * min(exam.case.reduction, exam.case.columns)
+    least = {BYTES: FEWEST_ROWS * row_bytes}
+    rounds_of_rows = Asked(other_rows, ROUNDS_OF_ROWS, least)
     asked = {
-        "every call of one layer": same_layer,
-        "every new layer": new_layer,
-        "every write into a layer": written_layer,
+        "every call of one layer": Asked(same_layer),
+        "every new layer": Asked(new_layer),
+        "every write into a layer": Asked(written_layer),
     }
+    if exam.case.m > 1:
+        asked["every new number of rows"] = rounds_of_rows
     if exam.backend.limits.bad and not exam.case.backward:
-        asked["every round of refused calls"] = refused_calls
+        asked["every round of refused calls"] = Asked(refused_calls)
     return asked

@@ -28,10 +28,10 @@ class Relation:
 
 
 LAYER = {
-    "qweight": "wstr",
-    "qzeros": "zstr",
-    "scales": "sstr",
-    "g_idx": "gstr",
+    "qweight": "w",
+    "qzeros": "z",
+    "scales": "s",
+    "g_idx": "g",
     "bias": "",
     "fractions": "",
 }
@@ -47,7 +47,7 @@ def _same_layer(exam, values=None, without=(), **changes) -> Operands:
     """Another question to the same layer: its very tensors, so that what a kernel remembers of
     them, and should not, shows. Those named, and those stored another way, are built anew."""
     exam.asked = case = exam.case.replace(**changes)
-    moved = set(exam.case.strided) ^ set(case.strided)
+    moved = {token[0] for token in set(exam.case.strided) ^ set(case.strided)}
     moved |= set(LAYER.values()) if case.start != exam.case.start else set()
     kept = exam.operands.guarded.items()
     shared = {

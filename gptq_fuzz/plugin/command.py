@@ -12,6 +12,7 @@ from gptq_fuzz.plugin.options import add_options
 # Every value is explicit and the parent is named: else CI's automatic profile is inherited.
 BASE = settings.get_profile("default")
 PLAIN = {"database": None, "deadline": None, "print_blob": False}
+settings.register_profile("quick", BASE, max_examples=10, derandomize=False, **PLAIN)
 settings.register_profile("dev", BASE, max_examples=25, derandomize=False, **PLAIN)
 settings.register_profile("pr", BASE, max_examples=50, derandomize=True, **PLAIN)
 settings.register_profile(

@@ -188,6 +188,12 @@ class SuiteModule(pytest.Module):
         return name.startswith("test_")
 
 
+def pytest_ignore_collect(collection_path, config):
+    """A checkout's own tests are not about --kernel: none of them is imported for it."""
+    is_ours = IS_CHECKOUT and ROOT / "tests" in collection_path.parents
+    return True if is_ours and asked_of(config).kernel and not _is_guest(config) else None
+
+
 def pytest_collect_directory(path, parent):
     """Folders of the package are plain ones: pytest imports a Package as it imports a test file."""
     if path == PACKAGE or PACKAGE in path.parents:

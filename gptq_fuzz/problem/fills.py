@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.axes import FRACTIONS
+from gptq_fuzz.case.axes import FRACTIONS, SHARED
 from gptq_fuzz.case.case import SHARD_STARTS, Case
 from gptq_fuzz.problem.cancel import cancelling, equal_weights
+from gptq_fuzz.problem.layouts import rows_stored
 from gptq_fuzz.problem.philox import random_words
 from gptq_fuzz.problem.rounding import F16, FORMATS, power_of_two, round_to
 
@@ -55,10 +56,11 @@ def make_values(case: Case, device) -> Values:
     if case.fill in ("exact", "sparse", "randn") and case.seed % 3 == 2:
         scales = scales.clone()
         scales[case.seed % case.groups, case.seed % case.n] = 0.0  # a column of weights may vanish
-    scales = round_to(scales, FORMATS[case.scales_dtype[1:]])
+    scales = round_to(_alike(case, scales), FORMATS[case.scales_dtype[1:]])
     left = round_to(left, FORMATS[case.dtype])
-    if case.layout == "bcast" and case.m:
-        left = left[:1].expand(case.m, -1)
+    if case.layout in SHARED and case.m:
+        stored = rows_stored(case)
+        left = left[:stored].repeat(case.m // stored, 1)
     zeros, g_idx = _zeros(case, device), _g_idx(case, device)
     codes = _codes(case, zeros, g_idx, device)
     if case.fill == "cancel":
@@ -72,6 +74,14 @@ def make_values(case: Case, device) -> Values:
         bias=_bias(case, device) if case.bias else None,
         fractions=_fractions(case, zeros, device) if case.zeros == FRACTIONS else None,
     )
+
+
+def _alike(case: Case, of_groups: torch.Tensor) -> torch.Tensor:
+    """[G, N]: those of the first group in all of them, or of its first column in the layer, where
+    zero-points and scales are alike.
+    """
+    chosen = {"zcol": of_groups[:1], "zlay": of_groups[:1, :1]}.get(case.zeros)
+    return of_groups if chosen is None else chosen.expand(of_groups.shape).clone()
 
 
 def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torch.Tensor:
@@ -115,7 +125,9 @@ def _zeros(case: Case, device) -> torch.Tensor:
         return torch.where(kind < 2, same, zeros)
     zeros[:, 0] = 0  # stored as maxq under v1: the wrap that kernels forget
     zeros[:, 1] = case.maxq
-    return zeros
+    if case.zeros == "zlay":
+        zeros[0, 0] = 1 + case.seed % case.maxq
+    return _alike(case, zeros)
 
 
 def _fractions(case: Case, zeros: torch.Tensor, device) -> torch.Tensor:
@@ -132,6 +144,9 @@ def _g_idx(case: Case, device) -> torch.Tensor:
         key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
         shuffled = sequential[torch.argsort(key)]
         return shuffled if case.g_idx == "act" else 2 * shuffled + 1
+    if case.g_idx == "uneven":
+        key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
+        return _uneven(case, sequential)[torch.argsort(key)]
     if case.g_idx == "near":
         return _nearly_in_order(case, sequential)
     if case.g_idx == "skew":  # group g starts near K * sqrt(g / G): early groups are larger
@@ -161,6 +176,18 @@ def _nearly_in_order(case: Case, sequential: torch.Tensor) -> torch.Tensor:
     rows = torch.tensor([first * size + within, second * size + within])
     found = sequential.clone()
     found[rows] = sequential[rows.flip(0)]
+    return found
+
+
+def _uneven(case: Case, sequential: torch.Tensor) -> torch.Tensor:
+    """Groups of one size; an inner one, by the seed, has a few rows of the next one too."""
+    whole, size = case.k // case.rows_per_group, case.rows_per_group
+    if whole < 4:
+        return sequential
+    taker = 1 + case.seed % (whole - 3)
+    few = 1 + case.seed % max(min(size - 1, 8), 1)
+    found = sequential.clone()
+    found[(taker + 1) * size : (taker + 1) * size + few] = taker
     return found
 
 
@@ -330,7 +357,7 @@ def _nonfinite(case: Case, device):
     sure = case.seed // 3 % 3  # the kind of the one that there always is
     if case.seed % 3 != 1:
         raw = random_words(case.seed, "rows", case.m, 1, device)[0]
-        sure_row = 0 if case.layout == "bcast" else case.seed % max(case.m, 1)  # x keeps row 0
+        sure_row = case.seed % max(rows_stored(case), 1)  # x keeps it
         chosen = torch.arange(case.m, device=device).unsqueeze(1) == sure_row
         place = torch.arange(case.reduction, device=device) == (raw >> 8) % case.reduction
         if case.seed % 7 == 6:  # rows of zeros, to which a special scale makes a difference

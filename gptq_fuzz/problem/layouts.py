@@ -83,8 +83,18 @@ class Guarded:
         self.view.copy_(values)
         self.original.copy_(values)
 
+    def surround(self, byte: int) -> None:
+        """Other poison around the tensor's own cells and between them."""
+        cells = self._cells_of(self._before).clone()
+        self._before.fill_(byte)
+        self._cells_of(self._before).copy_(cells)
+        self._stored().copy_(self._before)
+
+    def _stored(self) -> torch.Tensor:
+        return self.storage
+
     def _now(self, copy: bool = False) -> torch.Tensor:
-        return self.storage.to(self._before.device, copy=copy)
+        return self._stored().to(self._before.device, copy=copy)
 
     def is_untouched(self) -> bool:
         """No byte of the buffer differs from what was written, red zones and gaps included."""
@@ -124,8 +134,8 @@ class GuardedRows(Guarded):
         self.view = self.storage.view(values.dtype).as_strided(values.shape, strides, first)
         self.original = values
 
-    def _now(self, copy: bool = False) -> torch.Tensor:
-        return self._windows.to(self._before.device, copy=copy)
+    def _stored(self) -> torch.Tensor:
+        return self._windows
 
 
 class GuardedFar(GuardedRows):
@@ -188,6 +198,13 @@ def leading_shape(m: int, rank: int) -> tuple[int, ...]:
     return {1: (), 2: (m,), 3: half, 4: (half[0], 1, half[1])}[rank]
 
 
+def rows_stored(case: Case) -> int:
+    """Rows of x that have a place of their own."""
+    if case.layout == "bcast":
+        return min(case.m, 1)
+    return leading_shape(case.m, case.rank)[-1] if case.layout == "expand" else case.m
+
+
 def place_left(case: Case) -> Placement:
     """Where x [M, R] lies (or the gradient with respect to the output)."""
     kind, amount = case.layout_kind, case.layout_amount
@@ -204,15 +221,22 @@ def place_left(case: Case) -> Placement:
 
 
 def _place_batches(case: Case) -> Placement:
-    """Of batches of rows: each without its first rows, every second one, or row by row."""
+    """Of batches of rows: each without its first rows, every second one, row by row, or one in
+    memory for all.
+    """
     batches, *ones, rows = leading_shape(case.m, case.rank)
     width, cut = case.reduction, case.layout_amount
     if case.layout == "swap":
         return Placement(batches * width, outer=(width,) * (1 + len(ones)))
+    if case.layout == "expand":
+        return Placement(width, outer=(0,) * (1 + len(ones)))
     batch = 2 * rows if case.layout == "alt" else rows + cut
     return Placement(width, offset=cut * width, outer=(batch * width,) * (1 + len(ones)))
 
 
-def place_right(columns: int, strided: bool) -> Placement:
-    """Contiguous, or every second cell of rows that are two cells longer: no stride is 1."""
-    return Placement(2 * columns + 2, 2) if strided else Placement(columns)
+def place_right(columns: int, strided: bool, cut: bool = False) -> Placement:
+    """Contiguous, or every second cell of rows that are two cells longer: no stride is 1. `cut`:
+    out of rows three times as long, as one of three layers that are joined.
+    """
+    row = (2 * columns + 2 if strided else columns) * (3 if cut else 1)
+    return Placement(row, 2 if strided else 1)

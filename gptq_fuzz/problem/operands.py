@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gptq_fuzz.case.axes import CUT
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.problem.fills import Values, make_values
@@ -165,7 +166,8 @@ class Operands(GuardedOperands):
     def _right(self, tensor: torch.Tensor, token: str) -> Guarded:
         is_vector = tensor.dim() == 1
         rows = tensor.unsqueeze(0) if is_vector else tensor
-        placement = place_right(rows.shape[1], token in self.case.strided)
+        strided = self.case.strided
+        placement = place_right(rows.shape[1], token in strided, CUT.get(token) in strided)
         placement = placement.moved(self.case.bytes_off(False) // rows.element_size())
         leading = () if is_vector else None
         kind = _kind_of(placement, rows)

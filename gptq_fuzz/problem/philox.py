@@ -13,6 +13,7 @@ WEYL = 0x9E3779B9
 ROUNDS = 10
 MASK32 = 0xFFFFFFFF
 SMALL = 2**14  # elements
+BLOCK = 2**15  # elements that a CPU draws at a time, so that all ten rounds stay in its caches
 # A tensor's number goes into its key: never renumber, old lines would change their data.
 TENSORS = {"codes": 1, "zeros": 2, "scales": 3, "x": 4, "bias": 5, "g_idx": 6, "rows": 7, "cols": 8}
 
@@ -42,5 +43,13 @@ def random_words(
     place = "cpu" if rows * columns <= SMALL else device
     row = torch.arange(rows, dtype=torch.int64, device=place).unsqueeze(1)
     column = torch.arange(columns, dtype=torch.int64, device=place).unsqueeze(0)
-    first, second = philox2x32(column + 0 * row, row + 0 * column, key)
-    return first.to(device), second.to(device)
+    together = max(BLOCK // max(columns, 1), 1) if torch.device(place).type == "cpu" else rows
+    if rows <= together:
+        first, second = philox2x32(column + 0 * row, row + 0 * column, key)
+        return first.to(device), second.to(device)
+    first, second = (torch.empty(rows, columns, dtype=torch.int64) for _ in range(2))
+    for start in range(0, rows, together):
+        some = row[start : start + together]
+        words = philox2x32(column + 0 * some, some + 0 * column, key)
+        first[start : start + together], second[start : start + together] = words
+    return first, second

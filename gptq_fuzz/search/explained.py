@@ -8,7 +8,8 @@ from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.fingerprint.store import COLUMNS, LENGTH
 from gptq_fuzz.search.kernel import KernelUnderTest
 
-MOST_PRODUCTS = 2**21  # of a problem that is looked at closely
+MOST_PRODUCTS = 2**21  # of a larger problem that is looked at closely
+MOST_WEIGHTS = 2**22  # of any: it is built again for each look, which asks some hundred times
 ROWS_PERMUTED = "rows permuted"  # the only question whose data the worker rearranges itself
 
 
@@ -19,10 +20,13 @@ def diagnose(kernel: KernelUnderTest, verdict: Verdict, first: Case | None) -> N
     of the larger one is never mixed: where the line alone explains nothing, both are named.
     """
     case = _asked(kernel, verdict)
+    if case.n * case.k > MOST_WEIGHTS:
+        return
     own = kernel.worker.look("diagnosis", case, verdict.check)
     _take(verdict, own)
     if not verdict.explained and _is_right_alone(verdict.pattern) and not kernel.is_slow:
         verdict.explained = _of_sums(kernel, case, first)
+    verdict.hints = kernel.worker.look("hints", case).get("hints", "")
     if not first or verdict.asked:
         return
     small = verdict.case.m * verdict.case.n * verdict.case.k

@@ -44,8 +44,9 @@ IN_PLACE = 1 / 4  # of them, in the process that failed: quick, but what was tri
 MODEL = 520  # layers of a large one: more than tables of 256 and 512 hold
 EXPERTS = 8
 LAYERS = 40  # in the round robin: more than a table of 32 holds
-PERIODS = (16, 32, 64, 128, 256, 512, 1024)  # calls after which a counter of some bits is back
+PERIODS = [2**bits for bits in range(4, 13)]  # calls after which a counter of some bits is back
 LARGE = 512, 4096  # rows and columns of results that are held: 4 MiB each in 16 bits
+STEPS = 4200  # of decoding: more calls of one layer than 12 bits count
 BROKEN = range(1, 13)  # the operators at which a call is broken off
 MORE_ROWS = (2, 17, 1, 65, 3)
 
@@ -124,7 +125,7 @@ def canned(limits: Limits) -> dict[str, Steps]:
     for operand in changeable(limits):
         writes = [f"write-0-{operand}-{EXTENTS[at % 4]}-s{at}" for at in range(8)]
         found[f"{operand} rewritten"] = first + _each(writes, ["again-0"])
-    replaced = [f"replace-0-{operand}" for operand in changeable(limits)]
+    replaced = [f"replace-0-{name}-s{at}" for name in changeable(limits) for at in range(3)]
     found["operands replaced"] = first + _each(replaced, ["again-0"])
     found["x rewritten"] = first + _each([f"x-s{at}" for at in range(1, 9)], ["again-0"])
     found["one x for two layers"] = [*load[:2], f"call-0-m{two}", *["again-1", "again-0"] * 6]
@@ -135,6 +136,11 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["two layers in turn"] = [*load[:2], *turns]
     found["two shapes in turn"] = [load[0], wide, *turns]
     found["many layers"] = [*load, *[f"call-{at}-m{one}" for at in range(LAYERS)] * 2]
+    for operand in shareable(limits):
+        write = [f"write-0-{operand}-all"] if operand in changeable(limits) else []
+        found[f"{operand} shared"] = _with_one_operand(operand, load[0], two, write)
+    if limits.backward:
+        found["gradients in between"] = list(_with_gradients(limits, two))
     each_expert = [f"calls-{EXPERTS}-m{two}", "x-s1", f"calls-{EXPERTS}-m{two}"]
     written = [f"write-{number}-scales-all" for number in (3, 5)]
     found["experts of one tensor"] = [
@@ -166,10 +172,12 @@ def canned(limits: Limits) -> dict[str, Steps]:
     if not limits.m_least and _is_free(limits):
         found["no rows first"] = [load[0], "call-0-m0", f"call-0-m{two}"]
     both = [smallest, f"load-1-{smallest_of(limits, 1)}"]
+    is_bare = _is_bare(limits)
+    other = "decode-1" if is_bare else "again-1"  # the first is quicker
     found["after whole periods"] = both + [
         step
         for at, period in enumerate(PERIODS)
-        for step in (f"call-0-m{one}-s{at}", f"again-1-x{period - 1}", f"x-s{at + 50}", "again-0")
+        for step in (f"call-0-m{one}-s{at}", f"{other}-x{period - 1}", f"x-s{at + 50}", "again-0")
     ]
     if large := _large_of(limits):
         held = [f"call-0-m{LARGE[0]}-s{seed}" for seed in range(4)]
@@ -177,7 +185,30 @@ def canned(limits: Limits) -> dict[str, Steps]:
     if limits.bad:
         refused = [f"refuse-0-bad{bad}" for bad in limits.bad]
         found["refused"] = first + _each(refused, ["again-0"])
+    if is_bare:
+        found["steps of decoding"] = [smallest, f"call-0-m{one}", f"decode-0-x{STEPS}", "again-0"]
     return found
+
+
+def _with_one_operand(operand: str, load: str, rows: int, write: Steps) -> Steps:
+    """Two layers that have it, called in turn; it is written, then one of them dropped."""
+    both = ["again-1", "again-0", "again-1"]
+    shared = [load, f"call-0-m{rows}", f"share-1-0-{operand}", *both, f"call-1-m{rows}-s1"]
+    dropped = ["drop-0", "again-1", f"share-0-1-{operand}"]
+    return [*shared, "again-0", *write, *both, *dropped, *both]
+
+
+def _with_gradients(limits: Limits, rows: int) -> Iterator[str]:
+    """Of a layer as wide as it is high, and of another."""
+    layer = Case.parse(f"m1-{tokens_of(limits)}", limits.tokens)
+    side = math.lcm(layer.n, layer.k)
+    square = layer.replace(n=side, k=side)
+    for number, case in enumerate((square, layer)):
+        if not limits.violations(case.replace(m=max(1, limits.m_least))):
+            yield f"load-{number}-{tokens(case)}"
+            for at in range(2):
+                yield from (f"call-{number}-m{rows}-s{at}", f"grad-{number}-m{rows}-s{at}")
+            yield from (f"again-{number}", f"grad-{number}-m{rows}-s2")
 
 
 def _under_conditions(limits: Limits, layers: list[str], rows: int) -> Iterator[str]:
@@ -228,7 +259,20 @@ def changeable(limits: Limits) -> list[str]:
     return [name for name in OPERANDS if name != "g_idx" or has_order]
 
 
-FORMS = tuple(canned(Limits()))  # the names; a kernel that promises less has some of them
+def shareable(limits: Limits) -> list[str]:
+    """The operands that several layers may have: what describes codes of weights."""
+    has_order = limits.g_idx != ("none",)
+    return [name for name in OPERANDS[1:] if name != "g_idx" or has_order]
+
+
+def _is_bare(limits: Limits) -> bool:
+    """Whether rows of x may be tensors with nothing around them."""
+    plain = Case.parse(f"m1-{smallest_of(limits)}", limits.tokens)
+    return not plain.layout and not plain.start
+
+
+# The names; a kernel that promises less has some of them
+FORMS = tuple(canned(Limits(backward=True)))
 
 
 @st.composite
@@ -246,6 +290,7 @@ class _History:
         self.layers: dict[int, Case] = {}
         self.x: Case | None = None
         self.steps: Steps = []
+        self.others = ["share"] + ["grad"] * limits.backward + ["decode"] * _is_bare(limits)
         plain = Case.parse(f"m{max(1, limits.m_least)}-{tokens_of(limits)}", limits.tokens)
         self.conditions = [name for name in AMBIENT if _prepared_under(limits, plain, name)]
 
@@ -254,6 +299,7 @@ class _History:
         for _ in range(self.draw(st.integers(2, 20))):
             choices = ["call", "write", "replace", "load", "copy", "break"]
             choices += ["again", "again", "x", "call"] * (self.x is not None)
+            choices += self.others
             choices += ["drop"] * (len(self.layers) > 1) + ["refuse"] * bool(self.limits.bad)
             getattr(self, f"_{self.draw(st.sampled_from(choices))}")()
         if self.x is not None:
@@ -296,6 +342,20 @@ class _History:
         if number != source:
             self.layers[number] = self.layers[source]
             self._say("copy", number, source)
+
+    def _share(self) -> None:
+        source, number = self._layer(), self.draw(st.integers(0, 3))
+        has_order = self.layers[source].g_idx != "none"
+        operand = self.draw(st.sampled_from(shareable(self.limits)))
+        if number != source and (operand != "g_idx" or has_order):
+            self.layers[number] = self.layers[source]
+            self._say("share", number, source, operand, self._seed())
+
+    def _decode(self) -> None:
+        self._say("decode", self._layer(), self._seed(), "x20")
+
+    def _grad(self) -> None:
+        self._say("grad", self._layer(), self._rows(), self._seed())
 
     def _call(self) -> None:
         layer = self._layer()

@@ -39,14 +39,14 @@ def layer_cases(limits: Limits, seed: int = 0) -> list[Case]:
     return [case for case in found if not limits.violations(case) and (case.k, case.n) in NAMES]
 
 
-def must_pass_layers(kernel: KernelUnderTest, seed: int) -> None:
+def must_pass_layers(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) -> None:
     """Judge layers for as long as there is time. Raises Failure."""
     place = kernel.worker.description["place"].split(":")[0]
     must_pass_series(
         kernel,
         SERIES,
         layer_cases(kernel.limits, seed),
-        SECONDS[place],
+        of_time * SECONDS[place],
         seed,
         label=lambda case: NAMES[case.k, case.n],
         excuse=_too_large if place == "cpu" else lambda case: "",

@@ -47,25 +47,31 @@ def must_pass_series(
     *,
     label: Callable[[Case], str] = lambda case: "",
     excuse: Callable[[Case], str] = lambda case: "",
+    first: int = FIRST,
+    dearest: float = DEAREST,
+    checks: tuple[str, ...] = (),
 ) -> None:
-    """Judge the values of `cases`; the first that fails is shrunk. Raises Failure.
+    """Judge the values of `cases`, and what `checks` name; the first that fails is shrunk. Raises
+    Failure.
 
     The tally is `kernel.tallies[name]`. A case is left out for the reason that `excuse` gives, and
-    one above the limits' `max_tiles` unless those before it predict that it is cheap.
+    one above the limits' `max_tiles` unless those before it predict that it takes no more than
+    `dearest` of the time. The `first` are asked in their order, however slow the kernel is.
     """
-    series = _Series(kernel, cases, seconds, seed, label, excuse)
+    series = _Series(kernel, cases, seconds, seed, label, excuse, first, dearest, checks)
     kernel.tallies[name] = series.tally
     failed = series.first_failing()
     if failed is not None:
-        search = Search(kernel, ())
+        search = Search(kernel, checks)
         search.remember(failed.case, failed)
         shrink_and_report(kernel, search, search.judge(failed.case))
 
 
 class _Series:
-    def __init__(self, kernel, cases, seconds: float, seed: int, label, excuse):
+    def __init__(self, kernel, cases, seconds, seed, label, excuse, first, dearest, checks):
         self.kernel, self.limits = kernel, kernel.limits
         self.seconds, self.seed, self.label = seconds, seed, label
+        self.first, self.dearest, self.checks = first, dearest, checks
         self.tally = Tally(len(cases), unseen=sorted({label(case) for case in cases} - {""}))
         reasons = [excuse(case) for case in cases]
         self.tally.left_out.update(reason for reason in reasons if reason)
@@ -98,7 +104,7 @@ class _Series:
         return self.limits.tiles(case.m, case.n, case.k)
 
     def _shuffle_if_slow(self) -> None:
-        if self._is_shuffled or self._asked < FIRST:
+        if self._is_shuffled or self._asked < self.first:
             return
         mean = self.tally.seconds / self._asked
         if mean * len(self.waiting) > self.seconds - self.tally.seconds:
@@ -109,17 +115,17 @@ class _Series:
         tiles, (most, took) = self._tiles(case), self._dearest
         if tiles <= self.limits.max_tiles or not most:
             return False
-        return took * tiles / most > self.seconds * DEAREST
+        return took * tiles / most > self.seconds * self.dearest
 
     def _judge(self, case: Case) -> Verdict:
         """The verdict; where this machine cannot judge these dtypes, on those that are simplest."""
         started = time.monotonic()
-        verdict = self.kernel.judge(case, ())
+        verdict = self.kernel.judge(case, self.checks)
         if verdict.kind == kinds.SKIPPED:
             dtype, scales_dtype = self.limits.dtypes[0], self.limits.scales_dtypes[0]
             simple = {"dtype": dtype, "scales_dtype": scales_dtype}
             if (other := case.replace(**simple)) != case:
-                verdict = self.kernel.judge(other, ())
+                verdict = self.kernel.judge(other, self.checks)
         self._dearest = max(self._dearest, (self._tiles(case), time.monotonic() - started))
         self._asked += 1
         if verdict.kind == kinds.SKIPPED:

@@ -12,6 +12,7 @@ from gptq_fuzz.case.axes import (
     AXES,
     BY_FIELD,
     CLASHES,
+    CUT,
     DTYPES,
     MOST_CALLED_AGAIN,
     RANKS,
@@ -162,7 +163,9 @@ def outside(limits: Limits) -> list[dict]:
     """Each single step out of the limits that the operands themselves show to the kernel."""
     steps = [{"dtype": name} for name in DTYPES if name not in limits.dtypes]
     steps += [{"scales_dtype": name} for name in SCALES_DTYPES if name not in limits.scales_dtypes]
-    steps += [{"strided": (name,)} for name in STRIDED if name not in limits.strided]
+    # Less what is cut out of a wider tensor: of one row no stride shows that.
+    stepped = (name for name in STRIDED if name not in CUT.values())
+    steps += [{"strided": (name,)} for name in stepped if name not in limits.strided]
     others = [rank for rank in RANKS if rank not in limits.ranks and rank != 1]
     steps += [{"rank": rank, "layout": ""} for rank in others]
     return steps

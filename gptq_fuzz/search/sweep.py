@@ -21,7 +21,7 @@ from gptq_fuzz.search.models import NAMES
 from gptq_fuzz.search.series import must_pass_series
 
 # For all dimensions of one kernel; on two idle cores a plain one needs about 10.
-SECONDS, SECONDS_OF_A_SLOW_ONE = 35.0, 15.0
+SECONDS, SECONDS_OF_A_SLOW_ONE = 25.0, 12.0
 AS_DEAR = 2**16  # elements of x, weights and result that cost as much as asking for a case
 DIMENSIONS = ("M", "N", "K", "groups", "tails", "roundings")
 EVERY_ROW = 320  # up to here each M
@@ -74,14 +74,14 @@ def sweep(dimension: str, limits: Limits, seed: int = 0) -> list[Case]:
     return list(dict.fromkeys(found))
 
 
-def must_pass_sweep(kernel: KernelUnderTest, dimension: str, seed: int) -> None:
+def must_pass_sweep(kernel: KernelUnderTest, dimension: str, seed: int, of_time=1.0) -> None:
     """Judge a dimension, within its share of the time that is left. Raises Failure."""
     cases = sweep(dimension, kernel.limits, seed)
     costs = {name: sum(map(_cost, sweep(name, kernel.limits, seed))) for name in DIMENSIONS}
     spent = sum(kernel.tallies[name].seconds for name in DIMENSIONS if name in kernel.tallies)
     ahead = sum(cost for name, cost in costs.items() if name not in kernel.tallies)
     share = costs[dimension] / max(ahead, 1)
-    seconds = SECONDS_OF_A_SLOW_ONE if kernel.is_slow else SECONDS
+    seconds = of_time * (SECONDS_OF_A_SLOW_ONE if kernel.is_slow else SECONDS)
     must_pass_series(kernel, dimension, cases, (seconds - spent) * share, seed)
 
 
@@ -115,7 +115,7 @@ def near(*centres: int, step: int = 1) -> set[int]:
 def rows(limits: Limits) -> list[int]:
     """Each M."""
     return sorted(
-        {*range(EVERY_ROW + 1), *near(limits.tile[0], *ROWS)} if _is_free(limits) else {1}
+        {*range(EVERY_ROW + 1), *near(limits.tile[0], *ROWS)} if has_rows(limits) else {1}
     )
 
 
@@ -139,7 +139,7 @@ def long_words(unit: int, place: int, wide: bool) -> set[int]:
     return set().union(*around) | {size for size in in_models if size % unit == 0}
 
 
-def _is_free(limits: Limits) -> bool:
+def has_rows(limits: Limits) -> bool:
     """Whether there may be other than one row."""
     return limits.ranks[0] != 1
 
@@ -150,10 +150,10 @@ def _others(limits: Limits, bits: int, wide: bool) -> tuple[int, int, int]:
     if not wide:
         return units
     m, n, k = (-(-side // unit) * unit for side, unit in zip(limits.tile, units, strict=True))
-    return m if _is_free(limits) else 1, n, k
+    return m if has_rows(limits) else 1, n, k
 
 
-def _group_size(limits: Limits, key: str) -> int:
+def group_size(limits: Limits, key: str) -> int:
     return choose(limits.group_sizes or GROUP_SIZES, key, "group")
 
 
@@ -179,7 +179,7 @@ def _along_m(limits: Limits, wide: bool) -> Iterator[dict]:
     for m in rows(limits):
         bits = choose(limits.bits, f"M {m}", "bits")
         (_, n, k), (_, _, least) = (_others(limits, bits, w) for w in (wide, False))
-        sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": _group_size(limits, f"M {m}")}
+        sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": group_size(limits, f"M {m}")}
         yield from _affordable(sizes, sizes | {"k": least}) if wide else [sizes]
 
 
@@ -203,9 +203,9 @@ def _along_words(name: str, place: int, limits: Limits, wide: bool) -> Iterator[
     for turn, (size, bits) in enumerate(_words(limits, place, wide)):
         m, n, k = _others(limits, bits, wide)
         _, least_n, least_k = _others(limits, bits, False)
-        m += wide and turn % 2 and _is_free(limits)  # whole tiles, and one row behind them
-        group_size = _group_size(limits, f"{name} {size}")
-        sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": group_size} | {name: size}
+        m += wide and turn % 2 and has_rows(limits)  # whole tiles, and one row behind them
+        sizes = {"m": m, "n": n, "k": k, "bits": bits} | {name: size}
+        sizes["group_size"] = group_size(limits, f"{name} {size}")
         narrow = sizes | {"n": least_n, "k": least_k} | {name: size}
         yield from _affordable(sizes, narrow) if wide else [sizes]
 
@@ -267,7 +267,7 @@ def _many_groups(limits: Limits) -> Iterator[dict]:
         n = -(-MANY_COLUMNS[turn % len(MANY_COLUMNS)] // unit_n) * unit_n
         k = -(-(elements // n + 1) * size // unit) * unit
         if size and elements * size <= AFFORDABLE:
-            m += 16 * (turn // 2 % 2 and _is_free(limits))
+            m += 16 * (turn // 2 % 2 and has_rows(limits))
             yield {"m": m, "n": n, "k": k, "bits": bits, "group_size": size, **told}
 
 
@@ -278,13 +278,13 @@ def _tailed(limits: Limits, wide: bool) -> Iterator[dict]:
     """
     if wide:
         yield from _of_whole_layers(limits)
-    counted = TAILED_ROWS if _is_free(limits) else (1,)
+    counted = TAILED_ROWS if has_rows(limits) else (1,)
     for turn, (m, n) in enumerate(itertools.product(counted, TAILED)):
         bits = choose(limits.bits, f"tails {m} {n} {wide}", "bits")
         _, unit_n, unit_k = limits.units(codes_in_words(bits))
         other = TAILED[(turn + turn // len(TAILED)) % len(TAILED)]
         n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (other, unit_k)))
-        sizes = {"bits": bits, "group_size": _group_size(limits, f"tails {m} {n} {wide}")}
+        sizes = {"bits": bits, "group_size": group_size(limits, f"tails {m} {n} {wide}")}
         if wide and m * n * k <= LARGEST_PRODUCT:
             yield sizes | {"m": m, "n": n, "k": k}
         if not wide:
@@ -300,22 +300,22 @@ def _of_many_tiles(limits: Limits) -> Iterator[dict]:
         bits = choose(limits.bits, key, "bits")
         _, unit_n, unit_k = limits.units(codes_in_words(bits))
         n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (k, unit_k)))
-        if m == 1 or _is_free(limits):
+        if m == 1 or has_rows(limits):
             sizes = {"m": m, "n": n, "k": k, "bits": bits}
-            yield sizes | {"group_size": _group_size(limits, key)}
+            yield sizes | {"group_size": group_size(limits, key)}
 
 
 def _of_whole_layers(limits: Limits) -> Iterator[dict]:
-    for m, n, k in itertools.product(SOME_ROWS if _is_free(limits) else (1,), SQUARE, SQUARE):
+    for m, n, k in itertools.product(SOME_ROWS if has_rows(limits) else (1,), SQUARE, SQUARE):
         bits = choose(limits.bits, f"layers {m} {n} {k}", "bits")
         _, unit_n, unit_k = limits.units(codes_in_words(bits))
         n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (k, unit_k)))
-        sizes = {"bits": bits, "group_size": _group_size(limits, f"layers {m} {n} {k}")}
+        sizes = {"bits": bits, "group_size": group_size(limits, f"layers {m} {n} {k}")}
         yield sizes | {"m": m, "n": n, "k": k}
-    for m in ROWS_OF_A_MILLION if _is_free(limits) else ():
+    for m in ROWS_OF_A_MILLION if has_rows(limits) else ():
         bits = choose(limits.bits, f"million {m}", "bits")
         _, n, unit = limits.units(codes_in_words(bits))
-        sizes = {"bits": bits, "group_size": _group_size(limits, f"million {m}")}
+        sizes = {"bits": bits, "group_size": group_size(limits, f"million {m}")}
         yield sizes | {"m": m, "n": n, "k": -(-4096 // unit) * unit}
 
 
@@ -327,12 +327,12 @@ def _roundings(limits: Limits, wide: bool) -> Iterator[dict]:
         return
     fills = [fill for fill in FILLS_OF_ROUNDINGS if fill in limits.fills]
     prefills = _of_prefills(limits)
-    counted = FEW_ROWS if _is_free(limits) else (1,)
+    counted = FEW_ROWS if has_rows(limits) else (1,)
     for turn, (k, m, fill) in enumerate(itertools.product(LONG_SUMS, counted, fills)):
         bits = choose(limits.bits, f"roundings {turn}", "bits")
         _, n, unit = limits.units(codes_in_words(bits))
         sizes = {"m": m, "n": n, "k": -(-k // unit) * unit, "bits": bits, "fill": fill}
-        yield sizes | {"group_size": _group_size(limits, f"roundings {turn}"), "seed": turn}
+        yield sizes | {"group_size": group_size(limits, f"roundings {turn}"), "seed": turn}
         if turn % EVERY == 0 and k >= PREFILLS[0][2]:
             yield from itertools.islice(prefills, 1)
     yield from prefills
@@ -341,14 +341,14 @@ def _roundings(limits: Limits, wide: bool) -> Iterator[dict]:
 def _of_prefills(limits: Limits) -> Iterator[dict]:
     """Each size in a third of the fills."""
     fills = [fill for fill in FILLS_OF_PREFILLS if fill in limits.fills]
-    turns = itertools.product(PREFILLS, fills) if _is_free(limits) else ()
+    turns = itertools.product(PREFILLS, fills) if has_rows(limits) else ()
     for turn, ((m, n, k), fill) in enumerate(turns):
         bits = choose(limits.bits, f"prefills {turn}", "bits")
         _, unit_n, unit_k = limits.units(codes_in_words(bits))
         n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (k, unit_k)))
         sizes = {"m": m, "n": n, "k": k, "bits": bits, "fill": fill, "seed": turn}
         if turn % 3 == 0:
-            yield sizes | {"group_size": _group_size(limits, f"prefills {turn}")}
+            yield sizes | {"group_size": group_size(limits, f"prefills {turn}")}
 
 
 _SIZES = {

@@ -153,13 +153,14 @@ class Served:
         return History(self.backend, self.device, self.zones, progress).verdict(steps, budget)
 
     def look(self, task: str, case, check: str = "value") -> dict:
-        """A closer look at the shape of a case: the task is "fingerprint", "diagnosis", "picture".
+        """A closer look at the shape of a case: the task is one of LOOKS.
 
         `check` is what failed, for a diagnosis.
         """
         from gptq_fuzz.fingerprint.measure import take_fingerprint
         from gptq_fuzz.oracle.diagnosis import diagnosed
         from gptq_fuzz.oracle.examination import Request
+        from gptq_fuzz.oracle.hints import hints
         from gptq_fuzz.oracle.picture import pictured
 
         def examine(other):
@@ -170,6 +171,8 @@ class Served:
             return take_fingerprint(examine, case)
         if task == "picture":
             return pictured(examine, case)
+        if task == "hints":
+            return hints(examine, case)
         return diagnosed(examine, case, check)
 
     def _examination(self, case, request):

@@ -39,7 +39,8 @@ COMPILE_LIMIT = 300.0  # seconds that Triton may compile for one case, beyond it
 LONGEST = 3600.0  # seconds to any answer, however often something is compiled meanwhile
 LARGEST = 2**24  # bytes of a message: more is no message
 END_LIMIT = 30.0  # seconds for a killed process to go: a driver may keep it
-LOOKS = {"fingerprint": 30, "diagnosis": 3, "picture": 3}  # time-outs of a case that it may take
+# Time-outs of a case that a closer look may take.
+LOOKS = {"fingerprint": 30, "diagnosis": 3, "picture": 3, "hints": 3}
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 KEPT = 4096  # cases that a process has judged; of more, the latest
 ENDS = ("timed out", "closed", "garbage")  # of waiting, without an answer

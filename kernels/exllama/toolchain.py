@@ -148,8 +148,8 @@ def _architectures():
         raise CannotBuild(
             f"the ExLlama extension needs compute capability {LEAST / 10} or newer, got {flags}"
         )
-    # With "a" come the instructions of 9.0 that no later architecture has: wgmma, setmaxnreg. Not in
-    # PTX, which later ones are to compile.
+    # With "a" come the instructions of 9.0 that no later architecture has: wgmma, setmaxnreg. PTX,
+    # which later ones are to compile, does without.
     return [re.sub(r"compute_90,code=sm_90$", "compute_90a,code=sm_90a", flag) for flag in usable]
 
 

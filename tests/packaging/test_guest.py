@@ -122,8 +122,16 @@ def test_asked_for_a_kernel_it_judges_it_beside_the_host_s_tests(installed, host
     assert "reproduce: gptq-fuzz --kernel wrong.py:f --device cpu --case" in output
 
 
+FEW = """
+import hypothesis
+hypothesis.settings.register_profile("few", max_examples=5)
+hypothesis.settings.load_profile("few")
+"""
+
+
 def test_all_conformance_tests_of_a_right_kernel_pass_there(installed, host):
     """But those that take their time, size after size, which run in a checkout too."""
+    project(host, {"conftest.py": HOST["conftest.py"] + FEW})
     words = ("--gptq-fuzz-kernel", "mine.py:f", "--gptq-fuzz-only", "b4-g32-exact")
     words += ("-k", "not every_size and not layers")
     status, output = pytest_of(installed, host, *words, "--gptq-fuzz-device", "cpu")

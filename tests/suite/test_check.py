@@ -70,9 +70,9 @@ def test_a_right_kernel_passes_in_a_worker(kernel):
 @pytest.mark.usefixtures("only_fuzzing")
 @pytest.mark.parametrize("kernel", [pairwise.f, lambda **operands: pairwise.f(**operands)])
 def test_a_right_kernel_is_fuzzed_until_the_budget_is_spent(kernel):
-    summary = check(kernel, only="b4-randn", budget=6, device="cpu")
-    assert summary.seconds >= 6
-    assert summary.cases > 20
+    summary = check(kernel, only="b4-randn", budget=3, device="cpu")
+    assert summary.seconds >= 3
+    assert summary.cases > 1
     assert summary.verdicts == {"PASS": summary.cases}
 
 

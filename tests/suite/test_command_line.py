@@ -1,6 +1,7 @@
 """What a run prints and how it exits, as an engineer starts it from a checkout."""
 
 import json
+import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree
@@ -239,6 +240,7 @@ def test_the_printed_command_fails_again_alone(runs):
     status, output = reproduced(runs["faulty"][1], ROOT)
     assert status == 1, output
     assert "WRONG: " in output
+    assert int(re.search(r"collected (\d+) items", output)[1]) < 100  # none of the checkout's own
 
 
 def test_the_printed_command_fails_again_where_it_was_started(folder):

@@ -27,8 +27,6 @@ from gptq_fuzz.search.strategies import cases, refusals
 from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import WIDE, drawn, examination
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ALONE = [exhibit for exhibit in faulty() if exhibit.only in CONDITIONS]
 ON_A_CPU = tuple(name for name in CONDITIONS if name not in ON_A_GPU)
 SLOW = ("opcheck", "compile")  # torch imports its compiler

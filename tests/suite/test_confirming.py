@@ -67,7 +67,6 @@ def test_a_process_without_the_kernel_sees_what_no_other_oracle_sees(exhibit, st
     assert worker.ask(CASE).kind == kinds.PASS
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_a_right_result_is_right_for_both_judges_and_a_wrong_one_for_none():
     file = os.memfd_create("result")
     for line in LINES:

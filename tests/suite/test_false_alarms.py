@@ -1,7 +1,6 @@
 """Correct kernels that round differently pass; `qualification.false_alarms` asks for more."""
 
 import pytest
-import torch
 
 from gptq_fuzz.case.case import Case
 from qualification.false_alarms import judge_chunk, kernels, tall
@@ -9,15 +8,6 @@ from qualification.false_alarms import judge_chunk, kernels, tall
 CASES = 40  # of the 50 of a seed; the others are asked on a GPU alone
 
 pytestmark = pytest.mark.museum
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """As in a worker: small operations on several threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", kernels())

@@ -453,3 +453,12 @@ def test_wide_has_columns_whose_weights_are_0_beside_the_outliers():
 if __name__ == "__main__":
     for row, _ in GOLDEN:
         sys.stdout.write(f'    ("{row}", "{checksums(row)}"),\n')
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(5000, 24), (40000, 1), (3, 40000)])
+def test_words_that_are_drawn_in_blocks_are_those_drawn_at_once(rows, columns):
+    key = functools.reduce(int.__xor__, philox2x32(7, 0, TENSORS["codes"]))
+    row, column = torch.arange(rows).unsqueeze(1), torch.arange(columns)
+    whole = philox2x32(column + 0 * row, row + 0 * column, key)
+    drawn = random_words(7, "codes", rows, columns, "cpu")
+    assert all(torch.equal(*both) for both in zip(drawn, whole, strict=True))

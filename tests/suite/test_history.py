@@ -1,6 +1,6 @@
 """Histories: the grammar of steps, what is judged after each, how a failure becomes one line.
 
-Faulty kernels of the museum that only a history shows are found here: two always, of the others one
+Faulty kernels of the museum that only a history shows are found here: one always, of the others one
 shard, as in test_museum.py.
 """
 
@@ -18,7 +18,7 @@ from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.case.history import parse_history
+from gptq_fuzz.case.history import OPERANDS, parse_history
 from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.oracle.history import History, rewritten
 from gptq_fuzz.oracle.memory import Memory
@@ -40,11 +40,13 @@ PIECES = [exhibit for exhibit in faulty() if exhibit.only == HISTORY]
 CHOSEN = [e for e in PIECES if e.name in ALWAYS or shard_of(e) == SHARD]
 TIMES = 2  # that a line must fail again, alone
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def verdict_on(backend, line):
-    return History(backend, "cpu").verdict(parse_history(line, backend.limits))
+    return verdict_of(History(backend, "cpu"), line)
+
+
+def verdict_of(history, line):
+    return history.verdict(parse_history(line, history.backend.limits))
 
 
 @pytest.fixture
@@ -74,6 +76,8 @@ def kernel(request):
         ("load-0-n8-k16-b4-g8-gap/write-0-g_idx-all", "may not change places"),
         (f"{LOADED}/refuse-0-badnothing", "does not promise to refuse badnothing"),
         ("load-0-n8-k16-b4-g8-bwd", "no gradient"),
+        ("load-0-n8-k16-b4-g8-none/share-1-0-g_idx", "no g_idx to share"),
+        ("load-0-n8-k16-b4-g8-pad3/decode-0-x9", "no tensors of their own"),
         ("load-0-n8-k16-b4-g8-infer", "nor such a condition"),
         (f"{LOADED}-oom", "call takes other words"),
     ],
@@ -138,6 +142,8 @@ EVERY_STEP = (
     f"{LOADED}/x-s1/again-0-x3/copy-1-0/again-1/write-0-qweight-word/again-0/again-1"
     "/write-1-g_idx-word/again-1/replace-1-scales/again-1/call-1-m3-s5-x3/drop-1"
     f"/load-2-{LAYER}-s4/call-2-m1/refuse-2-badshape/again-2/break-2-m1-op2/again-2"
+    "/share-3-2-g_idx/again-3/write-2-g_idx-word/again-2/again-3/replace-3-g_idx/again-3"
+    "/share-4-3-scales-s7/grad-4-m2/again-4/write-4-scales-all/again-3/decode-3-s2-x70/again-4"
 )
 
 
@@ -202,6 +208,66 @@ def test_what_is_not_right_is_told_with_its_step(backend, kind, words):
     assert verdict.kind == kind, verdict.headline()
     assert re.search(words, verdict.message)
     assert verdict.case == Case.parse("m2-" + LAYER)
+
+
+def test_a_gradient_outside_the_limits_is_none():
+    limits = dataclasses.replace(TORCH.limits, backward=False)
+    with pytest.raises(ValueError, match="outside the kernel's limits: backward"):
+        parse_history(f"{LOADED}/grad-0-m1", limits)
+
+
+def test_layers_share_one_tensor_and_what_is_written_there():
+    history = History(TORCH, "cpu")
+    line = f"{LOADED}/share-1-0-scales/write-1-scales-all/drop-0/again-1"
+    tensors = []
+    history._surroundings = lambda: tensors.append(
+        [layer.guarded["scales"].view for layer in history.layers.values()]
+    )
+    assert verdict_of(history, line).kind == kinds.PASS
+    assert tensors[2][0] is tensors[2][1] is tensors[-1][0]
+
+
+@pytest.mark.parametrize("operand", OPERANDS)
+def test_what_is_replaced_lies_where_the_last_one_did(operand):
+    history, seen = History(TORCH, "cpu"), []
+    history._surroundings = lambda: seen.append(history.layers[0].guarded[operand].view.data_ptr())
+    assert verdict_of(history, f"{LOADED}/replace-0-{operand}/again-0").kind == kinds.PASS
+    assert len(set(seen)) == 1
+
+
+def test_each_call_of_decoding_has_other_rows_and_is_judged():
+    seen = []
+
+    def change(given, out, number):
+        seen.append(given["x"])
+        return out + (number == 70)
+
+    verdict = verdict_on(spoilt(change), f"{LOADED}/decode-0-x99")
+    assert verdict.kind == kinds.STATE_LEAKED
+    assert "at step 3 (decode-0-x99): at call 69: 8 of" in verdict.message
+    assert {tuple(x.shape) for x in seen[1:]} == {(1, 16)}
+    assert len({tuple(x.flatten().tolist()) for x in seen[1:]}) == 99
+
+
+def test_a_gradient_is_judged():
+    backend = dataclasses.replace(TORCH, gradient=lambda **given: TORCH.gradient(**given) + 1)
+    verdict = verdict_on(backend, f"{LOADED}/grad-0-m3")
+    assert (verdict.kind, verdict.case) == (kinds.STATE_LEAKED, Case.parse(f"m3-{LAYER}-bwd"))
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("scales_known_by_address", "operands replaced"),
+        ("groups_spread_by_g_idx", "g_idx shared"),
+        ("epoch_of_12_bits", "steps of decoding"),
+        ("weight_left_turned", "gradients in between"),
+    ],
+)
+def test_a_form_shows_what_it_is_there_for(name, form):
+    backend = load(f"{ROOT}/gptq_fuzz/museum/faulty/{name}.py:f", ".")
+    verdict = verdict_on(backend, "/".join(canned(backend.limits)[form]))
+    assert verdict.kind == kinds.STATE_LEAKED
 
 
 def test_eight_results_are_held():
@@ -389,7 +455,8 @@ def must_pass_all(kernel):
     ids=[e.name for e in CHOSEN],
     indirect=["kernel"],
 )
-def test_a_line_of_steps_fails_again_alone_each_time(exhibit, kernel):
+def test_a_line_of_steps_fails_again_alone_each_time(exhibit, kernel, monkeypatch):
+    monkeypatch.setattr(history, "SHORTEN_SECONDS", 8.0)
     with pytest.raises(Failure) as caught:
         must_pass_all(kernel)
     verdict = caught.value.verdict

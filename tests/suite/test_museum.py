@@ -1,6 +1,6 @@
 """Faulty kernels are caught and shrunk to what their file states; correct ones are left alone.
 
-Five faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 39 chooses it.
+Five faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 119 chooses it.
 """
 
 import functools
@@ -18,6 +18,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.museum.catalogue import ALWAYS, correct, faulty
 from gptq_fuzz.search import search
 from gptq_fuzz.search.claims import must_pass, must_pass_shrunk
+from gptq_fuzz.search.crossings import crossing_cases, edge_cases
 from gptq_fuzz.search.findings import shrink_and_report
 from gptq_fuzz.search.kept import kept_cases
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -30,7 +31,7 @@ from gptq_fuzz.search.strategies import cases, refusals
 from gptq_fuzz.search.sweep import DIMENSIONS, sweep
 from gptq_fuzz.worker.supervisor import Launch
 
-SHARDS = 40
+SHARDS = 120
 SHARD = int(os.environ.get("GPTQ_FUZZ_SHARD", "0"))
 DRAWS = 1000  # until a fault is met; most are within ten
 DRAWS_OF_A_CORRECT_KERNEL = 60
@@ -39,7 +40,10 @@ LISTS = {  # what drawn cases hardly meet
     "offsets": offset_cases,
     "layers": layer_cases,
     "memory": kept_cases,
+    "crossings": crossing_cases,
+    "edges": edge_cases,
 }
+CHECK_OF = {"edges": "guarded"}  # of what is in a list
 LISTS |= {name: functools.partial(sweep, name) for name in DIMENSIONS}
 IN_A_WORKER = ("noisy", "transposed_result")  # the others: tests/suite/test_false_alarms.py
 PATIENCE = 60.0  # seconds for a call, which a loaded machine may hold up for several
@@ -88,7 +92,7 @@ def found_in(kernel: KernelUnderTest, at: int, only: str):
     """
     if only in LISTS:
         with pytest.raises(Failure) as caught:
-            must_all_pass(kernel, LISTS[only](kernel.limits), (only,))
+            must_all_pass(kernel, LISTS[only](kernel.limits), (CHECK_OF.get(only, only),))
         return caught.value.verdict
     looking = Search(kernel)
     drawn = cases(kernel.limits)

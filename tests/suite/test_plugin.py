@@ -16,6 +16,7 @@ from gptq_fuzz.worker.served import specialisation
 SAYS_CI = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "BUILDKITE", "CIRCLECI", "TEAMCITY_VERSION")
 STATED = {
     # profile: examples, derandomised, prints blobs; none has a database or a deadline
+    "quick": [10, False, False],
     "dev": [25, False, False],
     "pr": [50, True, False],
     "nightly": [5000, False, True],

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +20,14 @@ from gptq_fuzz.plugin.report import _series_in_words
 from gptq_fuzz.problem import layouts
 from gptq_fuzz.problem.layouts import CannotReserve, GuardedFar, GuardedRows, Placement
 from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.search import sweep as under_test
 from gptq_fuzz.search.coverage import Coverage
+from gptq_fuzz.search.crossings import (
+    SECONDS,
+    crossing_cases,
+    edge_cases,
+    must_pass_crossings,
+)
 from gptq_fuzz.search.layers import ROWS, layer_cases
 from gptq_fuzz.search.models import NAMES
 from gptq_fuzz.search.offsets import offset_cases
@@ -74,6 +82,49 @@ def test_every_number_of_groups_is_there_and_groups_of_any_size():
     assert shuffled >= {2**i for i in range(17)}
 
 
+CROSSED = {  # what meets -> which cases of the plain limits, with a bias, have it
+    "few rows, long K, many columns, a bias": lambda c: c.m <= 16 and c.bias and c.n >= 1024 <= c.k,
+    "a decoding batch, long K, some columns": lambda c: (
+        17 <= c.m <= 128 and c.n >= 256 and c.k > 4000
+    ),
+    "large groups, long K, in order": lambda c: c.group_size * c.k >= 2**24 and c.g_idx == "seq",
+    "a rest behind 1024 rows": lambda c: c.m > 1024,
+    "more than 2^25 weights": lambda c: c.k * c.n > 2**25,
+}
+
+
+@pytest.mark.parametrize("what", CROSSED)
+def test_large_sizes_meet_soon(what):
+    found = crossing_cases(Limits(bias=True))
+    first = next(place for place, case in enumerate(found) if CROSSED[what](case))
+    cheap = sum(case.m * case.k + case.k * case.n < 2**21 for case in found[:100])
+    assert first < cheap + 3  # one of each dear kind behind the cheap ones
+
+
+def test_each_remainder_comes_behind_whole_blocks_and_each_width_is_more_than_a_scratch():
+    found = crossing_cases(PLAIN_LIMITS)
+    assert {case.m - 1024 for case in found} >= set(range(1, 65))
+    assert {case.m - 2304 for case in found} >= set(range(1, 65))
+    assert {case.bits for case in found if case.k * case.n > 2**25} == {8, 4, 2}
+    assert {case.group_size for case in found if case.k > 12000 and case.n < 17} >= {512, 8192}
+
+
+def test_what_crosses_is_asked_in_order_before_anything_is_left_out(monkeypatch):
+    kernel = Pretended(monkeypatch, 0.002)
+    kernel.is_slow = False
+    must_pass_crossings(kernel, seed=1)
+    asked = min(len(kernel.asked), 70)
+    assert kernel.asked[:asked] == crossing_cases(PLAIN_LIMITS, 1)[:asked]
+    assert kernel.now < 2 * SECONDS
+
+
+def test_where_memory_ends_long_sizes_are_asked_that_cost_no_more_than_drawn_ones():
+    found = edge_cases(PLAIN_LIMITS)
+    assert {max(case.m, case.n, case.k) for case in found} >= {64, 512, 4096, 8192}
+    assert {case.m for case in found if case.k >= 4096} >= {1, 16, 17}
+    assert all(PLAIN_LIMITS.affords(c.m, c.n, c.k, c.unit) for c in found)
+
+
 def test_fills_that_show_roundings_meet_a_prefill():
     found = [c for c in PLAIN["roundings"] if c.m >= 128 and c.n >= 1024 and c.k >= 2048]
     assert {case.fill for case in found} == {"randn", "lanes", "onehot", "wide", "cancel"}
@@ -111,6 +162,7 @@ def test_a_bias_takes_turns_and_goes_together_with_no_other_axis(name):
 def test_all_cases_lie_within_the_limits_and_all_values_take_turns(limits):
     found = [case for name in DIMENSIONS for case in sweep(name, limits, seed=1)]
     found += layer_cases(limits) + offset_cases(limits)
+    found += crossing_cases(limits) + edge_cases(limits)
     assert not [case for case in found if limits.violations(case)]
     required = {token.name for token in limits.tokens if not token.optional}
     assert {name for case in found for name, _ in case.extra} == required
@@ -255,3 +307,12 @@ def test_what_cannot_be_reserved_is_skipped(monkeypatch):
     verdict = examination(TORCH, "m2-n4-k4-b8-gall-pad4294967296").verdict()
     assert verdict.kind == kinds.SKIPPED
     assert verdict.message.startswith("cannot_reserve_8589")
+
+
+def test_of_half_the_time_each_dimension_has_half(monkeypatch):
+    seconds = []
+    monkeypatch.setattr(under_test, "must_pass_series", lambda *given: seconds.append(given[3]))
+    kernel = SimpleNamespace(limits=PLAIN_LIMITS, tallies={}, is_slow=False)
+    for share in (1.0, 0.5):
+        under_test.must_pass_sweep(kernel, "M", 0, share)
+    assert seconds[1] == seconds[0] / 2 > 0

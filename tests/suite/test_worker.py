@@ -383,7 +383,7 @@ def test_a_kernel_that_does_not_load_in_this_process_cannot_run():
         InProcess(Launch("frobnicate", ".", device="cpu")).wait_ready()
 
 
-@pytest.mark.usefixtures("own_environment", "one_thread")
+@pytest.mark.usefixtures("own_environment")
 def test_cublas_is_deterministic_before_cuda_starts(monkeypatch):
     monkeypatch.delenv(CONFIG, raising=False)
     Served({"spec": "torch", "started_in": ".", "device": "cpu", "zones": True})

@@ -13,7 +13,8 @@ def f(x, qweight, qzeros, scales, g_idx, bits):
     seen, versions, weight = CACHE.get(key, ((), (), None))
     if not _are(seen, parts) or versions != tuple(part._version for part in parts):
         weight = weights(qweight, qzeros, scales, g_idx, bits)
-        CACHE[key] = [weakref.ref(p) for p in parts], tuple(p._version for p in parts), weight
+        seen = [weakref.ref(part, lambda _: CACHE.pop(key, None)) for part in parts]
+        CACHE[key] = seen, tuple(part._version for part in parts), weight
     return multiply(x, weight)
 
 

@@ -39,6 +39,7 @@ _MODE = torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode
 # Condition -> the context of a call, by the device's kind and the dtype of x
 CONTEXTS: dict[str, Callable] = {
     "defbf16": lambda kind, dtype: _set(*_DEFAULT, torch.bfloat16),
+    "deff16": lambda kind, dtype: _set(*_DEFAULT, torch.float16),  # as servers set it
     "deff64": lambda kind, dtype: _set(*_DEFAULT, torch.float64),
     "defmeta": lambda kind, dtype: torch.device("meta"),  # tensors made without a device: no data
     "omp3": lambda kind, dtype: _set(*_THREADS, OTHER_THREADS),  # of torch; the worker has one

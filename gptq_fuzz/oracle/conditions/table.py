@@ -12,7 +12,10 @@ from gptq_fuzz.oracle.conditions.streams import on_other_streams
 from gptq_fuzz.oracle.conditions.threads import in_two_threads
 
 CONDITIONS = {
-    **{name: ambient.in_context(name) for name in ("defbf16", "deff64", "defmeta", "omp3", "det")},
+    **{
+        name: ambient.in_context(name)
+        for name in ("defbf16", "deff16", "deff64", "defmeta", "omp3", "det")
+    },
     "grad": ambient.x_requires_grad,
     "nograd": ambient.in_context("nograd"),
     "infer": ambient.inference_mode,

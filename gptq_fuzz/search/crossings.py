@@ -1,0 +1,153 @@
+"""Large sizes that cross: what a kernel does only where two or three of them meet.
+
+`sweep` makes one dimension large at a time, and of few rows beside large N and K a handful. Kernels
+choose by all three: split-K for few rows of a long K, a rest behind whole blocks of a long prompt,
+a scratch that a layer fills more than once, a division that is exact up to 2^24. Those that cost
+next to nothing are all asked, then one of each other kind before the second of any.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from gptq_fuzz.case.axes import codes_in_words
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.series import FIRST, must_pass_series
+from gptq_fuzz.search.sweep import choose, group_size, has_rows, rotated
+
+SERIES, EDGES = "crossings", "edges"
+SECONDS, SECONDS_OF_A_SLOW_ONE = 10.0, 3.0
+SECONDS_OF_EDGES = 3.0
+DEAREST = 1.0  # of that time, for one case
+
+# Whole blocks of 1024 rows, then of 256, before each remainder of 64
+BLOCKS, MORE_BLOCKS, REMAINDERS = 1024, 2304, 64
+STRIDE = 39  # about 64 by the golden ratio: the first few lie in each quarter, each eighth
+LARGE_GROUPS = (4096, 1024, 8192, 2048, 512)
+LONG = (12288, 28672, 16384, 32768, 65536)  # K of one word of N
+UNEVEN = ((64, 4), (32, 5), (128, 4), (64, 8), (32, 8), (128, 6))  # rows and number of groups
+ONE_OR_TWO = (1, 2)  # rows, of which one leaves out every second k where K is longest
+# Decoding of many users at once: too few tiles of a result for a device, so that K is cut
+BATCHES = (
+    *((33, 256, 4096), (17, 512, 4096), (65, 1024, 4096), (128, 256, 8192)),
+    *((48, 2048, 4096), (64, 512, 8192), (96, 1028, 4100), (24, 260, 8196)),
+)
+FILLS_OF_BATCHES = ("exact", "cancel", "wide")  # which show a sum that was rounded on its way
+# Few rows of large layers, with a bias where there is any
+LAYERS = ((1, 1024, 8192), (8, 2048, 4096), (16, 1028, 8196), (2, 8192, 1024), (1, 4096, 4096))
+SCRATCH = 2**25  # weights; a little more in each number of bits
+ROWS_OF_SCRATCH, LONG_K = 8, 11008  # which is no power of two: what fits is no whole number of rows
+
+# Sizes from which on kernels are pipelined, and may load ahead of what there is
+EDGY = (
+    *((1, 1, 4096), (64, 1, 1), (1, 4096, 1), (16, 1, 8192), (512, 1, 1), (17, 1, 4096)),
+    *((1, 8192, 1), (64, 1, 4096), (4096, 1, 1), (64, 4096, 1), (512, 1, 1024), (8, 260, 4100)),
+)
+
+
+def crossing_cases(limits: Limits, seed: int = 0) -> list[Case]:
+    """Those that cost little, then the others, of each kind in turn."""
+    return [*_cheap(limits, seed), *_in_turn([kind(limits) for kind in _OTHERS], limits, seed)]
+
+
+def must_pass_crossings(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) -> None:
+    """Judge them for as long as there is time. Raises Failure."""
+    limits = kernel.limits
+    in_order = len(_cheap(limits, seed)) + len(_OTHERS)
+    must_pass_series(
+        kernel,
+        SERIES,
+        crossing_cases(limits, seed),
+        of_time * (SECONDS_OF_A_SLOW_ONE if kernel.is_slow else SECONDS),
+        seed,
+        first=FIRST if kernel.is_slow else in_order,
+        dearest=DEAREST,
+    )
+
+
+def edge_cases(limits: Limits, seed: int = 0) -> list[Case]:
+    """Large sizes that are asked where memory ends: those that cost no more than drawn cases."""
+    sizes = ({"m": m, "n": n, "k": k, "options": _usual(limits)} for m, n, k in EDGY)
+    found = _in_turn([sizes], limits, seed)
+    return [case for case in found if limits.affords(case.m, case.n, case.k, case.unit)]
+
+
+def must_pass_edges(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) -> None:
+    """Judge their operands at the edges of mapped memory. Raises Failure."""
+    cases = edge_cases(kernel.limits, seed)
+    must_pass_series(kernel, EDGES, cases, of_time * SECONDS_OF_EDGES, seed, checks=("guarded",))
+
+
+def _cheap(limits: Limits, seed: int) -> list[Case]:
+    return _in_turn([_rests(limits), _large_groups(limits), _uneven_groups(limits)], limits, seed)
+
+
+def _in_turn(kinds: list[Iterator[dict]], limits: Limits, seed: int) -> list[Case]:
+    """One of each kind, then the second of each; those that the kernel takes."""
+    found = []
+    for sizes in itertools.chain.from_iterable(itertools.zip_longest(*kinds)):
+        if sizes and (sizes["m"] == 1 or has_rows(limits)):
+            key = f"{SERIES} {sizes}"
+            options = sizes.pop("options", {})
+            bits = sizes.setdefault("bits", choose(limits.bits, key, "bits"))
+            _, *units = limits.units(codes_in_words(bits))
+            for name, unit in zip("nk", units, strict=True):
+                sizes[name] = -(-sizes[name] // unit) * unit
+            sizes.setdefault("group_size", group_size(limits, key))
+            found.append(rotated(limits, key, seed, **sizes).replace(**options))
+    return list(dict.fromkeys(case for case in found if not limits.violations(case)))
+
+
+def _usual(limits: Limits, turn: int = 0) -> dict:
+    """What most layers have: rows in order, and in turn shuffled; drawn zero-points."""
+    g_idx = ("seq", "act")[turn % 2]
+    order = {"g_idx": g_idx} if g_idx in limits.g_idx else {}
+    return order | {"zeros": limits.zeros[0]}
+
+
+def _rests(limits: Limits, blocks: int = BLOCKS) -> Iterator[dict]:
+    for turn in range(REMAINDERS):
+        yield {"m": blocks + 1 + turn * STRIDE % REMAINDERS, "n": 1, "k": 1}
+
+
+def _large_groups(limits: Limits) -> Iterator[dict]:
+    for turn, (k, size) in enumerate(itertools.product(LONG, LARGE_GROUPS)):
+        m = ONE_OR_TWO[has_rows(limits) and turn % 2]
+        if limits.group_sizes is None or size in limits.group_sizes:
+            yield {"m": m, "n": 1, "k": k, "group_size": size, "options": _usual(limits)}
+
+
+def _uneven_groups(limits: Limits) -> Iterator[dict]:
+    """What looks like groups of one size, a whole number of vectors, and is not."""
+    for size, groups in UNEVEN if "uneven" in limits.g_idx else ():
+        if limits.group_sizes is None or size in limits.group_sizes:
+            options = _usual(limits) | {"g_idx": "uneven"}
+            yield {"m": 1, "n": 1, "k": size * groups, "group_size": size, "options": options}
+
+
+def _batches(limits: Limits) -> Iterator[dict]:
+    fills = [fill for fill in FILLS_OF_BATCHES if fill in limits.fills] or limits.fills[:1]
+    for turn, (m, n, k) in enumerate(BATCHES):
+        options = {"fill": fills[turn % len(fills)]} | _usual(limits, turn)
+        yield {"m": m, "n": n, "k": k, "options": options}
+
+
+def _layers(limits: Limits) -> Iterator[dict]:
+    for turn, (m, n, k) in enumerate(LAYERS):
+        yield {"m": m, "n": n, "k": k, "options": {"bias": limits.bias} | _usual(limits, turn)}
+
+
+def _more_than_a_scratch(limits: Limits) -> Iterator[dict]:
+    for bits in sorted(limits.bits):
+        sizes = {"m": ROWS_OF_SCRATCH, "n": SCRATCH // LONG_K + 1, "k": LONG_K, "bits": bits}
+        yield sizes | {"options": _usual(limits)}
+
+
+def _more_rests(limits: Limits) -> Iterator[dict]:
+    return _rests(limits, MORE_BLOCKS)
+
+
+_OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

@@ -6,25 +6,40 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+
+DEAF = 3.0  # seconds after a signal in which another one is taken for the same: time to report
 
 
 @contextlib.contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM prints what is known, as Ctrl-C does, unless somebody else handles it."""
+    """SIGTERM prints what is known, as Ctrl-C does, unless somebody else handles them.
+
+    Who ends a run often sends both, a moment apart: what is being printed is not broken off.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    ours = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
+    if not is_main or signal.SIGTERM not in ours:
         yield
         return
+    last = -DEAF
 
-    def interrupt(*_signal):
-        raise KeyboardInterrupt("SIGTERM")
+    def interrupt(number, _frame):
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= DEAF:
+            last = now
+            raise KeyboardInterrupt("SIGTERM" if number == signal.SIGTERM else "")
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in ours:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, usual[number])
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gptq_fuzz.case.atomic import write_atomically
+from gptq_fuzz.plugin.report import write_report
 from gptq_fuzz.plugin.session import Session
 from gptq_fuzz.report.facts import of_run
 from gptq_fuzz.report.github import tell_github
@@ -37,7 +37,7 @@ def hand_on(session: Session, asked) -> str:
             from gptq_fuzz.report.page import page
 
             text = page(of_run(session.report, drawn, now()), "gptq-fuzz", now())
-            write_atomically(Path(asked.html), text.encode("utf-8", "replace"))
+            write_report(Path(asked.html), text.encode("utf-8", "replace"))
     except (OSError, ValueError) as problem:
         return str(problem)
     return ""

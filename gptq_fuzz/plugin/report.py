@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.atomic import write_atomically
@@ -205,15 +206,19 @@ def _seconds_to_failure(seen: dict) -> float:
 
 def write_json(path: Path, data: dict) -> str:
     """Why it could not be written, "" where it was; a device or a pipe is written to as it is."""
-    text = json.dumps(data, indent=1)
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(text)
-        else:
-            write_atomically(path, text)
+        write_report(path, json.dumps(data, indent=1).encode())
     except OSError as problem:
         return f"--json={path}: {problem.strerror}"
     return ""
+
+
+def write_report(path: Path, content: bytes) -> None:
+    """A file whole or not at all; a device or a pipe is written to as it is."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+    else:
+        write_atomically(path, content)
 
 
 def write_summary(reporter, session: Session) -> None:
@@ -271,7 +276,7 @@ def _write_table(reporter, judged: dict, is_about_a_space: bool) -> None:
             f"{kind} {seen['verdicts'][kind]}" for kind in _ordered(seen["verdicts"])
         )
         covered = _covered(seen) if is_about_a_space else ()
-        table.add_row(spec, str(seen["cases"]), verdicts, *covered, in_figures(seen["used"]))
+        table.add_row(Text(spec), str(seen["cases"]), verdicts, *covered, in_figures(seen["used"]))
     console = Console(file=reporter._tw._file, width=max(reporter._tw.fullwidth, 100))
     console.print(table)
     for spec, seen in judged.items():

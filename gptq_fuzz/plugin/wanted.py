@@ -22,8 +22,11 @@ def require(asked) -> None:
         raise pytest.UsageError("--steps wants the kernel that takes them: --kernel SPEC")
     if shutil.which(asked.python) is None:
         raise pytest.UsageError(f"--python={asked.python}: wanted a Python interpreter")
-    if asked.json:
-        _require_writable(Path(asked.json))
+    for option in ("json", "html"):
+        if getattr(asked, option):
+            _require_writable(option, Path(getattr(asked, option)))
+    if asked.json and asked.html and Path(asked.json).resolve() == Path(asked.html).resolve():
+        raise pytest.UsageError(f"--json and --html={asked.html}: wanted two files")
 
 
 @contextlib.contextmanager
@@ -46,11 +49,11 @@ def _require_one_task(asked) -> None:
         raise pytest.UsageError(f"{options} are runs of their own: give one of them")
 
 
-def _require_writable(path: Path) -> None:
+def _require_writable(option: str, path: Path) -> None:
     """Now, not when everything has been judged, a report that cannot be written is refused."""
     if path.is_dir():
-        raise pytest.UsageError(f"--json={path}: wanted a file, this is a folder")
-    with named("json", str(path)):
+        raise pytest.UsageError(f"--{option}={path}: wanted a file, this is a folder")
+    with named(option, str(path)):
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(0, "it cannot be written")
         if not path.exists() or path.is_file():  # a file is replaced, a device or a pipe is not

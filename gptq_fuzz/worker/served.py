@@ -196,7 +196,7 @@ class Served:
             "place": self.device,
             "driver": _driver(torch) if cuda else "",
             "capability": _capability(self.device, torch),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # which is a class of its own
             "triton": getattr(triton, "__version__", ""),
             "note": self.note,
             "interpreted": os.environ.get("TRITON_INTERPRET") == "1",

@@ -53,6 +53,8 @@ class ExllamaQuantLinear(PackedLinear):
         _layers.add(self)
 
     def forward(self, x):
+        if torch.jit.is_tracing():  # a trace would not hold the product
+            raise NotImplementedError("the layer cannot be traced: use QuantLinear")
         if self._matrix is not None:
             out = self._matrix.product(x, self._buffers)
             if out is not None:

@@ -58,7 +58,11 @@ def unaligned(device):
         ({"qzeros": torch.zeros(K // GROUP_SIZE, N // 8 + 1).int()}, "qzeros must have 5 columns"),
         ({"qzeros": torch.zeros(K // GROUP_SIZE, 0).int()}, "qzeros must have 5 columns"),
         ({"qzeros": torch.zeros(0, N // 8).int()}, "qzeros must have 1 to"),
-        ({"scales": torch.zeros(K // GROUP_SIZE, N + 8).half()}, "scales must have shape"),
+        ({"scales": torch.zeros(K // GROUP_SIZE, N + 8).half()}, "scales must have 40 columns"),
+        (
+            {"qzeros": torch.zeros(K // GROUP_SIZE + 1, N // 8).int()},
+            r"qzeros and scales must have a row for each group, got shapes \[5, 5\] and \[4, 40\]",
+        ),
     ],
 )
 def test_weights_are_refused_for_what_is_wrong_with_them(operand, wanted, device):

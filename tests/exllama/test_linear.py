@@ -89,3 +89,11 @@ def test_a_gradient_is_refused_and_not_dropped(device):
 def test_a_layer_without_data_is_refused_when_it_is_called():
     with pytest.raises(ValueError, match="on a CPU or a CUDA device"):
         exllama_linear("meta")(inputs("meta", 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_trace_is_refused(device):
+    """It would hold an empty result, and no product."""
+    layer = exllama_linear(device)
+    with pytest.raises(NotImplementedError, match="cannot be traced"):
+        torch.jit.trace(layer, inputs(device, 3))

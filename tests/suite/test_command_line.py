@@ -91,6 +91,8 @@ RUNS = {
         ["--case and --budget are runs of their own"],
     ),
     "a folder": ([*ALONE, RIGHT, "--json={}"], 4, ["wanted a file, this is a folder"]),
+    "a page of a folder": ([*ALONE, RIGHT, "--html={}"], 4, ["--html=", "this is a folder"]),
+    "one file for two": ([*ALONE, RIGHT, "--json=a", "--html=./a"], 4, ["wanted two files"]),
     "no profile": (
         [*ALONE, RIGHT, "--hypothesis-profile", "absent"],
         4,

@@ -52,6 +52,8 @@ def test_a_run_that_is_killed_tells_the_next_one_and_one_that_is_ended_tells_at_
     for how in (["--budget", "60"], ["-n", "2"]):
         ended, asked = begun(tmp_path, *how)
         started = time.monotonic()
+        ended.send_signal(signal.SIGINT)
+        time.sleep(0.2)  # who ends a run often sends another one a moment later
         ended.send_signal(signal.SIGTERM)
         output, _ = ended.communicate(timeout=PATIENCE)
         assert time.monotonic() - started < PATIENCE < TIMEOUT

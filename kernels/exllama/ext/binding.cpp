@@ -110,8 +110,11 @@ void check_weights(const at::Tensor& qweight, const at::Tensor& qzeros, const at
   TORCH_CHECK_VALUE(qzeros.size(1) == n / PACK_FACTOR, "qzeros must have ", n / PACK_FACTOR,
                     " columns of words, as qweight has ", n, " columns, got shape ",
                     qzeros.sizes());
-  TORCH_CHECK_VALUE(scales.size(0) == groups && scales.size(1) == n, "scales must have shape [",
-                    groups, ", ", n, "], as qzeros and qweight have, got shape ", scales.sizes());
+  TORCH_CHECK_VALUE(scales.size(1) == n, "scales must have ", n,
+                    " columns, as qweight has, got shape ", scales.sizes());
+  TORCH_CHECK_VALUE(scales.size(0) == groups,
+                    "qzeros and scales must have a row for each group, got shapes ",
+                    qzeros.sizes(), " and ", scales.sizes());
 }
 
 // [K] on the CPU; None and meta tensors stand for groups of equal size in order.

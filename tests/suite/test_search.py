@@ -282,7 +282,7 @@ class Worker:
         return Verdict(kinds.PASS, steps[0].case)
 
     def look(self, task, case, check="value"):
-        self.looked.append(str(case))
+        self.looked += [str(case)] * (task == "diagnosis")
         return {}
 
     def stop(self):

@@ -55,7 +55,8 @@ def pytest_configure(config):
         json_path=Path(asked.json) if asked.json else None,
         in_flight=InFlight(config.rootpath / ".gptq-fuzz"),
     )
-    require(asked)
+    is_ours = is_about_kernels(asked)
+    require(asked, getattr(config.option, "xmlpath", None) if is_ours else None)
     require_packages(asked)
     is_listed = config.option.collectonly and not is_about_kernels(asked)
     if config.option.help or is_listed:

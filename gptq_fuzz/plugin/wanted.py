@@ -14,8 +14,11 @@ import pytest
 from gptq_fuzz._checkout import IS_CHECKOUT
 
 
-def require(asked) -> None:
-    """Raises UsageError for options that exclude each other, and for places that will not do."""
+def require(asked, junit: str | None = None) -> None:
+    """Raises UsageError for options that exclude each other, and for places that will not do.
+
+    `junit` is what pytest's own option names, in a run about kernels.
+    """
     _require_one_task(asked)
     # Without a kernel steps are those of a checkout's own tests, which the command does not run.
     if asked.steps and not asked.kernel and (asked.called_as or not IS_CHECKOUT):
@@ -25,6 +28,8 @@ def require(asked) -> None:
     for option in ("json", "html"):
         if getattr(asked, option):
             _require_writable(option, Path(getattr(asked, option)))
+    if junit:
+        _require_writable("junitxml", Path(junit))
     if asked.json and asked.html and Path(asked.json).resolve() == Path(asked.html).resolve():
         raise pytest.UsageError(f"--json and --html={asked.html}: wanted two files")
 

@@ -91,6 +91,7 @@ RUNS = {
         ["--case and --budget are runs of their own"],
     ),
     "a folder": ([*ALONE, RIGHT, "--json={}"], 4, ["wanted a file, this is a folder"]),
+    "no JUnit": ([*ALONE, RIGHT, "--junitxml=/proc/a.xml"], 4, ["--junitxml=/proc/a.xml: "]),
     "a page of a folder": ([*ALONE, RIGHT, "--html={}"], 4, ["--html=", "this is a folder"]),
     "one file for two": ([*ALONE, RIGHT, "--json=a", "--html=./a"], 4, ["wanted two files"]),
     "no profile": (

@@ -38,10 +38,10 @@ struct chunk {
   int32_t first_row;       // among the sorted rows
   int32_t group_and_rows;  // group << ROW_COUNT_BITS | number of rows
 
-  __device__ __forceinline__ int rows() const {
+  __host__ __device__ int rows() const {
     return group_and_rows & ((1 << ROW_COUNT_BITS) - 1);
   }
-  __device__ __forceinline__ int group() const { return group_and_rows >> ROW_COUNT_BITS; }
+  __host__ __device__ int group() const { return group_and_rows >> ROW_COUNT_BITS; }
 };
 
 struct code_place {

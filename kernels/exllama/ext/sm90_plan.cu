@@ -104,8 +104,9 @@ device_facts look_at(int device) {
 // Python's lock guards it, as all that lives between calls.
 const device_facts& facts_of(int device) {
   static auto* const known = new std::map<int, device_facts>;
-  const auto found = known->find(device);
-  return found != known->end() ? found->second : known->emplace(device, look_at(device)).first->second;
+  auto found = known->find(device);
+  if (found == known->end()) found = known->emplace(device, look_at(device)).first;
+  return found->second;
 }
 
 int64_t parts_of(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
@@ -244,7 +245,7 @@ encoder map_encoder() {
 // Boxes of `box_rows` rows and STEP_ROWS columns of x [rows, k].
 CUtensorMap map_of(const activations& x, int64_t k, int box_rows) {
   CUtensorMap map;
-  const int64_t stride = x.rows > 1 ? x.stride : (k + 7) / 8 * 8;
+  const int64_t stride = x.rows > 1 ? x.stride : k;  // of one row it may be anything
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(k), static_cast<cuuint64_t>(x.rows)};
   const cuuint64_t strides[1] = {static_cast<cuuint64_t>(stride) * sizeof(half)};
   const cuuint32_t box[2] = {STEP_ROWS, static_cast<cuuint32_t>(box_rows)}, steps[2] = {1, 1};
@@ -346,7 +347,7 @@ bool serves(const row_plan& rows, int64_t k, int device) {
   if (!facts.usable || k * int64_t{sizeof(half)} > facts.shared_bytes) return false;  // copy_rows
   return k % BLOCK_ROWS == 0 &&
          std::all_of(rows.table.begin(), rows.table.end(),
-                     [](const chunk& one) { return (one.group_and_rows & 63) == BLOCK_ROWS; });
+                     [](const chunk& one) { return one.rows() == BLOCK_ROWS; });
 }
 
 unit_matrix matrix_of(const row_plan& rows, int64_t k, int64_t n) {
@@ -358,7 +359,8 @@ unit_matrix matrix_of(const row_plan& rows, int64_t k, int64_t n) {
   const auto groups = groups_of_blocks(rows);
   constexpr size_t BLOCKS = UNIT_ROWS / BLOCK_ROWS;
   bool whole = groups.size() % BLOCKS == 0;
-  for (size_t i = 0; whole && i < groups.size(); ++i) whole = groups[i] == groups[i / BLOCKS * BLOCKS];
+  for (size_t i = 0; whole && i < groups.size(); ++i)
+    whole = groups[i] == groups[i / BLOCKS * BLOCKS];
   matrix.sets = whole ? 1 : BLOCKS;
   return matrix;
 }
@@ -366,7 +368,7 @@ unit_matrix matrix_of(const row_plan& rows, int64_t k, int64_t n) {
 std::vector<int32_t> groups_of_blocks(const row_plan& rows) {
   std::vector<int32_t> groups;
   groups.reserve(rows.table.size());
-  for (const chunk& one : rows.table) groups.push_back(one.group_and_rows >> ROW_COUNT_BITS);
+  for (const chunk& one : rows.table) groups.push_back(one.group());
   return groups;
 }
 

@@ -8,8 +8,6 @@
 // the next copy would overtake them, in less than one run of a hundred.
 #pragma once
 
-#include <type_traits>
-
 #include "codes.cuh"
 #include "many_rows.h"
 #include "wide_product.cuh"
@@ -29,7 +27,6 @@ struct many_shape {
   static constexpr int ROOM = 227 * 1024 - 1024 - STORE_BYTES - 512;
   static constexpr int EXCHANGE_BYTES = HOW == split::cluster ? ROWS * COLUMNS * 4 : 0;
   static constexpr int least(int a, int b) { return a < b ? a : b; }
-  static constexpr int most(int a, int b) { return a < b ? b : a; }
   // Two boxes of x go with a unit of weights; half a megabyte in flight is no better than this.
   static constexpr int X_STAGES = least(16, ROOM * 6 / 10 / X_BYTES > 4 ? ROOM * 6 / 10 / X_BYTES : 5);
   static constexpr int W_STAGES = least(10, (ROOM - X_STAGES * X_BYTES) / WEIGHT_BYTES);

@@ -118,7 +118,7 @@ double cost_of_unit(const many_rows_instance& one) {
   if (one.rows == 32) return wide ? 0.73 : split_up ? 0.36 : 0.41;
   if (one.rows == 64) return wide ? 1.095 : split_up ? 0.46 : 0.52;
   if (one.rows == 96) return 0.62;
-  if (one.rows == 128) return wide ? 1.4 : 0.75;
+  if (one.rows == 128) return 0.75;
   return one.rows == 192 ? 1.04 : 1.33;
 }
 

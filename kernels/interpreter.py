@@ -1,10 +1,12 @@
-"""What Triton's interpreter gets wrong, found out by asking it."""
+"""Whether Triton interprets, and what it gets wrong then, found out by asking it."""
 
 import functools
 
 import torch
 import triton
 import triton.language as tl
+
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)  # when kernels are imported
 
 
 @triton.jit

@@ -87,12 +87,17 @@ def _launch(kernel, x, qweight, scales, qzeros, g_idx, bits, out=None, config=No
 
 def _multiply(kernel, rows, weights, out_rows, bits, config):
     """The result [M, columns], in out_rows where the kernel can write there."""
-    if kernel is matmul_248_kernel and not isinstance(config, triton.Config):
+    if not isinstance(config, triton.Config):
         uniform = product.uniform_weights(rows, *weights, bits)
-        if uniform is not None:
+        if uniform is not None and kernel is matmul_248_kernel:
             return _multiply_uniform(rows, uniform, out_rows, config)
+        K, N = rows.shape[1], out_rows.shape[1]
+        if uniform is not None and config is None and K * N <= plan.MOST_TRANSPOSED:
+            out_rows = _contiguous(out_rows)
+            product.transposed_matmul(rows, uniform, out_rows)
+            return out_rows
     if isinstance(config, plan.Tile):
-        wanted = "4-bit weights in groups of one size (see kernels/uniform_groups)"
+        wanted = "weights in groups of one size (see kernels/uniform_groups)"
         raise ValueError(f"the config {config.name} wants {wanted}")
     _multiply_any(kernel, rows, weights, out_rows, bits, config)
     return out_rows
@@ -100,15 +105,21 @@ def _multiply(kernel, rows, weights, out_rows, bits, config):
 
 def _multiply_uniform(rows, weights, out_rows, tile):
     """The result, in out_rows where these are contiguous."""
-    if not out_rows.is_contiguous():
-        out_rows = torch.empty_like(out_rows, memory_format=torch.contiguous_format)
+    out_rows = _contiguous(out_rows)
     (M, K), N = rows.shape, out_rows.shape[1]
     chosen = plan.plan(
-        M, N, K, weights.rows_per_group, rows.dtype, plan.processors(rows.device),
+        M, N, K, weights.bits, weights.rows_per_group, plan.processors(rows.device),
         weights.order is not None, tile,
     )  # fmt: skip
     product.matmul(rows, weights, out_rows, chosen)
     return out_rows
+
+
+def _contiguous(out_rows):
+    """These, or memory for the same result."""
+    if out_rows.is_contiguous():
+        return out_rows
+    return torch.empty_like(out_rows, memory_format=torch.contiguous_format)
 
 
 def _multiply_any(kernel, rows, weights, out_rows, bits, config):

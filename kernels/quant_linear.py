@@ -12,6 +12,7 @@ from .operators import (
 )
 from .packed_linear import PackedLinear
 from .triton_matmul import matmul_248_kernel, transpose_matmul_248_kernel
+from .uniform_groups.ready import ReadyProducts
 
 __all__ = [
     "QuantLinear",
@@ -53,6 +54,7 @@ class QuantLinear(PackedLinear):
     def __init__(self, qweight, qzeros, scales, g_idx, bias, bits, groupsize):
         super().__init__(qweight, qzeros, scales, g_idx, bias, bits, groupsize)
         self.maxq = 2**bits - 1
+        self._ready = None
 
     @classmethod
     def new(cls, bits, groupsize, infeatures, outfeatures, bias):
@@ -101,13 +103,37 @@ class QuantLinear(PackedLinear):
         self.g_idx, self.bias = g_idx, bias
 
     def forward(self, x):
-        weights = (self.qweight, self.scales, self.qzeros, self.g_idx)
         if torch.compiler.is_compiling():
             # Tracing the function would work, but warns; the operator has the same gradient.
+            weights = (self.qweight, self.scales, self.qzeros, self.g_idx)
             out = matmul_op(checks.autocast(x), *weights, self.bits)
         else:
-            out = QuantLinearFunction.apply(x, *weights, self.bits, self.maxq)
+            out = self._ready and self._ready.product(x, self._buffers)
+            if out is None:
+                out = self._checked(x)
         return out if self.bias is None else out + self.bias.to(out.dtype)
+
+    def _checked(self, x):
+        """The product with every check, for what is new or wrong; the next one may be ready."""
+        weights = {name: getattr(self, name) for name in ("qweight", "scales", "qzeros", "g_idx")}
+        out = QuantLinearFunction.apply(x, *weights.values(), self.bits, self.maxq)
+        counted = not any(tensor.is_inference() for tensor in weights.values())
+        if type(x) is torch.Tensor and x.is_cuda and counted:  # writes to them
+            if self._ready is None or not self._ready.is_of(weights):
+                self._ready = ReadyProducts(weights)
+            self._ready.prepare(x, self.bits)
+        return out
+
+    def _apply(self, fn, recurse=True):
+        self._ready = None  # which would keep the old weights alive
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args):
+        super()._load_from_state_dict(*args)
+        self._ready = None
+
+    def __getstate__(self):
+        return self.__dict__ | {"_ready": None}  # a copy has its own
 
     @property
     def weight(self):

@@ -32,6 +32,7 @@ if os.environ.get(UNTIMED):
 SIDES = {"BM": "BLOCK_SIZE_M", "BN": "BLOCK_SIZE_N", "BK": "BLOCK_SIZE_K"}
 ROWS_IN_BAND = 8
 TILE_NAMES = tuple(f".{name}" for name in TILES)
+LAYER = ".layer"  # what the layer takes by itself, where it need not time configs for it
 
 
 CONDITIONS_OF_A_GPU = (*USUAL_CONDITIONS, "graph", "opcheck", "compile", "oom")
@@ -60,10 +61,14 @@ def _config(name: str, most_stages: int = 9) -> triton.Config:
 def _chosen(cfg: str, x, layer: QuantLinear):
     """What `cfg` names; where the weights do not allow that tile, a config that serves all."""
     tile = TILES.get(cfg.removeprefix("."))
-    if tile is None:
+    if tile is None and cfg != LAYER:
         return _config(cfg)
+    return tile if tile and _is_planned(x, layer) else matmul_248_kernel.configs[0]
+
+
+def _is_planned(x, layer: QuantLinear) -> bool:
     operands = (layer.qweight, layer.scales, layer.qzeros, layer.g_idx, layer.bits)
-    return matmul_248_kernel.configs[0] if uniform_weights(x, *operands) is None else tile
+    return uniform_weights(x, *operands) is not None
 
 
 def prepare(*, qweight, qzeros, scales, g_idx, bias, bits, group_size, **_) -> QuantLinear:
@@ -72,7 +77,7 @@ def prepare(*, qweight, qzeros, scales, g_idx, bias, bits, group_size, **_) -> Q
 
 def run(layer: QuantLinear, *, x, cfg=None, out=None):
     """Through the layer and its autotuner; with `cfg` by that launch config, into `out`."""
-    if cfg is None:
+    if cfg is None or (cfg == LAYER and out is None and _is_planned(x, layer)):
         return layer(x)
     result = matmul248(  # by a config that is named there is no gradient
         x.detach(), layer.qweight, layer.scales, layer.qzeros, layer.g_idx, layer.bits, layer.maxq,
@@ -84,9 +89,9 @@ def run(layer: QuantLinear, *, x, cfg=None, out=None):
 def gradient(*, grad, qweight, qzeros, scales, g_idx, bias, bits, group_size, cfg=None, **_):
     """d loss / d x: by autograd through the layer, or by the transposed kernel with `cfg`."""
     layer = QuantLinear(qweight, qzeros, scales, g_idx, bias, bits, group_size)
-    if cfg is not None:
+    if cfg is not None and not (cfg == LAYER and _is_planned(grad, layer)):
         # The transposed kernel prefetches more in a stage: no more of them than its tuner tries.
-        general = _name(matmul_248_kernel.configs[0]) if cfg in TILE_NAMES else cfg
+        general = _name(matmul_248_kernel.configs[0]) if cfg in (LAYER, *TILE_NAMES) else cfg
         config = _config(general, transpose_matmul_248_kernel.configs[0].num_stages)
         return transpose_matmul248(
             grad, qweight, scales, qzeros, layer.g_idx, bits, layer.maxq, config=config
@@ -132,7 +137,7 @@ TRITON = Backend(
             # Tuning a key takes seconds on a GPU: there, drawn cases name their config.
             Token(
                 "cfg",
-                (*map(_name, matmul_248_kernel.configs), *TILE_NAMES),
+                (LAYER, *map(_name, matmul_248_kernel.configs), *TILE_NAMES),
                 optional=INTERPRETED,
             ),
         ),

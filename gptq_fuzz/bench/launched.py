@@ -36,12 +36,10 @@ def plan_of(case: Case, processors: int) -> str:
     """Of the kernels for groups of one size: what no tuner chose a config for, went to them."""
     from gptq_fuzz.kernels.uniform_groups import plan as plans
 
-    if case.bits != plans.BITS:
+    if not plans.takes(case.rows_per_group, case.bits):
         return NOT_OURS
-    dtype = {"f16": torch.float16, "bf16": torch.bfloat16}[case.dtype]
-    sizes = (case.m, case.n, case.k, case.rows_per_group)
-    ordered = case.g_idx != "seq"
-    tile, block_k, shares = plans.plan(*sizes, dtype, processors, ordered)
+    sizes = (case.m, case.n, case.k, case.bits, case.rows_per_group)
+    tile, block_k, shares = plans.plan(*sizes, processors, case.g_idx != "seq")
     return f"{tile.name}.BK{block_k}.shares{shares}"
 
 

@@ -119,6 +119,18 @@ class Autotuner(triton.KernelInterface):
         self._paths.remember(signature, kernel, config, self._meta(config, call))
         return kernel
 
+    def compiled(self, *args):
+        """(kernel, all arguments) of a launch that has been made with such arguments.
+
+        None where there is none, or where more has to be done than to launch it.
+        """
+        _, path = self._paths.find(args, {})
+        if path is None or path.kernel is None or path.added is None:
+            return None
+        if self.reset_to_zero or path.config.pre_hook is not None:
+            return None
+        return path.kernel, args + path.added
+
     def launch(self, config, *args, **kwargs):
         """Launch with this config: nothing is pruned, timed or remembered."""
         return self._launch(config, self._call(args, kwargs))

@@ -95,13 +95,19 @@ class LaunchPaths:
         if callable(grid):
             grid = grid(arguments)
         x, y, z = grid if len(grid) == 3 else (*grid, 1, 1)[:3]
-        kernel, hooks, values = path.kernel, knobs.runtime, arguments.values()
+        kernel, values = path.kernel, arguments.values()
         stream = driver.active.get_current_stream(path.device)
-        enter, leave = _or_none(hooks.launch_enter_hook), _or_none(hooks.launch_exit_hook)
+        enter, leave = hooks_around()
         metadata = kernel.launch_metadata(grid, stream, *values) if enter is not None else None
         function, packed = kernel.function, kernel.packed_metadata
         kernel.run(x, y, z, stream, function, packed, metadata, enter, leave, *values)
         return kernel
+
+
+def hooks_around():
+    """What is called before and after a launch; None for a chain of no hooks."""
+    runtime = knobs.runtime
+    return _or_none(runtime.launch_enter_hook), _or_none(runtime.launch_exit_hook)
 
 
 def _or_none(hook):

@@ -11,7 +11,10 @@ from typing import NamedTuple
 import torch
 import triton
 
-BITS = 4
+from .. import checks
+
+SMALLEST_BLOCK = 32  # rows of K in a step
+WORDS_OF_A_UNIT = 4  # see kernels.py
 MOST_SHARES = 8
 LEAST_BLOCKS = 4  # of K in a share: less is not worth starting a program
 READ = 4e12  # bytes / s
@@ -19,6 +22,7 @@ BYTES_OF_A_PART = 16  # read in the time that an element of a partial sum takes
 BYTES_OF_AN_ORDERED = 8  # the same for an element of x whose columns are put in order first
 BYTES_OF_A_WEIGHT = 2  # that is written out, of 16 bits
 MOST_WRITTEN = 2**27  # weights at a time: 256 MiB
+MOST_TRANSPOSED = 2**28  # of a layer, all at a time
 FEW, MANY, DENSE = "few", "many", "dense"
 
 
@@ -33,6 +37,7 @@ class Tile(NamedTuple):
     stages: int
     per_sm: int
     products: float  # multiplications / s of a full GPU
+    arranges: bool = False  # x is put in order before, for all programs that read it
 
     @property
     def name(self):
@@ -40,13 +45,12 @@ class Tile(NamedTuple):
         return f"{self.kind}{self.rows}" + (f"x{self.columns}" if self.kind == DENSE else "")
 
 
-FEW_TILE = Tile(FEW, 16, 128, 128, 4, 3, 3, 225e12)
+FEW_TILE = Tile(FEW, 16, 128, 64, 4, 3, 4, 225e12)
 MANY_TILES = (
-    Tile(MANY, 16, 128, 128, 8, 3, 2, 225e12),
-    Tile(MANY, 32, 128, 128, 8, 3, 2, 225e12),
-    Tile(MANY, 64, 128, 128, 8, 3, 2, 225e12),
-    Tile(MANY, 128, 128, 128, 8, 3, 1, 190e12),
-    Tile(MANY, 256, 128, 64, 8, 4, 1, 255e12),
+    Tile(MANY, 32, 128, 128, 4, 3, 2, 225e12),
+    Tile(MANY, 64, 128, 128, 8, 3, 1, 225e12, True),
+    Tile(MANY, 128, 128, 128, 8, 3, 1, 190e12, True),
+    Tile(MANY, 256, 128, 64, 8, 4, 1, 255e12, True),
 )
 DENSE_TILES = (
     Tile(DENSE, 64, 128, 64, 4, 6, 1, 245e12),
@@ -65,16 +69,26 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(4096)
-def plan(M, N, K, rows_per_group, dtype, processors, ordered=False, tile=None):
+def plan(M, N, K, bits, rows_per_group, processors, ordered=False, tile=None):
     """The Plan of a product [M, K] times [K, N] on a GPU of so many SMs.
 
     `ordered`: the rows of the weights are sorted by group, so x has to be too. `tile` forces a
     block.
     """
-    served = tile is not None and (dtype == torch.float16 or tile.kind != FEW)
-    tiles = (tile,) if served else _tiles(M, dtype)
+    tiles = _tiles(M) if tile is None else (tile,)
     plans = [each for tile in tiles for each in _plans(tile, K, rows_per_group)]
-    return min(plans, key=lambda chosen: _cost(chosen, M, N, K, ordered, processors))
+    return min(plans, key=lambda chosen: _cost(chosen, M, N, K, bits, ordered, processors))
+
+
+def takes(rows_per_group, bits):
+    """Whether steps of K, which lie in one group, can be whole units of four words of a column."""
+    return rows_per_group % max(SMALLEST_BLOCK, WORDS_OF_A_UNIT * checks.WORD_BITS // bits) == 0
+
+
+def transposed_plan(M, N, K, processors):
+    """The Plan of a product [M, N] times [K, N] transposed, whose weights are written out."""
+    plans = [Plan(tile, math.gcd(N, tile.most_k), 1) for tile in DENSE_TILES]
+    return min(plans, key=lambda chosen: _cost(chosen, M, K, N, 0, False, processors))
 
 
 def _plans(tile, K, rows_per_group):
@@ -85,15 +99,15 @@ def _plans(tile, K, rows_per_group):
     return [Plan(tile, block_k, shares) for shares in (1, 2, 4, 8) if shares <= most]
 
 
-def _tiles(M, dtype):
+def _tiles(M):
     """Those to choose from: the smallest that holds all rows, or the largest of each kernel."""
-    if dtype == torch.float16 and FEW_TILE.rows >= M:
+    if FEW_TILE.rows >= M:
         return (FEW_TILE,)
     most = MANY_TILES[-2:] + DENSE_TILES
     return next(((tile,) for tile in MANY_TILES[:-1] if tile.rows >= M), most)
 
 
-def _cost(chosen, M, N, K, ordered, processors):
+def _cost(chosen, M, N, K, bits, ordered, processors):
     """Bytes that could be read in the time that it takes."""
     tile, _, shares = chosen
     dense = tile.kind == DENSE
@@ -101,7 +115,7 @@ def _cost(chosen, M, N, K, ordered, processors):
     programs = down * triton.cdiv(across, tile.columns) * shares
     at_once = processors * tile.per_sm
     idle = triton.cdiv(programs, at_once) * at_once / programs
-    words = K * N * BITS / 8
+    words = K * N * bits / 8
     products = K * N * down * tile.rows * READ / tile.products
     if dense:
         return words + BYTES_OF_A_WEIGHT * K * N + products * idle

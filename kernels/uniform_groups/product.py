@@ -13,26 +13,28 @@ import triton
 from .. import checks
 from ..custom_autotune import autotune
 from ..triton_matmul import VECTOR
+from .arrivals import arrivals
 from .dense_kernels import dense_kernel, write_weights_kernel
-from .kernels import (
-    add_parts_kernel,
-    arrange_rows_kernel,
-    few_rows_kernel,
-    many_rows_kernel,
-    sort_columns_kernel,
+from .kernels import arrange_rows_kernel, fused_kernel, sort_columns_kernel
+from .plan import (
+    DENSE,
+    DENSE_TILES,
+    FEW,
+    FEW_TILE,
+    MANY_TILES,
+    SMALLEST_BLOCK,
+    panel,
+    processors,
+    takes,
+    transposed_plan,
 )
-from .plan import BITS, DENSE, FEW, MANY, TILES, panel
 from .row_order import row_order, sorted_words
 
 MEASURED = 9  # major compute capability
-SMALLEST_BLOCK = 32  # rows of K; a block lies in one group
 MOST_BLOCKS_IN_GROUP = 8  # that a binary of its own is worth
-OFFSETS = {torch.float16: 0x64006400, torch.bfloat16: 0x43004300}  # 2**10 and 2**7, twice
 ARRANGED = 256  # columns of x that a program arranges
 WRITTEN = 256  # columns of weights that a program writes
 LONGEST_SORTED = 2**15  # columns of x that shared memory holds and 16 bits number
-ADDED = (256, 1024)  # elements that a program adds up, in few and in many
-KERNELS = {FEW: few_rows_kernel, MANY: many_rows_kernel, DENSE: dense_kernel}
 
 
 def _launcher(kernel, meta, **options):
@@ -40,22 +42,28 @@ def _launcher(kernel, meta, **options):
     return autotune([triton.Config(meta, **options)], [])(kernel)
 
 
-_product = {
-    tile: _launcher(
-        KERNELS[tile.kind],
-        {"BLOCK_SIZE_M": tile.rows, "BLOCK_SIZE_N": tile.columns}
-        | ({"STAGES": tile.stages} if tile.kind == FEW else {}),
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
-    for tile in TILES.values()
-}
-_arrange = _launcher(arrange_rows_kernel, {"BLOCK": ARRANGED})
+def _launchers(kernel, tiles, constants):
+    """Tile -> launcher"""
+    return {
+        tile: _launcher(
+            kernel,
+            {"BLOCK_SIZE_M": tile.rows, "BLOCK_SIZE_N": tile.columns, **constants(tile)},
+            num_warps=tile.warps, num_stages=tile.stages,
+        )
+        for tile in tiles
+    }  # fmt: skip
+
+
+fused = _launchers(
+    fused_kernel, (FEW_TILE, *MANY_TILES),
+    lambda tile: {"SCALED": tile.kind != FEW, "STAGES": tile.stages},
+)  # fmt: skip
+_dense = _launchers(dense_kernel, DENSE_TILES, lambda tile: {})
+arrange = _launcher(arrange_rows_kernel, {"BLOCK": ARRANGED})
 _sort_columns = _launcher(sort_columns_kernel, {}, num_warps=8)
 _write_weights = _launcher(
     write_weights_kernel, {"BLOCK_SIZE_K": SMALLEST_BLOCK, "BLOCK_SIZE_N": WRITTEN}
 )
-_add_parts = {block: _launcher(add_parts_kernel, {"BLOCK": block}) for block in ADDED}
 
 
 class UniformWeights(NamedTuple):
@@ -64,22 +72,28 @@ class UniformWeights(NamedTuple):
     qweight: torch.Tensor
     scales: torch.Tensor
     qzeros: torch.Tensor
+    bits: int
     rows_per_group: int
     order: torch.Tensor | None
+
+    @property
+    def fields(self):
+        """Of a word."""
+        return checks.WORD_BITS // self.bits
 
 
 def uniform_weights(x, qweight, scales, qzeros, g_idx, bits):
     """The weights as UniformWeights; None where they, x or the GPU want the general kernel."""
-    if bits != BITS or not (_measured(x.device) and _fit(qweight, scales, qzeros)):
+    if not (_measured(x.device) and _fit(qweight, scales, qzeros)):
         return None
     found = row_order(g_idx, scales.shape[0])
-    if found is None or found.rows_per_group % SMALLEST_BLOCK:
+    if found is None or not takes(found.rows_per_group, bits):
         return None
     if found.order is not None:
-        qweight = sorted_words(qweight, g_idx, found.order)
+        qweight = sorted_words(qweight, g_idx, found.order, bits)
         if qweight is None:
             return None
-    return UniformWeights(qweight, scales, qzeros, *found)
+    return UniformWeights(qweight, scales, qzeros, bits, *found)
 
 
 def matmul(x, weights, out, chosen):
@@ -89,26 +103,35 @@ def matmul(x, weights, out, chosen):
 
 
 def _fused_product(x, weights, out, chosen):
-    """Weights are dequantised where they are multiplied; shares of K are added up after."""
+    """Weights are dequantised where they are multiplied."""
+    M, N = out.shape
+    arranged = chosen.tile.arranges or weights.order is not None or not _aligned(x)
+    if arranged:
+        x = _arranged(x, weights.order, weights.fields, chosen.tile.kind != FEW)
+    grid, parts, arrived = fused_grid(M, N, chosen), out, out  # the latter not touched
+    if chosen.shares > 1:
+        parts = torch.empty((chosen.shares, M, N), dtype=torch.float32, device=x.device)
+        arrived = arrivals(x.device, grid[0])
+    arguments = fused_arguments(x, weights, out, parts, arrived, chosen, arranged)
+    fused[chosen.tile].run(*arguments, grid=grid)
+
+
+def fused_grid(M, N, chosen):
+    """Blocks of the output, shares of K."""
+    tile = chosen.tile
+    return triton.cdiv(M, tile.rows) * triton.cdiv(N, tile.columns), chosen.shares, 1
+
+
+def fused_arguments(x, weights, out, parts, arrived, chosen, arranged):
+    """Of fused_kernel, but for what its config adds."""
     tile, block_k, shares = chosen
-    few = tile.kind == FEW
     (M, K), N = x.shape, out.shape[1]
-    if few or weights.order is not None or not _aligned(x):
-        x = _arranged(x, weights.order, few)
-    parts = out  # not written
-    if shares > 1:
-        parts = torch.empty((shares, M, N), dtype=torch.float32, device=x.device)
-    grid = (triton.cdiv(M, tile.rows) * triton.cdiv(N, tile.columns), shares)
-    strides = () if few else (x.stride(0),)
     packed = (weights.qweight, weights.scales, weights.qzeros)
-    _product[tile].run(
-        x, *packed, out, parts, M, N, K, weights.rows_per_group,
-        *strides, *(tensor.stride(0) for tensor in packed), shares, block_k,
-        _blocks_in_group(weights, block_k), N % tile.columns == 0, OFFSETS[x.dtype], grid=grid,
+    strides = (tensor.stride(0) for tensor in (x, *packed))
+    return (
+        x, *packed, out, parts, arrived, M, N, K, weights.rows_per_group, *strides, weights.bits,
+        shares, block_k, _blocks_in_group(weights, block_k), N % tile.columns == 0, arranged,
     )  # fmt: skip
-    if shares > 1:
-        block = ADDED[ADDED[0] ** 2 < M * N]
-        _add_parts[block].run(parts, out, M * N, shares, grid=(triton.cdiv(M * N, block),))
 
 
 def _dense_product(x, weights, out, chosen):
@@ -128,24 +151,35 @@ def _dense_product(x, weights, out, chosen):
 def _write(weights, columns, w):
     """These columns of the weights [K, N] to w [K, columns]."""
     (K, N), order = w.shape, weights.order
-    fields = checks.WORD_BITS // BITS
     qweight, scales = weights.qweight[:, columns], weights.scales[:, columns]
-    qzeros = weights.qzeros[:, columns.start // fields :]
+    qzeros = weights.qzeros[:, columns.start // weights.fields :]
     strides = (tensor.stride(0) for tensor in (qweight, scales, qzeros, w))
     _write_weights.run(
         qweight, scales, qzeros, qweight if order is None else order, w,
-        N, weights.rows_per_group, *strides,
+        N, weights.rows_per_group, *strides, weights.bits,
         order is not None, _blocks_in_group(weights, SMALLEST_BLOCK), N % WRITTEN == 0,
         grid=(triton.cdiv(N, WRITTEN), K // SMALLEST_BLOCK),
     )  # fmt: skip
 
 
-def _multiply(x, w, out, chosen):
-    """x [M, K] times w [K, N], into out [M, N], whose rows may be apart."""
+def transposed_matmul(x, weights, out):
+    """x [M, N] times W transposed, into contiguous out [M, K]; both have elements.
+
+    All of W is written out, however few rows x has: it is the gradient of a layer in training.
+    """
+    (M, N), K = x.shape, out.shape[1]
+    written = torch.empty((K, N), dtype=x.dtype, device=x.device)
+    _write(weights, slice(0, N), written)
+    chosen = transposed_plan(M, N, K, processors(x.device))
+    _multiply(x if _aligned(x) else _arranged(x, None), written, out, chosen, transposed=True)
+
+
+def _multiply(x, w, out, chosen, transposed=False):
+    """x [M, K] times w [K, N], or [N, K] transposed, into out [M, N], whose rows may be apart."""
     tile, (M, K), N = chosen.tile, x.shape, out.shape[1]
-    _product[tile].run(
+    _dense[tile].run(
         x, w, out, M, N, K, *(tensor.stride(0) for tensor in (x, w, out)),
-        N % tile.columns == 0, chosen.block_k,
+        transposed, N % tile.columns == 0, chosen.block_k,
         grid=(triton.cdiv(M, tile.rows) * triton.cdiv(N, tile.columns),),
     )  # fmt: skip
 
@@ -156,25 +190,31 @@ def _blocks_in_group(weights, block_k):
     return blocks if blocks <= MOST_BLOCKS_IN_GROUP else 0
 
 
-def _arranged(x, order, interleave=False):
-    """x [M, K] as the kernels read it."""
+def _arranged(x, order, fields=0, sort=True):
+    """x [M, K] as kernels read it: the fused, with words of so many fields, or the dense."""
     M, K = x.shape
     arranged = torch.empty((M, K), dtype=x.dtype, device=x.device)
-    if order is not None and not interleave and K <= LONGEST_SORTED:
+    if order is not None and sort and K <= LONGEST_SORTED:
         row = triton.next_power_of_2(K)
-        _sort_columns.run(x, arranged, order, K, *x.stride(), row, grid=(M,))
-        return arranged
-    _arrange.run(
-        x, arranged, arranged if order is None else order, K, *x.stride(),
-        order is not None, interleave, grid=(M, triton.cdiv(K, ARRANGED)),
-    )  # fmt: skip
+        _sort_columns.run(x, arranged, order, K, *x.stride(), fields, row, grid=(M,))
+    else:
+        arrange.run(*arrange_arguments(x, arranged, order, fields), grid=arrange_grid(M, K))
     return arranged
+
+
+def arrange_grid(M, K):
+    return M, triton.cdiv(K, ARRANGED), 1
+
+
+def arrange_arguments(x, arranged, order, fields):
+    given = arranged if order is None else order  # not read
+    return x, arranged, given, x.shape[1], *x.stride(), order is not None, fields
 
 
 @functools.cache
 def _measured(device):
     if device.type != "cuda":
-        return device.type == "cpu" and _arrange.interpreted
+        return device.type == "cpu" and arrange.interpreted
     return torch.cuda.get_device_capability(device)[0] == MEASURED
 
 

@@ -12,8 +12,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from .. import checks, packing
 
 _orders = WeakTensorKeyDictionary()  # g_idx -> (its state, RowOrder or None)
-_sorted = WeakTensorKeyDictionary()  # qweight -> (its state and that of g_idx, sorted words)
-BITS = 4
+_sorted = WeakTensorKeyDictionary()  # qweight -> (its state, that of g_idx, bits; words)
 SHORT = 2**15  # rows that 16 bits number: half as much to read for each row of x
 
 
@@ -40,19 +39,19 @@ def row_order(g_idx, G):
     return known[1]
 
 
-def sorted_words(qweight, g_idx, order):
-    """qweight [K // 8, N], its rows of 4-bit codes in this order; None where it cannot be kept.
+def sorted_words(qweight, g_idx, order, bits):
+    """qweight [K // fields, N], its rows of codes in this order; None where it cannot be kept.
 
     Words written anew are sorted into the same memory, which CUDA graphs may have recorded.
     """
     if qweight.is_inference() or g_idx.is_inference():
         return None
-    state = checks.state_of(qweight), checks.state_of(g_idx)
+    state = checks.state_of(qweight), checks.state_of(g_idx), bits
     known = _sorted.get(qweight)
     if known is None or known[0] != state:
         if checks.is_capturing(qweight.device):
             return None
-        words = _gather(qweight, order)
+        words = _gather(qweight, order, bits)
         if known is not None and known[1].shape == words.shape:
             words = known[1].copy_(words)
         known = _sorted[qweight] = (state, _finished(words))
@@ -81,10 +80,10 @@ def _finished(tensor):
     return tensor
 
 
-def _gather(qweight, order):
-    pack_factor = checks.WORD_BITS // BITS
+def _gather(qweight, order, bits):
+    pack_factor = checks.WORD_BITS // bits
     words = []
     for rows in order.long().split(packing.ROWS_AT_A_TIME):
-        fields = qweight[rows // pack_factor] >> (rows % pack_factor * BITS).int()[:, None]
-        words.append(packing.pack_fields((fields & (2**BITS - 1)).long(), BITS))
+        fields = qweight[rows // pack_factor] >> (rows % pack_factor * bits).int()[:, None]
+        words.append(packing.pack_fields((fields & (2**bits - 1)).long(), bits))
     return torch.cat(words)

@@ -17,6 +17,8 @@ import triton
 from triton._C.libtriton import get_cache_invalidating_env_vars
 from triton.backends.compiler import GPUTarget
 
+from kernels.checks import SUPPORTED_BITS
+
 from . import resources
 from .architectures import ARCHITECTURES
 from .resources import Resources
@@ -69,7 +71,7 @@ def compile_now(variant: Variant) -> triton.compiler.CompiledKernel:
 
 
 def _kernel(name: str) -> triton.JITFunction:
-    tuner = kernels().get(name) or fixed()[name][0]
+    tuner = kernels().get(name) or fixed(SUPPORTED_BITS[0])[name][0]
     return tuner.base_fn
 
 
@@ -78,7 +80,8 @@ def arguments(function: triton.JITFunction, variant: Variant) -> dict:
     x, scales = DTYPES[variant.dtype], DTYPES[variant.scales_dtype]
     pointers = {"x_ptr": x, "w_ptr": x, "out_ptr": x, "scales_ptr": scales}
     pointers |= dict.fromkeys(("qweight_ptr", "qzeros_ptr", "g_idx_ptr"), torch.int32)
-    pointers |= {"parts_ptr": torch.float32, "order_ptr": torch.int16}  # of up to 2**15 rows
+    pointers |= {"parts_ptr": torch.float32, "arrived_ptr": torch.int32}
+    pointers |= {"order_ptr": torch.int16}  # of up to 2**15 rows
     constants = {"bits": variant.bits, "maxq": 2**variant.bits - 1, "ALIGNED": variant.aligned}
     values = dict(variant.config)
     for param in function.params:

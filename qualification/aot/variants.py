@@ -1,7 +1,7 @@
 """Which binaries there are: kernels, the tuner's configs, bits, dtypes and alignment.
 
 Kernels come from `kernels.triton_matmul`: whatever an Autotuner wraps there is compiled. Those of
-`kernels.uniform_groups`, for 4 bits and Hopper alone, have one config each and constants of a call.
+`kernels.uniform_groups`, for Hopper alone, have one config each and constants of a call.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-import torch
 import triton
 
 from kernels import triton_matmul
 from kernels.checks import SUPPORTED_BITS
 from kernels.custom_autotune import Autotuner
-from kernels.uniform_groups import plan as grouped_plan
 from kernels.uniform_groups import product as grouped
 
 from .architectures import ARCHITECTURES
@@ -59,28 +57,25 @@ def kernels() -> dict[str, Autotuner]:
     return {name: value for name, value in found if isinstance(value, Autotuner)}
 
 
-def fixed() -> dict[str, tuple[Autotuner, dict[str, int]]]:
+def fixed(bits: int) -> dict[str, tuple[Autotuner, dict[str, int]]]:
     """Name -> kernel of one config, and its constants in a large product with groups of 128."""
-    shared = {"SPLITS": 4, "WHOLE": True}
     found = {}
-    for tile, kernel in grouped._product.items():
-        sizes = {"BLOCK_SIZE_K": tile.most_k, "BLOCKS_IN_GROUP": 128 // tile.most_k}
-        offset = {"OFFSET": grouped.OFFSETS[torch.float16]}
-        found[tile.name] = (
-            kernel,
-            {
-                grouped_plan.FEW: shared | sizes | offset,
-                grouped_plan.MANY: shared | sizes | offset,
-                grouped_plan.DENSE: {"WHOLE": True, "BLOCK_SIZE_K": tile.most_k},
-            }[tile.kind],
-        )
-    found["arrange_rows"] = grouped._arrange, {"ORDERED": True, "INTERLEAVE": True}
+    for tile, kernel in grouped.fused.items():
+        found[tile.name] = kernel, {
+            "BITS": bits, "SHARES": 4, "BLOCK_SIZE_K": tile.most_k,
+            "BLOCKS_IN_GROUP": 128 // tile.most_k, "WHOLE": True, "ARRANGED": tile.arranges,
+        }  # fmt: skip
+    for tile, kernel in grouped._dense.items():
+        found[tile.name] = kernel, {
+            "TRANSPOSED": False, "WHOLE": True, "BLOCK_SIZE_K": tile.most_k,
+        }  # fmt: skip
+    fields = 32 // bits
+    found["arrange_rows"] = grouped.arrange, {"ORDERED": True, "FIELDS": fields}
     in_group = 128 // grouped.SMALLEST_BLOCK
-    written = {"ORDERED": True, "BLOCKS_IN_GROUP": in_group, "WHOLE": True}
+    written = {"BITS": bits, "ORDERED": True, "BLOCKS_IN_GROUP": in_group, "WHOLE": True}
     found["write_weights"] = grouped._write_weights, written
-    found["sort_columns"] = grouped._sort_columns, {"ROW": grouped.LONGEST_SORTED}
-    for block, kernel in grouped._add_parts.items():
-        found[f"add_parts{block}"] = kernel, {"SPLITS": grouped_plan.MOST_SHARES}
+    sorting = {"FIELDS": fields, "ROW": grouped.LONGEST_SORTED}
+    found["sort_columns"] = grouped._sort_columns, sorting
     return found
 
 
@@ -98,11 +93,13 @@ def _variants_of(arch: str):
             yield Variant(arch, name, options_of(config), bits, dtype, scales_dtype, aligned)
     if arch != MEASURED:
         return
-    for (name, (tuner, constants)), scales_dtype in itertools.product(
-        fixed().items(), SCALES_DTYPES
-    ):
-        config = options_of(tuner.configs[0]) + tuple(constants.items())
-        yield Variant(arch, name, config, grouped_plan.BITS, "f16", scales_dtype, True)
+    for bits, dtype in itertools.product(SUPPORTED_BITS, DTYPES):
+        scales_dtypes = SCALES_DTYPES if dtype == DTYPES[0] else SCALES_DTYPES[1:2]
+        for (name, (tuner, constants)), scales in itertools.product(
+            fixed(bits).items(), scales_dtypes
+        ):
+            config = options_of(tuner.configs[0]) + tuple(constants.items())
+            yield Variant(arch, name, config, bits, dtype, scales, True)
 
 
 def options_of(config: triton.Config) -> tuple[tuple[str, int], ...]:

@@ -35,8 +35,17 @@ for g_idx in (weights["g_idx"], weights["g_idx"].flip(0)):
         matmul248(ones(5, 96), **weights, bits=4, maxq=15, out=ones(5, 144), config=tile)
 """,
     "sums of shares": """
-for block, kernel in product._add_parts.items():
-    kernel.run(at_end(torch.ones(4, 300)), ones(300), 300, 4, grid=(-(-300 // block),))
+weights = layer(32, 96, 144)
+given = [weights[name] for name in ("qweight", "scales", "qzeros")]
+for tile, kernel in product.fused.items():
+    chosen = plan.Plan(tile, 32, 3)
+    grid = product.fused_grid(5, 144, chosen)
+    out, parts = ones(5, 144), at_end(torch.ones(3, 5, 144))
+    arrived = at_end(torch.zeros(grid[0], dtype=torch.int32))
+    packed = product.UniformWeights(*given, 4, 32, None)
+    x = ones(5, 96)
+    kernel.run(*product.fused_arguments(x, packed, out, parts, arrived, chosen, True), grid=grid)
+    assert not arrived.any()
 """,
     "written weights": """
 for tile in plan.TILES.values():

@@ -1,4 +1,4 @@
-"""The kernels for 4-bit weights in groups of one size: every block, every share, every order."""
+"""The kernels for weights in groups of one size: every block, every share, every order."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from gptq_fuzz.adapters.triton import TRITON
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.oracle.examination import Examination, Request
-from kernels.quant_linear import matmul248
+from kernels.quant_linear import matmul248, transpose_matmul248
 from kernels.uniform_groups import plan, row_order
 from kernels.uniform_groups import product as uniform
 from tests.triton.products import (
@@ -31,6 +31,10 @@ PROBLEMS = [
     "m64-n16-k1088-b4-gall",  # one group of many steps of 64: 17 of them in shares
     "m129-n32-k256-b4-g128-act",
     "m257-n16-k64-b4-g32",  # one row past the largest block
+    "m16-n144-k512-b2-g64-act",
+    "m65-n32-k384-b2-g128",  # three steps of as many rows as 32 words hold
+    "m3-n32-k160-b8-g32-act",
+    "m130-n144-k256-b8-g128",
 ]
 
 
@@ -43,8 +47,22 @@ def test_every_block_is_right(line, dtype, tile, device):
     require_right(problem(line, device, dtype=dtype), tile)
 
 
+@pytest.mark.bug("GI-07 B-12")
+@of_both_dtypes
+@pytest.mark.parametrize(
+    "line",
+    ["m1-n16-k32-b4-g32", "m65-n144-k512-b4-g128-act", "m130-n272-k192-b2-g64-rev",
+     "m5-n48-k96-b8-gall-pad8", "m3-n528-k256-b4-g32-act"],
+)  # fmt: skip
+def test_the_gradient_is_right(line, dtype, device):
+    """The end of N is the end of the sums now, that of K the end of the columns."""
+    operands = problem(line, device, transpose_matmul248, dtype=dtype)
+    assert uniform_weights(operands) is not None
+    require_right(operands, None)
+
+
 @pytest.mark.parametrize("shares", [1, 2, 4, 8])
-@pytest.mark.parametrize("name", ["few16", "many16"])
+@pytest.mark.parametrize("name", ["few16", "many32"])
 def test_any_number_of_shares_gives_the_same(name, shares, device):
     """Also more shares than steps of K: 5 steps leave shares without any."""
     operands = problem("m3-n32-k160-b4-g32-act", device)
@@ -56,7 +74,7 @@ def test_any_number_of_shares_gives_the_same(name, shares, device):
 @pytest.mark.parametrize(
     "line",
     [
-        "m1-n16-k64-b8-g32",  # other bits
+        "m1-n16-k64-b2-g32",  # groups smaller than what four words of a column hold
         "m1-n24-k64-b4-g32",  # columns that fill no vector
         "m1-n16-k64-b4-g16",  # groups smaller than a step
         "m1-n16-k96-b4-g64",  # a last group of other size
@@ -68,9 +86,8 @@ def test_other_weights_take_the_general_kernel(line, device):
     operands = problem(line, device)
     assert uniform_weights(operands) is None
     assert torch.equal(launch(operands, None).view, rounded_once(operands))
-    if operands.case.bits == 4:
-        with pytest.raises(ValueError, match="few16 wants 4-bit weights in groups of one size"):
-            launch(operands, plan.TILES["few16"])
+    with pytest.raises(ValueError, match="few16 wants weights in groups of one size"):
+        launch(operands, plan.TILES["few16"])
 
 
 @pytest.mark.bug("B-22 L-74")
@@ -91,7 +108,7 @@ def test_words_written_anew_are_sorted_into_the_same_memory(device):
     after = uniform_weights(operands).qweight
     assert after.data_ptr() == before.data_ptr()
     weights, order = operands.weights(), uniform_weights(operands).order
-    expected = row_order.sorted_words(weights["qweight"].clone(), weights["g_idx"], order)
+    expected = row_order.sorted_words(weights["qweight"].clone(), weights["g_idx"], order, 4)
     assert torch.equal(after, expected)
 
 
@@ -104,7 +121,7 @@ def test_inference_tensors_are_not_kept(device):
 
 
 @pytest.mark.bug("DT-03")
-@pytest.mark.parametrize("tile", ["few16", "many16", "many256"])
+@pytest.mark.parametrize("tile", ["few16", "many32", "many256"])
 @pytest.mark.parametrize("scales", ["sf32", pytest.param("sbf16", marks=pytest.mark.gpu)])
 def test_scales_of_another_dtype_give_weights_that_are_rounded_once(scales, tile, device):
     """In the way of each kind of block."""
@@ -118,7 +135,7 @@ def test_scales_of_another_dtype_give_weights_that_are_rounded_once(scales, tile
 @pytest.mark.parametrize(
     "strides", [(64, 16, 1), (72, 24, 1), (80, 24, 1), (200, 48, 3), (1, 6, 18)]
 )
-@pytest.mark.parametrize("tile", ["few16", "many16"])
+@pytest.mark.parametrize("tile", ["few16", "many32"])
 def test_a_result_of_any_strides_is_written_and_nothing_else(tile, strides, device):
     operands = problem("m6-n16-k64-b4-g32", device)
     memory = torch.full((2000,), float("nan"), dtype=torch.float16, device=device)

@@ -46,72 +46,32 @@ def test_x_is_read_as_it_lies_where_its_rows_are_whole_vectors():
 @pytest.mark.parametrize(
     ("rows", "names"),
     [
-        (1, ["many16"]), (16, ["many16"]), (17, ["many32"]), (32, ["many32"]), (33, ["many64"]),
+        (1, ["few16"]), (16, ["few16"]), (17, ["many32"]), (32, ["many32"]), (33, ["many64"]),
         (64, ["many64"]), (65, ["many128"]), (128, ["many128"]),
         (129, ["many128", "many256", "dense64x128", "dense128x128", "dense128x256"]),
     ],
 )  # fmt: skip
 def test_the_block_holds_all_rows_or_is_one_of_the_largest(rows, names):
-    few = ["few16"] if rows <= 16 else names
-    assert [tile.name for tile in plan._tiles(rows, torch.bfloat16)] == names
-    assert [tile.name for tile in plan._tiles(rows, torch.float16)] == few
+    assert [tile.name for tile in plan._tiles(rows)] == names
 
 
 @pytest.mark.parametrize("name", plan.TILES)
 def test_a_tile_that_is_asked_for_is_taken(name):
-    """But for the block of few rows, which takes float16 alone."""
     tile = plan.TILES[name]
-    chosen = {dtype: plan.plan(300, 256, 256, 64, dtype, 132, tile=tile).tile
-              for dtype in (torch.float16, torch.bfloat16)}  # fmt: skip
-    assert chosen[torch.float16] is tile
-    assert (chosen[torch.bfloat16] is tile) == (tile.kind != plan.FEW)
-
-
-class Launches:
-    """A kernel that notes its grids and is not run."""
-
-    def __init__(self, grids):
-        self.grids = grids
-
-    def run(self, *arguments, grid):
-        self.grids.append(grid)
-
-
-@pytest.mark.parametrize(
-    ("M", "shares", "sums"), [(16, 1, []), (16, 2, [(128,)]), (64, 2, [(128,)])]
-)
-def test_shares_are_added_in_blocks_that_suit_their_number(M, shares, sums, monkeypatch):
-    """256 elements a program up to 65,536 of them, 1024 above; nothing to add for one share."""
-    N, grids = 2048, {block: [] for block in (0, *uniform.ADDED)}
-    tile = plan.TILES["many64"]
-    monkeypatch.setitem(uniform._product, tile, Launches(grids[0]))
-    for block in uniform.ADDED:
-        monkeypatch.setitem(uniform._add_parts, block, Launches(grids[block]))
-    qweight, scales, qzeros = (torch.zeros(8, N), torch.zeros(2, N), torch.zeros(2, N // 8))
-    weights = uniform.UniformWeights(qweight, scales, qzeros, 32, None)
-    x, out = torch.zeros(M, 64).half(), torch.zeros(M, N).half()
-    sizes = []
-    monkeypatch.setattr(torch, "empty", lambda *a, **k: sizes.append(a[0]) or torch.zeros(*a, **k))
-    uniform.matmul(x, weights, out, plan.Plan(tile, 32, shares))
-    assert sizes == ([(shares, M, N)] if shares > 1 else [])
-    assert grids[256 if M == 16 else 1024] == sums
-    assert not grids[1024 if M == 16 else 256]
-    assert grids[0] == [(16, shares)]
+    assert plan.plan(300, 256, 256, 4, 64, 132, tile=tile).tile is tile
 
 
 def test_the_plan_follows_from_the_sizes():
-    """Of an H200, as measured there: benchmarks/NOTES.md."""
+    """Of Hopper, as measured there: benchmarks/NOTES.md."""
     choose, tiles = plan.plan, plan.TILES
-    half, brain = torch.float16, torch.bfloat16
-    assert choose(1, 4096, 4096, 128, half, 132) == (tiles["few16"], 128, 8)
-    assert choose(1, 4096, 4096, 128, brain, 132).tile.name == "many16"
-    assert choose(16, 4096, 14336, 64, half, 132).block_k == 64
-    assert choose(17, 8192, 8192, 128, half, 132) == (tiles["many32"], 128, 4)
-    assert choose(256, 4096, 14336, 128, half, 132) == (tiles["many256"], 64, 4)
-    assert choose(256, 4096, 4096, 128, half, 132) == (tiles["dense64x128"], 64, 1)
-    assert choose(4096, 28672, 8192, 128, half, 132) == (tiles["dense128x256"], 64, 1)
-    assert choose(300, 64, 96, 32, half, 132, tile=tiles["dense64x128"]).block_k == 32
-    assert choose(1, 64, 64, 32, half, 132).shares == 1
+    assert choose(1, 4096, 4096, 4, 128, 132) == (tiles["few16"], 64, 8)
+    assert choose(16, 4096, 14336, 8, 32, 132).block_k == 32
+    assert choose(17, 8192, 8192, 4, 128, 132) == (tiles["many32"], 128, 4)
+    assert choose(256, 14336, 4096, 4, 128, 132) == (tiles["many256"], 64, 1)
+    assert choose(256, 4096, 4096, 2, 128, 132) == (tiles["dense64x128"], 64, 1)
+    assert choose(4096, 28672, 8192, 4, 128, 132) == (tiles["dense128x256"], 64, 1)
+    assert choose(300, 64, 96, 4, 32, 132, tile=tiles["dense64x128"]).block_k == 32
+    assert choose(1, 64, 64, 4, 32, 132).shares == 1
 
 
 def test_a_cpu_counts_as_an_h200():
@@ -122,12 +82,12 @@ def test_a_cpu_counts_as_an_h200():
 @pytest.mark.parametrize(("rows", "blocks"), [(32, 1), (128, 4), (256, 8), (288, 0), (4096, 0)])
 def test_up_to_eight_blocks_in_a_group_have_binaries_of_their_own(rows, blocks):
     packed = [torch.zeros(1)] * 3
-    assert uniform._blocks_in_group(uniform.UniformWeights(*packed, rows, None), 32) == blocks
+    assert uniform._blocks_in_group(uniform.UniformWeights(*packed, 4, rows, None), 32) == blocks
 
 
 def test_ordering_x_counts_where_weights_are_not_written_out():
     """4096 x 4096, 129 rows: in order the fused kernel is the faster, sorted the dense one."""
-    sizes = (129, 4096, 4096, 128, torch.float16, 132)
+    sizes = (129, 4096, 4096, 4, 128, 132)
     assert plan.plan(*sizes).tile.kind == plan.MANY
     assert plan.plan(*sizes, True).tile.kind == plan.DENSE
 
@@ -187,11 +147,11 @@ def test_words_are_sorted_once_until_something_is_written(monkeypatch):
     g_idx = shuffled(64, 2)
     qweight = torch.randint(-(2**31), 2**31, (8, 16)).int()
     order = row_order.row_order(g_idx, 2).order
-    first = row_order.sorted_words(qweight, g_idx, order)
-    assert row_order.sorted_words(qweight, g_idx, order) is first
+    first = row_order.sorted_words(qweight, g_idx, order, 4)
+    assert row_order.sorted_words(qweight, g_idx, order, 4) is first
     assert len(gathered) == 1
     qweight.neg_()
-    row_order.sorted_words(qweight, g_idx, order)
+    row_order.sorted_words(qweight, g_idx, order, 4)
     g_idx.copy_(g_idx.flip(0))
-    row_order.sorted_words(qweight, g_idx, row_order.row_order(g_idx, 2).order)
+    row_order.sorted_words(qweight, g_idx, row_order.row_order(g_idx, 2).order, 4)
     assert len(gathered) == 3

@@ -9,7 +9,7 @@ from kernels.uniform_groups import product as uniform
 from tests.triton.products import far_apart, guarded, nans, problem, uniform_weights, weights_of
 
 DENSE = [name for name, tile in plan.TILES.items() if tile.kind == plan.DENSE]
-M, K = 3, 288  # K ends within a program's ARRANGED columns; rows of x are 290 apart
+M, K = 3, 320  # K ends within a program's ARRANGED columns; rows of x are 322 apart
 
 
 def x_and_order(device):
@@ -18,36 +18,55 @@ def x_and_order(device):
     return x, torch.randperm(K, generator=maker).to(torch.int16).to(device)
 
 
-def arrange(x, out, order, ordered, interleave):
-    uniform._arrange.run(x, out, order, K, *x.stride(), ordered, interleave, grid=(M, 2))
+FIELDS = [16, 8, 4]  # of a word of 2, 4 and 8 bits
 
 
-def sort_columns(x, out, order):
-    uniform._sort_columns.run(x, out, order, K, *x.stride(), 512, grid=(M,))
+def arrange(x, out, order, ordered, fields=0):
+    uniform.arrange.run(x, out, order, K, *x.stride(), ordered, fields, grid=(M, 2))
+
+
+def sort_columns(x, out, order, fields=0):
+    uniform._sort_columns.run(x, out, order, K, *x.stride(), fields, 512, grid=(M,))
+
+
+def interleaved(x, fields):
+    """x [M, K] in the order in which a thread of the tensor cores holds whole words.
+
+    Of 16 rows, it holds two pairs side by side and two eight further on: halves of word 0 for
+    the first of four threads, of word 1 for the second.
+    """
+    columns = []
+    for unit in range(0, x.shape[1], 4 * fields):
+        for field in range(fields // 2):
+            for word in range(4):
+                first = unit + word * fields + field
+                columns += [first, first + fields // 2]
+    return x[:, columns]
 
 
 @pytest.mark.bug("B-12 L-02")
 @pytest.mark.parametrize("ordered", [False, True], ids=["as-they-lie", "ordered"])
 def test_x_is_arranged_into_its_rows_and_nothing_else(ordered, device):
     (x, order), out = x_and_order(device), nans(M, K, device)
-    arrange(x, out.view, order, ordered, False)
+    arrange(x, out.view, order, ordered)
     assert torch.equal(out.view, x[:, order.long()] if ordered else x)
     assert out.is_inside()
 
 
-def test_interleaved_columns_stay_within_their_32(device):
+@pytest.mark.parametrize("fields", FIELDS)
+def test_columns_are_interleaved_after_they_are_ordered(fields, device):
     (x, order), out = x_and_order(device), nans(M, K, device)
-    arrange(x, out.view, order, True, True)
-    ordered = x[:, order.long()].view(M, K // 32, 32)
-    assert torch.equal(out.view.view(M, K // 32, 32).sort(2).values, ordered.sort(2).values)
-    assert not torch.equal(out.view.view(M, K // 32, 32), ordered)
+    arrange(x, out.view, order, True, fields)
+    assert torch.equal(out.view, interleaved(x[:, order.long()], fields))
     assert out.is_inside()
 
 
-def test_columns_are_sorted_into_their_rows_and_nothing_else(device):
+@pytest.mark.parametrize("fields", [0, *FIELDS])
+def test_columns_are_sorted_into_their_rows_and_nothing_else(fields, device):
     (x, order), out = x_and_order(device), nans(M, K, device)
-    sort_columns(x, out.view, order)
-    assert torch.equal(out.view, x[:, order.long()])
+    sort_columns(x, out.view, order, fields)
+    ordered = x[:, order.long()]
+    assert torch.equal(out.view, interleaved(ordered, fields) if fields else ordered)
     assert out.is_inside()
 
 
@@ -55,29 +74,24 @@ def test_columns_are_sorted_into_their_rows_and_nothing_else(device):
 def test_rows_of_x_past_two_billion_elements_are_arranged(device):
     x, order = x_and_order(device)
     far, out = far_apart(x, 2**30, device), torch.empty(M, K, dtype=x.dtype, device=device)
-    arrange(far, out, order, False, False)
+    arrange(far, out, order, False)
     assert torch.equal(out, x)
     sort_columns(far, out, order)
     assert torch.equal(out, x[:, order.long()])
 
 
-@pytest.mark.parametrize("block", uniform.ADDED)
-def test_shares_are_added_into_the_result_and_nothing_else(block, device):
-    parts = torch.arange(4.0 * 300, device=device).view(4, 300)
-    out = nans(1, 300, device)
-    uniform._add_parts[block].run(parts, out.view, 300, 4, grid=(-(-300 // block),))
-    assert torch.equal(out.view[0], parts.sum(0).half())
-    assert out.is_inside()
-
-
 @pytest.mark.bug("OV-01")
 @pytest.mark.gpu
 def test_shares_past_two_billion_elements_are_added(device):
-    """The first block of three shares, in 9 GB."""
-    parts = far_apart(torch.arange(3.0 * 256).view(3, 256), 2**30, device)
-    out = torch.empty(256, dtype=torch.float16, device=device)
-    uniform._add_parts[256].run(parts, out, 2**30, 3, grid=(1,))
-    assert torch.equal(out, parts.sum(0).half())
+    """Two of 2**30 elements and more, in 9 GB: 65,568 rows of 16,384 columns."""
+    operands = problem("m65568-n16384-k256-b4-gall-sparse", device)
+    weights, out = uniform_weights(operands), torch.empty(65568, 16384, device=device).half()
+    uniform.matmul(operands.left, weights, out, plan.Plan(plan.TILES["few16"], 64, 2))
+    last = slice(-32, None)
+    x = operands.left[last].clone()
+    expected = torch.empty(32, 16384, device=device).half()
+    uniform.matmul(x, weights, expected, plan.Plan(plan.TILES["few16"], 64, 2))
+    assert torch.equal(out[last], expected)
 
 
 @pytest.mark.bug("B-12 L-02 GI-07")

@@ -15,7 +15,7 @@ SINGLE = {
     "matmul_248_kernel": 0,
     "transpose_matmul_248_kernel": 0,
     "few16": 1,  # a scale: each thread has one column
-    "many16": 0,
+    "many32": 1,
     "many128": 0,
     "dense128x128": 0,
 }

@@ -83,37 +83,58 @@ __global__ void reconstruct_kernel(unit_matrix matrix, span<half> dense) {
 }
 
 constexpr int OCTET = 8;  // halves that one access moves
-constexpr int COPY_THREADS = 256;
+constexpr int COPY_THREADS = 512;
+constexpr int BATCH = 4;  // octets that a thread asks for before it waits for one
 constexpr int MOST_PARTS = 8;
-constexpr int64_t MANY_BLOCKS = 256;  // two for each multiprocessor
+constexpr int64_t MANY_BLOCKS = 264;  // two for each multiprocessor
+
+__device__ __forceinline__ void read_row(const half* from, int64_t k, bool aligned, half* in_row) {
+  if (!aligned) {
+    for (int64_t i = threadIdx.x; i < k; i += COPY_THREADS) in_row[i] = from[i];
+    return;
+  }
+  const int64_t octets = k / OCTET;
+  for (int64_t start = threadIdx.x; start < octets; start += BATCH * COPY_THREADS) {
+    uint4 values[BATCH];
+#pragma unroll
+    for (int i = 0; i < BATCH; ++i) {
+      const int64_t octet = start + i * COPY_THREADS;
+      if (octet < octets) values[i] = load_octet(from, octet * OCTET);
+    }
+#pragma unroll
+    for (int i = 0; i < BATCH; ++i) {
+      const int64_t octet = start + i * COPY_THREADS;
+      if (octet < octets) store_octet(in_row, octet * OCTET, values[i]);
+    }
+  }
+}
 
 // x [M, K] -> to [M, K], columns in the order of the sorted rows. A row is read as it lies and put
 // in order in shared memory: single halves from all over it would cost the cache a line each.
-__global__ void __launch_bounds__(COPY_THREADS)
+__global__ void __launch_bounds__(COPY_THREADS, 2)
     copy_kernel(activations x, span<const int32_t> row_of, int64_t k, span<half> to) {
   let_next_begin();
   extern __shared__ __align__(16) half in_row[];
   const int64_t octets = k / OCTET;
   const int64_t first = octets * blockIdx.y / gridDim.y, last = octets * (blockIdx.y + 1) / gridDim.y;
   for (int64_t row = blockIdx.x; row < x.rows; row += gridDim.x) {
-    const half* const from = x.values + row * x.stride;
     __syncthreads();  // the row before has been read
-    if (x.aligned)
-      for (int64_t i = threadIdx.x; i < octets; i += COPY_THREADS)
-        store_octet(in_row, i * OCTET, load_octet(from, i * OCTET));
-    else
-      for (int64_t i = threadIdx.x; i < k; i += COPY_THREADS) in_row[i] = from[i];
+    read_row(x.values + row * x.stride, k, x.aligned, in_row);
     __syncthreads();
+#pragma unroll 2
     for (int64_t octet = first + threadIdx.x; octet < last; octet += COPY_THREADS) {
-      uint32_t words[4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int64_t column = octet * OCTET + 2 * i;
-        const half low = in_row[row_of ? row_of[column] : column];
-        const half high = in_row[row_of ? row_of[column + 1] : column + 1];
-        words[i] = bits_of_half(low) | bits_of_half(high) << 16;
+      uint4 values;
+      if (row_of) {
+        const auto* const columns = reinterpret_cast<const int4*>(row_of) + octet * 2;
+        const int4 low = columns[0], high = columns[1];
+        const auto pair = [](int a, int b) {
+          return bits_of_half(in_row[a]) | uint32_t{bits_of_half(in_row[b])} << 16;
+        };
+        values = {pair(low.x, low.y), pair(low.z, low.w), pair(high.x, high.y), pair(high.z, high.w)};
+      } else {
+        values = load_octet(in_row, octet * OCTET);
       }
-      store_octet(to, row * k + octet * OCTET, {words[0], words[1], words[2], words[3]});
+      store_octet(to, row * k + octet * OCTET, values);
     }
   }
 }

@@ -45,6 +45,8 @@ def _product(left, right):
         # On CPUs with AMX, oneDNN reads on into the next row where R > 32 is no multiple of 32:
         # an infinity there times its zeros is NaN here.
         return torch.matmul(left.float(), right.float()).to(left.dtype)
+    if left.is_cuda and max(left.stride(), default=0) >= 2**31:  # more than cuBLAS's integers hold
+        left = left.contiguous()
     with _PRECISION, _full_precision():
         return torch.matmul(left, right)
 

@@ -13,3 +13,4 @@ RELATIONS = (  # the same numbers asked for in another way: oracle/relations.py
     "other config",
 )
 RIGHT_ALONE = "no weight is wrong where x asks for it alone"  # how a diagnosis begins
+WRONG_ALONE = "weights alone"  # else: what hints are asked for

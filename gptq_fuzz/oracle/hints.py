@@ -18,12 +18,18 @@ OTHER_POISON = 0x2B  # a small number in every format, and none that POISON give
 # Problems of the same shape that other Numerics have to fit too, before they are named.
 PROBLEMS = (("randn", 0), ("randn", 1), ("cancel", 0), ("ties", 0), ("onehot", 0))
 FORMATS = ("x", "f16", "bf16")
+OF_SUMS = frozenset({"partial", "tf32", "accumulator", "bias_after"})
 
 
-def hints(examine: Callable[[Case], Examination], case: Case) -> dict[str, str]:
-    """`hints`: a sentence for each thing that is certain, joined by "; "; "" where nothing is."""
+def hints(
+    examine: Callable[[Case], Examination], case: Case, wrong_alone: bool = False
+) -> dict[str, str]:
+    """`hints`: a sentence for each thing that is certain, joined by "; "; "" where nothing is.
+
+    `wrong_alone`: single weights are wrong, times one 1, so no format of sums is named.
+    """
     try:
-        said = [*_behind(examine(case)), *_by_other_numerics(examine, case)]
+        said = [*_behind(examine(case)), *_by_other_numerics(examine, case, wrong_alone)]
     except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
         return {"hints": "", "problem": describe(problem)}
     return {"hints": "; ".join(said)}
@@ -46,7 +52,9 @@ def _answer(exam: Examination, name: str = "") -> torch.Tensor:
     return exam.call(operands).detach().contiguous().view(torch.uint8).to("cpu", copy=True)
 
 
-def _by_other_numerics(examine: Callable[[Case], Examination], case: Case) -> Iterator[str]:
+def _by_other_numerics(
+    examine: Callable[[Case], Examination], case: Case, wrong_alone: bool
+) -> Iterator[str]:
     """The first single change of the declared Numerics by which all of some problems are right."""
     answers = []
     for other in (case, *(case.replace(fill=fill, seed=seed) for fill, seed in PROBLEMS)):
@@ -57,6 +65,8 @@ def _by_other_numerics(examine: Callable[[Case], Examination], case: Case) -> It
     if _all_right(answers[:1], declared):
         return  # what failed was another check than that of values
     for change in _changes(declared):
+        if wrong_alone and not OF_SUMS.isdisjoint(change):
+            continue
         if _all_right(answers, replace(declared, **change)):
             ((name, value),) = change.items()
             yield f"would pass with Numerics({name}={value!r})"

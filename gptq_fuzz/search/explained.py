@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.case.checks import RIGHT_ALONE
+from gptq_fuzz.case.checks import RIGHT_ALONE, WRONG_ALONE
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.fingerprint.store import COLUMNS, LENGTH
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -26,7 +26,9 @@ def diagnose(kernel: KernelUnderTest, verdict: Verdict, first: Case | None) -> N
     _take(verdict, own)
     if not verdict.explained and _is_right_alone(verdict.pattern) and not kernel.is_slow:
         verdict.explained = _of_sums(kernel, case, first)
-    verdict.hints = kernel.worker.look("hints", case).get("hints", "")
+    alone = own.get("pattern") and not _is_right_alone(own["pattern"])
+    asked = WRONG_ALONE if alone else verdict.check
+    verdict.hints = kernel.worker.look("hints", case, asked).get("hints", "")
     if not first or verdict.asked:
         return
     small = verdict.case.m * verdict.case.n * verdict.case.k

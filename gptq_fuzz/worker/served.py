@@ -14,6 +14,7 @@ import sys
 import time
 
 from gptq_fuzz.case.axes import ON_A_GPU
+from gptq_fuzz.case.checks import WRONG_ALONE
 from gptq_fuzz.worker.calls import noted
 from gptq_fuzz.worker.confirming import publish
 
@@ -155,7 +156,7 @@ class Served:
     def look(self, task: str, case, check: str = "value") -> dict:
         """A closer look at the shape of a case: the task is one of LOOKS.
 
-        `check` is what failed, for a diagnosis.
+        `check` is what failed, for a diagnosis; WRONG_ALONE, for hints: so are single weights.
         """
         from gptq_fuzz.fingerprint.measure import take_fingerprint
         from gptq_fuzz.oracle.diagnosis import diagnosed
@@ -172,7 +173,7 @@ class Served:
         if task == "picture":
             return pictured(examine, case)
         if task == "hints":
-            return hints(examine, case)
+            return hints(examine, case, check == WRONG_ALONE)
         return diagnosed(examine, case, check)
 
     def _examination(self, case, request):
@@ -191,6 +192,7 @@ class Served:
             "name": self.backend.name,
             "limits": dataclasses.asdict(self.limits),
             "numerics": dataclasses.asdict(self.backend.numerics),
+            "deterministic": self.backend.deterministic,
             "tensor_cores": machine_capability(self.device),
             "device": torch.cuda.get_device_name(self.device) if cuda else "CPU",
             "place": self.device,

@@ -124,8 +124,9 @@ def pairs_of(words, zeros, scales, BITS: tl.constexpr, SCALED: tl.constexpr,
     """[N, W] words -> [N, W, fields of half a word] int32: `joined` of both halves, by PTX."""
     OFFSET: tl.constexpr = HALF_OFFSET if dtype == tl.float16 else BRAIN_OFFSET
     z, _ = tl.broadcast((zeros * 0x00010001) | OFFSET, words)
-    s, _ = tl.broadcast(scales.to(tl.int16, bitcast=True).to(tl.int32) & 0xFFFF, words)
-    s = s * 0x00010001
+    if SCALED:  # else they are of any dtype
+        s, _ = tl.broadcast(scales.to(tl.int16, bitcast=True).to(tl.int32) & 0xFFFF, words)
+        s = s * 0x00010001
     HALF: tl.constexpr = dtype == tl.float16
     if BITS == 8:
         if SCALED:

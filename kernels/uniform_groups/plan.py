@@ -49,8 +49,7 @@ FEW_TILE = Tile(FEW, 16, 128, 64, 4, 3, 4, 225e12)
 MANY_TILES = (
     Tile(MANY, 32, 128, 128, 4, 3, 2, 225e12),
     Tile(MANY, 64, 128, 128, 8, 3, 1, 225e12, True),
-    Tile(MANY, 128, 128, 128, 8, 3, 1, 190e12, True),
-    Tile(MANY, 256, 128, 64, 8, 4, 1, 255e12, True),
+    Tile(MANY, 128, 128, 128, 8, 3, 1, 215e12, True),
 )
 DENSE_TILES = (
     Tile(DENSE, 64, 128, 64, 4, 6, 1, 245e12),
@@ -103,8 +102,8 @@ def _tiles(M):
     """Those to choose from: the smallest that holds all rows, or the largest of each kernel."""
     if FEW_TILE.rows >= M:
         return (FEW_TILE,)
-    most = MANY_TILES[-2:] + DENSE_TILES
-    return next(((tile,) for tile in MANY_TILES[:-1] if tile.rows >= M), most)
+    most = MANY_TILES[-1:] + DENSE_TILES
+    return next(((tile,) for tile in MANY_TILES if tile.rows >= M), most)
 
 
 def _cost(chosen, M, N, K, bits, ordered, processors):

@@ -60,7 +60,7 @@ fused = _launchers(
 )  # fmt: skip
 _dense = _launchers(dense_kernel, DENSE_TILES, lambda tile: {})
 arrange = _launcher(arrange_rows_kernel, {"BLOCK": ARRANGED})
-_sort_columns = _launcher(sort_columns_kernel, {}, num_warps=8)
+_sort_columns = _launcher(sort_columns_kernel, {}, num_warps=16)
 _write_weights = _launcher(
     write_weights_kernel, {"BLOCK_SIZE_K": SMALLEST_BLOCK, "BLOCK_SIZE_N": WRITTEN}
 )

@@ -50,6 +50,22 @@ def test_of_a_wrong_kernel_no_numerics_are_named():
     assert said(doubled) == {"hints": ""}
 
 
+def test_where_weights_are_wrong_alone_no_format_of_sums_is_named():
+    """Four rows of many that are lost lie within the bound of sums in float16."""
+
+    def f(x, qweight, qzeros, scales, g_idx, bits):
+        w = weights(qweight, qzeros, scales, g_idx, bits)
+        w[45:48] = 0
+        return (x.float() @ w).to(x.dtype)
+
+    case, backend = Case.parse("m1-n4-k516-b8-gall-randn"), from_callable(f, "kernel")
+    both = [
+        hints(lambda case: Examination(backend, case, "cpu", Request()), case, alone)["hints"]
+        for alone in (False, True)
+    ]
+    assert both == ["would pass with Numerics(partial='x')", ""]
+
+
 def test_a_kernel_that_answers_by_chance_has_no_surroundings_to_blame():
     def random(x, qweight, qzeros, scales, g_idx, bits):
         return torch.randn(x.shape[0], qweight.shape[1]).to(x.dtype)

@@ -22,14 +22,17 @@ FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be
 FORMATS = ("v1", "v2")
 DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
-LAYOUTS = ("", "pad", "xt", "off", "bcast", "step", "xtp", "cut", "alt", "swap", "expand")
-COUNTED = ("pad", "off", "step", "xtp", "cut")  # layouts with a number behind them
+LAYOUTS = ("", "pad", "xt", "off", "bcast", "step", "xtp", "lap", "cut", "alt", "swap", "expand")
+COUNTED = ("pad", "off", "step", "xtp", "lap", "cut")  # layouts with a number behind them
 BATCHED = ("cut", "alt", "swap", "expand")  # layouts of an x of rank 3 or 4
 SHARED = ("bcast", "expand")  # layouts in which rows of x are one in memory
+OVERLAPPING = "lap"  # the layout in which they are so in part
 RANKS = (2, 1, 3, 4)
-STRIDED = ("wstr", "sstr", "zstr", "gstr", "wcut", "scut", "zcut")
-# A kernel that takes an operand with any strides takes one that is cut out of a wider one, too
+STRIDED = ("wstr", "sstr", "zstr", "gstr", "wcut", "scut", "zcut", "wxt", "sxt", "zxt")
+# A kernel that takes an operand with any strides takes one that is cut out of a wider one, too, and
+# one that is transposed
 CUT = {"wstr": "wcut", "sstr": "scut", "zstr": "zcut"}
+TURNED = {"wstr": "wxt", "sstr": "sxt", "zstr": "zxt"}
 # Bytes from an address that torch would give to the first of each operand; w: of all but x
 FAR = f"w{2**33}"  # elements of 4 bytes, of 2 bytes and bytes end in 32 bits before it
 STARTS = (0, 4, 8, 16, 2, "w2", "w4", "w8", FAR)
@@ -55,6 +58,7 @@ USUAL_CONDITIONS = (
 CONDITIONS = (*USUAL_CONDITIONS, "graph", "batchinv", "opcheck", "compile", "oom")
 ON_A_GPU = ("stream", "graph")
 AUTOCAST_FILLS = ("exact", "sparse", "randn")  # products in 16 bits lose what others are about
+FILLS_OF_WINDOWS = ("exact", "sparse", "randn")  # whose rows may hold parts of each other
 MOST_CALLED_AGAIN = 48  # rows, columns, reduction of what is drawn for calls500
 BAD = (
     *("gidx", "neg", "glen", "gdtype"),
@@ -178,6 +182,13 @@ class Clash(NamedTuple):
 
 CLASHES = (
     Clash("layout", BATCHED, "rank", (1, 2), "is for x of rank 3 or 4"),
+    Clash(
+        "layout",
+        (OVERLAPPING,),
+        "fill",
+        tuple(fill for fill in FILLS if fill not in FILLS_OF_WINDOWS),
+        f"is for the fills {', '.join(FILLS_OF_WINDOWS)}",
+    ),
     Clash("condition", CONDITIONS, "backward", (True,), "is for a product, not for its gradient"),
     Clash("condition", ("autocast",), "dtype", ("f32",), "is for 16 bits"),
     Clash(

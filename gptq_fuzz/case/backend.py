@@ -16,11 +16,14 @@ from gptq_fuzz.case.axes import (
     CUT,
     FAR,
     FILLS,
+    FILLS_OF_WINDOWS,
     G_IDX_KINDS,
     LAYOUTS,
     MOST_CALLED_AGAIN,
+    OVERLAPPING,
     STARTS,
     STRIDED,
+    TURNED,
     USUAL_CONDITIONS,
     WHOLE_GROUP,
     ZERO_KINDS,
@@ -38,11 +41,11 @@ class Limits:
     stands for any. There are at least `m_least` rows of x and `groups_least` groups; N and K are
     multiples of `n_multiple`, `k_multiple`, with `whole_groups` K of the group size too; with
     `scales_as_x` scales come in the dtype of x. What may be `strided` may be cut out of a wider
-    tensor too. `bad` names the invalid operands that it promises to refuse: leave out only what its
-    signature cannot show it. `refuses_outside` is False for a kernel that cannot see what lies
-    outside (a plain callable). `conditions` are those that it promises to be right under, beside
-    none. `tokens` are axes of the kernel's own. A drawn problem has at most `max_tiles` blocks of
-    `tile` (rows, columns, reduction): what one call may cost.
+    tensor, or transposed, too. `bad` names the invalid operands that it promises to refuse: leave
+    out only what its signature cannot show it. `refuses_outside` is False for a kernel that cannot
+    see what lies outside (a plain callable). `conditions` are those that it promises to be right
+    under, beside none. `tokens` are axes of the kernel's own. A drawn problem has at most
+    `max_tiles` blocks of `tile` (rows, columns, reduction): what one call may cost.
     """
 
     bits: tuple[int, ...] = (8, 4, 2)
@@ -73,9 +76,13 @@ class Limits:
     max_tiles: int = 64
 
     def __post_init__(self) -> None:
-        taken = {*self.strided, *(CUT[name] for name in self.strided if name in CUT)}
+        implied = {kind[name] for kind in (CUT, TURNED) for name in self.strided if name in kind}
+        taken = {*self.strided, *implied}
         ordered = tuple(name for name in STRIDED if name in taken)
         object.__setattr__(self, "strided", ordered)
+        if set(self.layouts) == {OVERLAPPING}:
+            fills = tuple(fill for fill in self.fills if fill in FILLS_OF_WINDOWS)
+            object.__setattr__(self, "fills", fills)
 
     @classmethod
     def from_json(cls, data: dict) -> Limits:
@@ -118,10 +125,12 @@ class Limits:
         is_cast = set(self.dtypes) - {"f32"} and set(self.fills) & set(AUTOCAST_FILLS)
         lacking = ["autocast"] * (not is_cast)
         lacking += ["calls500"] * (min(units) > MOST_CALLED_AGAIN)
+        has_windows = set(self.fills) & set(FILLS_OF_WINDOWS)
+        layouts = self.layouts_of(max(self.ranks))
         as_x = tuple(f"s{dtype}" for dtype in self.dtypes)
         return dataclasses.replace(
             self.without(lacking),
-            layouts=self.layouts_of(max(self.ranks)),
+            layouts=tuple(name for name in layouts if has_windows or name != OVERLAPPING),
             ranks=self.laid_out,
             starts=tuple(start for start in self.starts if start != FAR),
             scales_dtypes=as_x if self.scales_as_x else self.scales_dtypes,

@@ -39,8 +39,9 @@ class Token:
 class Case:
     """One problem: x [M, K] times a GPTQ weight [K, N] in ceil(K / group_size) groups.
 
-    `layout` is one of "", "pad<n>", "xt", "xtp<n>", "off<n>", "bcast", "step<n>", "cut<n>", "alt",
-    "swap", "expand"; every operand begins `start` bytes off an aligned address ("w4": all but x);
+    `layout` is one of "", "pad<n>", "xt", "xtp<n>", "off<n>", "bcast", "step<n>", "lap<n>",
+    "cut<n>", "alt", "swap", "expand"; every operand begins `start` bytes off an aligned address
+    ("w4": all but x);
     `bad` names the invalid one; `condition` names what surrounds the call; `extra` holds (name,
     value) pairs of a Backend's own tokens. Raises ValueError when two values contradict each other.
     """

@@ -15,6 +15,7 @@ from gptq_fuzz.case.case import Case
 BETWEEN = "/"  # of two steps of a line
 OPERANDS = ("qweight", "qzeros", "scales", "g_idx")
 EXTENTS = ("all", "row", "word", "swap")
+CHANGES = ("relu", "add")  # of a result, in place
 REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their rows change places
 # Conditions that one step may have and the next one not: what a layer keeps is right in both. Not
 # `infer`: tensors made in it may not meet a gradient afterwards, by torch's own rules.
@@ -32,9 +33,12 @@ _GRAMMAR = {  # verb -> what follows it
     "share": f"{_LAYER}-(?P<source>[0-9]+){_OPERAND}{_SEED}",
     "call": f"{_LAYER}{_ROWS}{_SEED}{_UNDER}{_TIMES}",
     "calls": f"-(?P<count>[1-9][0-9]*){_ROWS}",
+    "threads": f"-(?P<count>[1-9][0-9]*){_ROWS}",
     "again": f"{_LAYER}{_UNDER}{_TIMES}",
     "decode": f"{_LAYER}{_SEED}{_TIMES}",
     "grad": f"{_LAYER}{_ROWS}{_SEED}",
+    "track": f"{_LAYER}{_ROWS}{_SEED}",
+    "feed": f"{_LAYER}-(?P<source>[0-9]+){_ROWS}{_SEED}-(?P<change>{'|'.join(CHANGES)})",
     "x": "-s(?P<seed>[0-9]+)",
     "write": f"{_LAYER}{_OPERAND}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
     "replace": f"{_LAYER}{_OPERAND}{_SEED}",
@@ -42,7 +46,7 @@ _GRAMMAR = {  # verb -> what follows it
     "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
     "break": f"{_LAYER}{_ROWS}-op(?P<operator>[1-9][0-9]*)",
 }
-CALLS = ("call", "again", "refuse", "break")
+CALLS = ("call", "again", "refuse", "break", "track")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Step:
     operand: str = ""
     extent: str = "all"
     bad: str = ""
+    change: str = ""
     condition: str = ""
     operator: int = 0  # the one that raises: the first is 1
 
@@ -118,8 +123,10 @@ class _Reader:
         elif verb in ("loads", "experts"):
             case = self._within(self._of_tokens(tokens))
             self.layers |= {n: case.replace(seed=case.seed + n) for n in range(values["count"])}
-        elif verb == "calls":
+        elif verb in ("calls", "threads"):
             loaded = [self._loaded(number) for number in range(values["count"])]
+            if verb == "threads":
+                self._require_threads(loaded)
             self.x = [self._within(case.replace(m=values["rows"])) for case in loaded][-1]
             return self.x
         elif verb == "copy":
@@ -140,10 +147,13 @@ class _Reader:
         return case.replace(m=max(1, self.limits.m_least))
 
     def _of_layer(self, verb: str, case: Case, values: dict) -> Case:
-        if verb in ("call", "break"):
+        if verb in ("call", "break", "track"):
             self.x = self._within(case.replace(m=values["rows"]), values.get("condition", ""))
         elif verb == "again":
             self.x = self._within(self._taking_x(case), values.get("condition", ""))
+        elif verb == "feed":
+            self.x = self._within(self._fed(case, self._loaded(values["source"]), values["rows"]))
+            return self.x
         elif verb == "decode":
             return self._within(self._of_bare_rows(case))
         elif verb == "grad":
@@ -174,6 +184,20 @@ class _Reader:
         if values["operand"] == "g_idx" and source.g_idx == "none":
             raise ValueError("there is no g_idx to share")
         return source.replace(seed=source.seed + values.get("seed", 0) + 1)
+
+    def _fed(self, case: Case, source: Case, rows: int) -> Case:
+        """The layer's case. Raises ValueError where no result of the source can be its x."""
+        self._within(source.replace(m=rows))
+        alike = source.n == case.k and source.rank == case.rank and source.dtype == case.dtype
+        if not alike or case.layout or case.start:
+            raise ValueError("a result of the one layer is no x of the other")
+        return case.replace(m=rows)
+
+    def _require_threads(self, cases: list[Case]) -> None:
+        if len({(case.k, case.dtype, case.layout, case.rank) for case in cases}) > 1:
+            raise ValueError("no x fits all of these layers")
+        if "threads2" not in self.limits.conditions:
+            raise ValueError("outside the kernel's limits: condition")
 
     def _of_bare_rows(self, case: Case) -> Case:
         """The fewest rows that are taken. Raises ValueError for an x that is not just these."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import torch
 
-from gptq_fuzz.case.axes import FRACTIONS, SHARED
+from gptq_fuzz.case.axes import FRACTIONS, OVERLAPPING, SHARED
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.checks import RIGHT_ALONE
 from gptq_fuzz.oracle.decode import Wrong, explanation, wrong_products
@@ -62,7 +62,8 @@ class Look:
     def __init__(self, exam: Examination, is_flipped: bool):
         self.exam = exam
         zeros = "zall" if exam.case.zeros == FRACTIONS else exam.case.zeros
-        self.case: Case = exam.case.replace(fill="lanes", zeros=zeros)
+        layout = "" if exam.case.layout_kind == OVERLAPPING else exam.case.layout
+        self.case: Case = exam.case.replace(fill="lanes", zeros=zeros, layout=layout)
         self.is_flipped = is_flipped
         self.ends = time.monotonic() + SECONDS
         self.problems: list[Values] = []

@@ -222,6 +222,8 @@ class Examination:
 
     def rows_of(self, out, operands: Operands) -> torch.Tensor:
         """[M, J] of what the kernel returned. Raises WrongType."""
+        if getattr(out, "requires_grad", False) and not _asks_for_a_gradient(operands):
+            raise WrongType("the result requires a gradient, x and the layer do not")
         return typed(out, operands).reshape(-1, operands.out_shape[-1])
 
     def _output_for(self, operands: Operands) -> Guarded | None:
@@ -531,6 +533,12 @@ def typed(out, operands) -> torch.Tensor:
     ):
         raise WrongType(f"elements of the result share memory, strides {out.stride()}")
     return out.detach()
+
+
+def _asks_for_a_gradient(operands) -> bool:
+    """Whether x does: of the layer nothing ever does."""
+    left = operands.guarded.get("left")
+    return left is not None and left.view.requires_grad
 
 
 def is_limit_of_the_interpreter(problem: BaseException) -> bool:

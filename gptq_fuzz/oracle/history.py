@@ -22,6 +22,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import OPERANDS, Step
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.ambient import put_under, with_grad
+from gptq_fuzz.oracle.conditions.threads import among_many, is_interpreted
 from gptq_fuzz.oracle.each_operator import EachOperator
 from gptq_fuzz.oracle.examination import (
     FILTERS,
@@ -40,11 +41,13 @@ from gptq_fuzz.oracle.surroundings import (
 )
 from gptq_fuzz.problem.fills import Values, make_values
 from gptq_fuzz.problem.layouts import Guarded, stored_cells
-from gptq_fuzz.problem.operands import Operands, judged_on
+from gptq_fuzz.problem.operands import Operands, Product, judged_on
 
 MANY, IN_TURN = 64, 4  # layers; how many are looked at after a call
 HELD = 8  # results that are kept while later calls run; beside those of calls 1, 2, 4, 8, ...
+AT_LENGTH = 0.5  # seconds in which two threads call many layers
 AT_ONCE = 64  # calls between two looks at the clock
+ROUNDED = ("randn", "wide", "big", "tiny")  # fills whose sums have several right results
 FIELDS = {"qweight": "codes", "qzeros": "zeros", "scales": "scales", "g_idx": "g_idx"}
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
@@ -69,6 +72,8 @@ class Layer:
     values: Values
     guarded: dict[str, Guarded]
     state: object = None
+    # By case and seed of x: the result, and the step that gave it, until a tensor changes
+    given: dict[tuple[Case, int], tuple[torch.Tensor, str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -84,12 +89,36 @@ class Kept:
 
 
 @dataclass
+class Fed:
+    """A result that is an x now, the very tensor, and a copy of it; see `Guarded`."""
+
+    view: torch.Tensor
+    original: torch.Tensor
+
+    def is_untouched(self) -> bool:
+        return torch.equal(_cells(self.view), _cells(self.original))
+
+    def is_inside(self) -> bool:
+        """Whether it is x that has changed: around it nothing is looked at."""
+        return True
+
+
+class OperandsOfAnyOrigin(Operands):
+    """Whose x no fill has drawn."""
+
+    @property
+    def product(self) -> Product:
+        return replace(super().product, fill=None)
+
+
+@dataclass
 class Asked:
     """The last x, and by layer the result that was right for it, until one of them changes."""
 
-    x: Guarded
+    x: Guarded | Fed
     left: torch.Tensor  # its values, where they are judged
     case: Case
+    seed: int = 0  # of an x that was drawn
     right: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
@@ -172,6 +201,8 @@ class History:
             self._surroundings()
         except Wrong as found:
             details = {"check": "history", "ratio": found.ratio}
+            if found.kind == kinds.NONDETERMINISTIC:
+                details |= {"wrong_runs": 1, "runs": 2}
             return Verdict(found.kind, step.case, at + found.message, found.where, **details)
         except WrongType as problem:
             return Verdict(kinds.WRONG_TYPE, step.case, at + str(problem), check="history")
@@ -281,6 +312,7 @@ class History:
         return self._packed(layer.case, layer.values)[step.operand]
 
     def _changed(self, number: int) -> None:
+        self.layers[number].given.clear()
         if self.asked:
             self.asked.right.pop(number, None)
         self._prepare(self.layers[number])
@@ -314,6 +346,40 @@ class History:
                 self._new_x(step, step.seed)
             self._multiply(replace(step, layer=number, case=case))
             self.progress(self.place)
+
+    def _threads(self, step: Step) -> None:
+        """Two threads call all layers, which were right alone, at once."""
+        self.asked = None
+        self._calls(step)
+        asked = self.asked
+        if len(asked.right) < step.count:  # no time was left
+            return
+        cases = [self.layers[at].case.replace(m=step.rows) for at in range(step.count)]
+        exams = [
+            self._prepared_call(replace(step, layer=at, case=case)) for at, case in enumerate(cases)
+        ]
+        if is_interpreted(exams[0]):
+            raise Skipped("interpreter_has_one_thread")
+        with exams[0].surrounded():
+            calls = [exam.multiplied for exam in exams]
+            seconds = min(AT_LENGTH, self.ends - time.monotonic())
+            for given in among_many(self.device, calls, asked.x.view, seconds):
+                self.progress(self.place)
+                self._require_each_right(exams, given)
+        self._require_unchanged(exams[0])
+
+    def _require_each_right(self, exams: list[LayerCall], given: list[tuple]) -> None:
+        for number, out in given:
+            exam = exams[number]
+            rows = exam.rows_of(out, exam.operands)
+            if not same_bits(self.asked.right[number], rows):
+                mismatch = exam.expectation(exam.operands).check(rows)
+                if mismatch.count:
+                    at = f" of layer {number}, while another thread called others"
+                    raise Wrong(
+                        kinds.STATE_LEAKED, mismatch.describe(at), exam._where(mismatch.wrong),
+                        mismatch.worst_ratio(),
+                    )  # fmt: skip
 
     def _again(self, step: Step) -> None:
         for _ in self._turns(step.times):
@@ -371,6 +437,7 @@ class History:
     def _x(self, step: Step) -> None:
         asked = self.asked
         fresh, asked.left = self._new_left(asked.case, step.seed)
+        asked.seed = step.seed
         for ours, theirs in ((asked.x.view, fresh.view), (asked.x.original, fresh.original)):
             stored_cells(ours, ours.stride()).copy_(stored_cells(theirs, theirs.stride()))
         asked.right.clear()
@@ -379,7 +446,7 @@ class History:
         self.asked = None  # its memory is free for the next one
         x, left = self._new_left(step.case, seed)
         self.memory.place({"x": x})
-        self.asked = Asked(x, left, step.case)
+        self.asked = Asked(x, left, step.case, seed)
 
     def _new_left(self, case: Case, seed: int) -> tuple[Guarded, torch.Tensor]:
         """x for a case, and its values; of the other operands none is made."""
@@ -395,7 +462,8 @@ class History:
     def _operands(self, layer: Layer, left: torch.Tensor | None, x, case: Case) -> Operands:
         shared = {**layer.guarded, "left": x}
         values = replace(layer.values, left=left)
-        return Operands(case, self.device, values=values, zones=self.zones, shared=shared)
+        kind = OperandsOfAnyOrigin if isinstance(x, Fed) else Operands
+        return kind(case, self.device, values=values, zones=self.zones, shared=shared)
 
     def _prepared_call(self, step: Step) -> LayerCall:
         layer, asked = self.layers[step.layer], self.asked
@@ -419,7 +487,31 @@ class History:
         if changed:
             raise Wrong(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
 
+    def _feed(self, step: Step) -> None:
+        """The result of one layer, changed in place, is the x of the next: the very tensor."""
+        source = self.layers[step.source].case.replace(m=step.rows)
+        first = replace(step, layer=step.source, case=source)
+        self._new_x(first, step.seed)
+        exam = self._prepared_call(first)
+        out = exam.call(exam.operands)
+        self._require_unchanged(exam)
+        self._require_right(first, exam, out)
+        x = exam.raw
+        if x.storage_offset() or not x.is_contiguous():  # it may be no x that the kernel takes
+            x = x.clone(memory_format=torch.contiguous_format)
+        if step.change == "relu":
+            x.relu_()
+        else:
+            x.add_(self._new_left(step.case, step.seed + 1)[0].view)
+        left = x.double().view(-1, step.case.k).to(self._judged_on(step.case))
+        self.asked = Asked(Fed(x, x.clone()), left, step.case)
+        self._multiply(step)
+
     def _judge(self, step: Step, exam: LayerCall, out: torch.Tensor) -> None:
+        self._require_right(step, exam, out)
+        self._keep(exam.raw.detach(), step)
+
+    def _require_right(self, step: Step, exam: LayerCall, out: torch.Tensor) -> None:
         self.calls += 1
         known = self.asked.right.get(step.layer)
         if known is None or not same_bits(known, out):
@@ -427,7 +519,19 @@ class History:
             if mismatch.count:
                 self._raise(exam, mismatch, "", self.place == self.calls == 1)
             self.asked.right[step.layer] = out.clone()
-        self._keep(exam.raw.detach(), step)
+        if self.backend.deterministic and step.case.fill in ROUNDED and not step.condition:
+            self._require_same_bits(step, out)
+
+    def _require_same_bits(self, step: Step, out: torch.Tensor) -> None:
+        """As the same call gave before, whatever was called in between."""
+        if isinstance(self.asked.x, Fed):
+            return
+        asked, given = (step.case, self.asked.seed), self.layers[step.layer].given
+        before, earlier = given.setdefault(asked, (out.clone(), step.text))
+        if not same_bits(before, out):
+            count = int((before != out).sum())
+            message = f"{count} of {out.numel()} elements have other bits than at {earlier} before"
+            raise Wrong(kinds.NONDETERMINISTIC, message)
 
     def _raise(self, exam: LayerCall, mismatch, at: str, is_first: bool) -> None:
         """`is_first`: a layer was loaded, and called. Raises Wrong."""
@@ -454,6 +558,15 @@ class History:
         except Exception:  # noqa: BLE001 - whatever the kernel makes of what was raised in it
             return
         self._judge(step, exam, out)
+
+    def _track(self, step: Step) -> None:
+        """A call with an x that requires a gradient: what comes of it is no matter, unless the
+        kernel promises that; see the condition `grad`.
+        """
+        self._new_x(step, step.seed)
+        exam = self._prepared_call(step)
+        with with_grad(exam.operands.left), contextlib.suppress(Exception):
+            exam.call(exam.operands)
 
     # What is looked at after each step
 

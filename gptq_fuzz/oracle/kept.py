@@ -1,5 +1,5 @@
 """Whether a kernel keeps more memory with every call: of one layer, of ever new ones, of one that
-is written in between, with ever other numbers of rows, and of what is refused.
+is written in between, with ever other numbers of rows, by ever new threads, and of what is refused.
 
 What is bounded is no leak, however it grows at first. So what one call leaves, as looks after
 single calls show, must be left by every second one, since a cache that meets something new only now
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import torch
 
 from gptq_fuzz.oracle.conditions.parts import loaded
+from gptq_fuzz.oracle.conditions.threads import in_threads
 from gptq_fuzz.oracle.surroundings import synchronize
 from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.layouts import leading_shape
@@ -37,7 +38,7 @@ CALLS = FIRST + LOOKS + 3 * sum(ROUNDS)
 # most rows is there from the first call on, and so are those for whole classes of numbers of rows.
 # What is kept for each number of few rows alone is bounded.
 FEWEST_ROWS = 1024
-ROUNDS_OF_ROWS = (64, 256)
+FEWER_ROUNDS = (64, 256)  # of these, and of threads
 PAUSE = 0.1  # seconds after which a thread that frees what calls left to it has freed some more
 PAUSES = 20  # at most
 LEAST = {"cpu": 32, "cuda": 512}  # bytes: the smallest block that malloc, torch's allocator give
@@ -174,8 +175,9 @@ def _grown(states: list[dict[str, int]], calls: int, left: dict[str, float]) -> 
 
 def calls_of(exam) -> dict[str, Asked]:
     """What is called again and again: one layer with ever new x, ever new layers, one layer that
-    is written before each call, one with ever other numbers of rows, where as much as x or the
-    result counts, and a call with each operand that the kernel promises to refuse.
+    is written before each call, one with ever other numbers of rows and one by ever new threads,
+    where as much as x or the result counts, and a call with each operand that the kernel promises
+    to refuse.
     """
     operands = exam.operands
 
@@ -220,14 +222,19 @@ def calls_of(exam) -> dict[str, Asked]:
                 answer(*invalidate(case, operands.left, own_layer()))
 
     def other_rows(number: int) -> None:
+        answer(many_rows(FEWEST_ROWS + rounds_of_rows.calls - number))
+
+    def many_rows(rows: int) -> torch.Tensor:
         row = operands.left.reshape(-1, exam.case.reduction)[:1]
-        rows = FEWEST_ROWS + rounds_of_rows.calls - number
         shape = *leading_shape(rows, exam.case.rank), exam.case.reduction
-        answer(row.repeat(rows, 1).view(shape))
+        return row.repeat(rows, 1).view(shape)
+
+    def new_thread(number: int) -> None:
+        in_threads(exam.device, lambda _: answer(many_rows(FEWEST_ROWS)), 1)
 
     row_bytes = operands.left.element_size() * min(exam.case.reduction, exam.case.columns)
     least = {BYTES: FEWEST_ROWS * row_bytes}
-    rounds_of_rows = Asked(other_rows, ROUNDS_OF_ROWS, least)
+    rounds_of_rows = Asked(other_rows, FEWER_ROUNDS, least)
     asked = {
         "every call of one layer": Asked(same_layer),
         "every new layer": Asked(new_layer),
@@ -235,6 +242,8 @@ def calls_of(exam) -> dict[str, Asked]:
     }
     if exam.case.m > 1:
         asked["every new number of rows"] = rounds_of_rows
+    if exam.case.m > 1 and "threads2" in exam.backend.limits.conditions:
+        asked["every new thread"] = Asked(new_thread, FEWER_ROUNDS, least)
     if exam.backend.limits.bad and not exam.case.backward:
         asked["every round of refused calls"] = Asked(refused_calls)
     return asked

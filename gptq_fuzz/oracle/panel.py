@@ -19,6 +19,7 @@ WHOLE = 2**23  # weights and results up to which all columns are judged
 COLUMNS = 256  # of a panel
 TILES = (64, 128, 256)
 BYTES_PER_WEIGHT = 64  # of operands, float64 reference and intermediates, generously
+BYTES_BEHIND_A_PANEL = 48  # the same without the reference
 BYTES_PER_RESULT = 16  # of one that is not judged
 
 
@@ -26,7 +27,7 @@ def bytes_needed(case: Case) -> int:
     """What operands and reference of a case may take."""
     if not is_large(case):
         return BYTES_PER_WEIGHT * (case.k + case.m) * case.n
-    return BYTES_PER_WEIGHT * case.k * (case.n + case.m) + BYTES_PER_RESULT * case.m * case.n
+    return BYTES_BEHIND_A_PANEL * case.k * (case.n + case.m) + BYTES_PER_RESULT * case.m * case.n
 
 
 def is_large(case: Case) -> bool:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.axes import FRACTIONS, SHARED
+from gptq_fuzz.case.axes import FRACTIONS, OVERLAPPING, SHARED
 from gptq_fuzz.case.case import SHARD_STARTS, Case
 from gptq_fuzz.problem.cancel import cancelling, equal_weights
-from gptq_fuzz.problem.layouts import rows_stored
+from gptq_fuzz.problem.layouts import rows_stored, windows_of
 from gptq_fuzz.problem.philox import random_words
 from gptq_fuzz.problem.rounding import F16, FORMATS, power_of_two, round_to
 
@@ -61,6 +61,8 @@ def make_values(case: Case, device) -> Values:
     if case.layout in SHARED and case.m:
         stored = rows_stored(case)
         left = left[:stored].repeat(case.m // stored, 1)
+    if case.layout_kind == OVERLAPPING:
+        left = windows_of(left, case.layout_amount)
     zeros, g_idx = _zeros(case, device), _g_idx(case, device)
     codes = _codes(case, zeros, g_idx, device)
     if case.fill == "cancel":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gptq_fuzz.case.axes import BATCHED
+from gptq_fuzz.case.axes import BATCHED, OVERLAPPING
 from gptq_fuzz.case.case import Case
 
 ZONE_UNIT = 256  # bytes; keeps torch's own alignment for a contiguous operand
@@ -205,6 +205,17 @@ def rows_stored(case: Case) -> int:
     return leading_shape(case.m, case.rank)[-1] if case.layout == "expand" else case.m
 
 
+def windows_of(rows: torch.Tensor, apart: int) -> torch.Tensor:
+    """`rows` [M, R] as windows of one line that begin `apart` elements after each other: what
+    several of them hold is of the first.
+    """
+    count, width = rows.shape
+    place = torch.arange(count, device=rows.device).unsqueeze(1) * apart
+    place = place + torch.arange(width, device=rows.device)
+    first = ((place - width) // apart + 1).clamp(min=0)
+    return rows[first, place - first * apart]
+
+
 def place_left(case: Case) -> Placement:
     """Where x [M, R] lies (or the gradient with respect to the output)."""
     kind, amount = case.layout_kind, case.layout_amount
@@ -214,6 +225,8 @@ def place_left(case: Case) -> Placement:
         return Placement(0)
     if kind == "step":
         return Placement(2 * case.reduction + amount, 2)
+    if kind == OVERLAPPING:
+        return Placement(amount)
     if kind in BATCHED:
         return _place_batches(case)
     pad = amount if kind == "pad" else 0
@@ -234,9 +247,13 @@ def _place_batches(case: Case) -> Placement:
     return Placement(width, offset=cut * width, outer=(batch * width,) * (1 + len(ones)))
 
 
-def place_right(columns: int, strided: bool, cut: bool = False) -> Placement:
+def place_right(
+    rows: int, columns: int, strided: bool, cut: bool = False, turned: bool = False
+) -> Placement:
     """Contiguous, or every second cell of rows that are two cells longer: no stride is 1. `cut`:
-    out of rows three times as long, as one of three layers that are joined.
+    out of rows three times as long, as one of three layers that are joined. `turned`: the same of
+    the transposed tensor.
     """
-    row = (2 * columns + 2 if strided else columns) * (3 if cut else 1)
-    return Placement(row, 2 if strided else 1)
+    length = rows if turned else columns
+    strides = (2 * length + 2 if strided else length) * (3 if cut else 1), 2 if strided else 1
+    return Placement(*(strides[::-1] if turned else strides))

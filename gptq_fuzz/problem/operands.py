@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.axes import CUT
+from gptq_fuzz.case.axes import CUT, TURNED
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.problem.fills import Values, make_values
@@ -167,7 +167,8 @@ class Operands(GuardedOperands):
         is_vector = tensor.dim() == 1
         rows = tensor.unsqueeze(0) if is_vector else tensor
         strided = self.case.strided
-        placement = place_right(rows.shape[1], token in strided, CUT.get(token) in strided)
+        is_cut, is_turned = (kind.get(token) in strided for kind in (CUT, TURNED))
+        placement = place_right(*rows.shape, token in strided, is_cut, is_turned)
         placement = placement.moved(self.case.bytes_off(False) // rows.element_size())
         leading = () if is_vector else None
         kind = _kind_of(placement, rows)

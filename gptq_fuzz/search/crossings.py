@@ -11,6 +11,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+import torch
+
 from gptq_fuzz.case.axes import codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
@@ -18,10 +20,10 @@ from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.series import FIRST, must_pass_series
 from gptq_fuzz.search.sweep import choose, group_size, has_rows, rotated
 
-SERIES, EDGES = "crossings", "edges"
+SERIES, EDGES, OF_BATCHES = "crossings", "edges", "batches"
 SECONDS, SECONDS_OF_A_SLOW_ONE = 10.0, 3.0
 SECONDS_OF_EDGES = 3.0
-DEAREST = 1.0  # of that time, for one case
+DEAREST = 2.0  # of that time, for one case
 
 # Whole blocks of 1024 rows, then of 256, before each remainder of 64
 BLOCKS, MORE_BLOCKS, REMAINDERS = 1024, 2304, 64
@@ -36,10 +38,18 @@ BATCHES = (
     *((48, 2048, 4096), (64, 512, 8192), (96, 1028, 4100), (24, 260, 8196)),
 )
 FILLS_OF_BATCHES = ("exact", "cancel", "wide")  # which show a sum that was rounded on its way
+PREFILL = (129, 1024, 2048)  # rows, columns, reduction
 # Few rows of large layers, with a bias where there is any
 LAYERS = ((1, 1024, 8192), (8, 2048, 4096), (16, 1028, 8196), (2, 8192, 1024), (1, 4096, 4096))
-SCRATCH = 2**25  # weights; a little more in each number of bits
-ROWS_OF_SCRATCH, LONG_K = 8, 11008  # which is no power of two: what fits is no whole number of rows
+# A little more than 2^25 weights of 2 bits, of others more tiles of 16 x 64 than 16 bits count. K
+# is no power of two: of what fits, no whole number of rows
+SCRATCH, LIST = (8, 3056, 11008), (2, 6144, 10928)
+# Tiles of columns T whose reciprocal is short in float32, so that int(T * (1 / T)) is 0, of so many
+# columns; with a second row of tiles of so many rows
+WIDTHS, ROWS_OF_TILES = (128, 64), (64, 128)
+MOST_TILES = 64
+# Columns behind 512, modulo 128 and 256, beside groups that are a part of a block of 128 rows
+RESIDUES, SMALL_GROUPS, COLUMNS_BEFORE = (64, 32, 192, 128), (32, 64, 16, 128), 512
 
 # Sizes from which on kernels are pipelined, and may load ahead of what there is
 EDGY = (
@@ -81,8 +91,33 @@ def must_pass_edges(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) ->
     must_pass_series(kernel, EDGES, cases, of_time * SECONDS_OF_EDGES, seed, checks=("guarded",))
 
 
+def batch_cases(limits: Limits, seed: int = 0) -> list[Case]:
+    """A layer in each number of bits and in both orders of rows, for more rows than any batch."""
+    turns = range(1 + (_usual(limits) != _usual(limits, 1))) if has_rows(limits) else ()
+    m, n, k = PREFILL
+    sizes = (
+        {"m": m, "n": n, "k": k, "bits": bits, "options": _usual(limits, turn)}
+        for bits, turn in itertools.product(limits.bits, turns)
+    )
+    return _in_turn([sizes], limits, seed)
+
+
+def must_pass_batches(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) -> None:
+    """Judge them in batches of every size too, of a kernel that is not slow. Raises Failure."""
+    must_pass_series(
+        kernel,
+        OF_BATCHES,
+        batch_cases(kernel.limits, seed),
+        of_time * SECONDS,
+        seed,
+        excuse=lambda case: "time" * kernel.is_slow,
+        dearest=DEAREST,
+        checks=("row alone",),
+    )
+
+
 def _cheap(limits: Limits, seed: int) -> list[Case]:
-    return _in_turn([_rests(limits), _large_groups(limits), _uneven_groups(limits)], limits, seed)
+    return _in_turn([kind(limits) for kind in _CHEAP], limits, seed)
 
 
 def _in_turn(kinds: list[Iterator[dict]], limits: Limits, seed: int) -> list[Case]:
@@ -128,6 +163,27 @@ def _uneven_groups(limits: Limits) -> Iterator[dict]:
             yield {"m": 1, "n": 1, "k": size * groups, "group_size": size, "options": options}
 
 
+def _short_reciprocals(limits: Limits) -> Iterator[dict]:
+    """More than one row of so many tiles that a division by their number, done as a product with
+    its reciprocal in float32, gives too little.
+    """
+    tiles = torch.arange(1, MOST_TILES, dtype=torch.float32)
+    short = tiles[tiles * (1 / tiles) < 1].int().tolist()
+    wanted = itertools.product(WIDTHS, ROWS_OF_TILES)
+    for count, (width, rows) in zip(itertools.cycle(short), wanted, strict=False):
+        yield {"m": rows + 1, "n": count * width, "k": 1}
+
+
+def _small_groups(limits: Limits) -> Iterator[dict]:
+    """Small groups of many columns, of which the last tile is a part, in each number of bits."""
+    told = _usual(limits)
+    combined = itertools.product(RESIDUES, SMALL_GROUPS, limits.bits)
+    for turn, (more, size, bits) in enumerate(combined):
+        if limits.group_sizes is None or size in limits.group_sizes:
+            sizes = {"m": 1 + turn % 2 * has_rows(limits), "n": COLUMNS_BEFORE + more, "bits": bits}
+            yield sizes | {"k": 2 * max(SMALL_GROUPS), "group_size": size, "options": told}
+
+
 def _batches(limits: Limits) -> Iterator[dict]:
     fills = [fill for fill in FILLS_OF_BATCHES if fill in limits.fills] or limits.fills[:1]
     for turn, (m, n, k) in enumerate(BATCHES):
@@ -141,13 +197,14 @@ def _layers(limits: Limits) -> Iterator[dict]:
 
 
 def _more_than_a_scratch(limits: Limits) -> Iterator[dict]:
-    for bits in sorted(limits.bits):
-        sizes = {"m": ROWS_OF_SCRATCH, "n": SCRATCH // LONG_K + 1, "k": LONG_K, "bits": bits}
-        yield sizes | {"options": _usual(limits)}
+    for bits in sorted(limits.bits, key=lambda bits: (bits != 4, bits)):
+        m, n, k = SCRATCH if bits == 2 else LIST
+        yield {"m": m, "n": n, "k": k, "bits": bits, "options": _usual(limits)}
 
 
 def _more_rests(limits: Limits) -> Iterator[dict]:
     return _rests(limits, MORE_BLOCKS)
 
 
+_CHEAP = (_rests, _large_groups, _uneven_groups, _short_reciprocals, _small_groups)
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

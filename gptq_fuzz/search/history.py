@@ -11,6 +11,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import (
     AMBIENT,
     BETWEEN,
+    CHANGES,
     EXTENTS,
     OPERANDS,
     REORDERED,
@@ -34,6 +36,7 @@ from gptq_fuzz.search.findings import keep
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.own_time import own_time
 from gptq_fuzz.search.series import Tally
+from gptq_fuzz.worker.supervisor import Worker
 
 SERIES = "history steps"
 SECONDS = {True: 8.0, False: 40.0}  # for the canned histories of a slow kernel; 3 s do for others
@@ -47,7 +50,11 @@ LAYERS = 40  # in the round robin: more than a table of 32 holds
 PERIODS = [2**bits for bits in range(4, 13)]  # calls after which a counter of some bits is back
 LARGE = 512, 4096  # rows and columns of results that are held: 4 MiB each in 16 bits
 STEPS = 4200  # of decoding: more calls of one layer than 12 bits count
+ROUNDED = 256, 1024  # columns, and terms of each sum, of results in which their order shows
+OF_THREADS = 256, 512  # columns and terms of layers that threads call, long enough to meet
+AT_ONCE = 12  # layers
 BROKEN = range(1, 13)  # the operators at which a call is broken off
+SAME_BITS = "the same bits"  # of a kernel that promises them; asked in a process of its own
 MORE_ROWS = (2, 17, 1, 65, 3)
 
 Steps = list[str]
@@ -141,6 +148,10 @@ def canned(limits: Limits) -> dict[str, Steps]:
         found[f"{operand} shared"] = _with_one_operand(operand, load[0], two, write)
     if limits.backward:
         found["gradients in between"] = list(_with_gradients(limits, two))
+    if in_a_row := list(_in_a_row(limits, two)):
+        found["layers in a row"] = in_a_row
+    tracked = [f"track-0-m{m}-s{m}" for m in (two, *rows)]
+    found["x with a gradient"] = [load[0], *_each(tracked, [f"call-0-m{two}", "again-0"])]
     each_expert = [f"calls-{EXPERTS}-m{two}", "x-s1", f"calls-{EXPERTS}-m{two}"]
     written = [f"write-{number}-scales-all" for number in (3, 5)]
     found["experts of one tensor"] = [
@@ -182,6 +193,10 @@ def canned(limits: Limits) -> dict[str, Steps]:
     if large := _large_of(limits):
         held = [f"call-0-m{LARGE[0]}-s{seed}" for seed in range(4)]
         found["large results held"] = [f"load-0-{large}", *held]
+    if in_any_order := _rounded(limits, rows, one):
+        found[SAME_BITS] = in_any_order
+    if by_threads := _by_threads(limits, max(one, *rows)):
+        found["many layers at once"] = by_threads
     if limits.bad:
         refused = [f"refuse-0-bad{bad}" for bad in limits.bad]
         found["refused"] = first + _each(refused, ["again-0"])
@@ -201,14 +216,29 @@ def _with_one_operand(operand: str, load: str, rows: int, write: Steps) -> Steps
 def _with_gradients(limits: Limits, rows: int) -> Iterator[str]:
     """Of a layer as wide as it is high, and of another."""
     layer = Case.parse(f"m1-{tokens_of(limits)}", limits.tokens)
-    side = math.lcm(layer.n, layer.k)
-    square = layer.replace(n=side, k=side)
-    for number, case in enumerate((square, layer)):
+    for number, case in enumerate((_square(layer), layer)):
         if not limits.violations(case.replace(m=max(1, limits.m_least))):
             yield f"load-{number}-{tokens(case)}"
             for at in range(2):
                 yield from (f"call-{number}-m{rows}-s{at}", f"grad-{number}-m{rows}-s{at}")
             yield from (f"again-{number}", f"grad-{number}-m{rows}-s2")
+
+
+def _square(layer: Case) -> Case:
+    """As wide as it is high."""
+    side = math.lcm(layer.n, layer.k)
+    return layer.replace(n=side, k=side)
+
+
+def _in_a_row(limits: Limits, rows: int) -> Iterator[str]:
+    """Two layers, each called with what the other one gave, after it was changed in place."""
+    layers = [Case.parse(f"m{rows}-{tokens_of(limits, at)}", limits.tokens) for at in range(2)]
+    square = [_square(layer) for layer in layers]
+    if _is_bare(limits) and not any(map(limits.violations, square)):
+        yield from (f"load-{number}-{tokens(layer)}" for number, layer in enumerate(square))
+        for at, change in enumerate(CHANGES * 2):
+            yield from (f"feed-1-0-m{rows}-s{at}-{change}", f"feed-0-1-m{rows}-s{at}-{change}")
+            yield from ("again-1", f"feed-1-1-m{rows}-s{at}-{change}")
 
 
 def _under_conditions(limits: Limits, layers: list[str], rows: int) -> Iterator[str]:
@@ -237,6 +267,39 @@ def _large_of(limits: Limits) -> str:
     layer = tokens(small.replace(n=-(-columns // small.n) * small.n))
     large = Case.parse(f"m{rows}-{layer}", limits.tokens) if _is_free(limits) else small
     return layer if large.m == rows and not limits.violations(large) else ""
+
+
+def _rounded(limits: Limits, rows: tuple[int, ...], one: int) -> Steps:
+    """Calls again after larger and smaller ones, and those of another layer; none of a kernel that
+    takes no random reals.
+    """
+    if "randn" not in limits.fills:
+        return []
+    dtype = "f32" if "f32" in limits.dtypes else limits.dtypes[0]  # rounds sums the least
+    few = dict.fromkeys((one, *rows))
+    layer = _of_size(limits, max(few), *ROUNDED, fill="randn", dtype=dtype)
+    other = layer.replace(n=2 * layer.n, seed=1)
+    if limits.violations(layer) or limits.violations(other):
+        return []
+    calls = [f"call-0-m{m}" for m in sorted(few)[:4]]
+    larger, of_another = f"call-0-m{max(few)}", f"call-1-m{max(few)}"
+    load = [f"load-{number}-{tokens(case)}" for number, case in enumerate((layer, other))]
+    return [*load, *calls, larger, *calls, of_another, *calls, *reversed(calls)]
+
+
+def _of_size(limits: Limits, rows: int, columns: int, terms: int, **fields) -> Case:
+    """A case of such a layer, or one a little larger; it may lie outside the limits."""
+    plain = Case.parse(f"m{rows}-{tokens_of(limits)}", limits.tokens)
+    n, k = (-(-size // unit) * unit for size, unit in ((columns, plain.n), (terms, plain.k)))
+    return Case(**limits.fitted(vars(plain) | fields | {"n": n, "k": k}))
+
+
+def _by_threads(limits: Limits, rows: int) -> Steps:
+    """Two threads call more layers at once than what is kept of a few holds."""
+    layer = _of_size(limits, rows, *OF_THREADS)
+    if "threads2" not in limits.conditions or limits.violations(layer):
+        return []
+    return [f"loads-{AT_ONCE}-{tokens(layer)}", f"threads-{AT_ONCE}-m{rows}"]
 
 
 def _is_free(limits: Limits) -> bool:
@@ -290,7 +353,8 @@ class _History:
         self.layers: dict[int, Case] = {}
         self.x: Case | None = None
         self.steps: Steps = []
-        self.others = ["share"] + ["grad"] * limits.backward + ["decode"] * _is_bare(limits)
+        self.others = ["share", "track"] + ["grad"] * limits.backward
+        self.others += ["decode", "feed"] * _is_bare(limits)
         plain = Case.parse(f"m{max(1, limits.m_least)}-{tokens_of(limits)}", limits.tokens)
         self.conditions = [name for name in AMBIENT if _prepared_under(limits, plain, name)]
 
@@ -357,6 +421,23 @@ class _History:
     def _grad(self) -> None:
         self._say("grad", self._layer(), self._rows(), self._seed())
 
+    def _feed(self) -> None:
+        pairs = [(b, a) for b in self.layers for a in self.layers if self._follows(b, a)]
+        if pairs:
+            pair = self.draw(st.sampled_from(sorted(pairs)))
+            self.x = self.layers[pair[0]]
+            change = self.draw(st.sampled_from(CHANGES))
+            self._say("feed", *pair, self._rows(), self._seed(), change)
+
+    def _follows(self, layer: int, source: int) -> bool:
+        """Whether a result of the source is an x of the layer."""
+        return self.layers[source].n == self.layers[layer].k
+
+    def _track(self) -> None:
+        layer = self._layer()
+        self.x = self.layers[layer]
+        self._say("track", layer, self._rows(), self._seed())
+
     def _call(self) -> None:
         layer = self._layer()
         self.x = self.layers[layer]
@@ -408,7 +489,22 @@ def must_pass_canned(kernel: KernelUnderTest, name: str, ends: float = math.inf)
     """
     share = _seconds(kernel) * (FORMS.index(name) + 1) / len(FORMS)
     left = min(max(share - _tally(kernel).seconds, 0.1), ends - time.monotonic())
-    must_pass_history(kernel, canned(kernel.limits)[name], left)
+    steps = canned(kernel.limits)[name]
+    if name != SAME_BITS:
+        must_pass_history(kernel, steps, left)
+    elif kernel.worker.description["deterministic"]:
+        must_pass_alone(kernel, steps, left)
+
+
+def must_pass_alone(kernel: KernelUnderTest, steps: Steps, seconds: float) -> None:
+    """Judge one history where nothing was called before. Raises Failure."""
+    if kernel.in_process:
+        return must_pass_history(kernel, steps, seconds)
+    worker = Worker(replace(kernel.launch, in_flight=kernel.new_in_flight()))
+    try:
+        return must_pass_history(kernel, steps, seconds, worker)
+    finally:
+        worker.stop()
 
 
 def _seconds(kernel: KernelUnderTest) -> float:
@@ -451,9 +547,11 @@ def _tally(kernel: KernelUnderTest) -> Tally:
     return kernel.tallies.setdefault(SERIES, Tally(0))
 
 
-def must_pass_history(kernel: KernelUnderTest, steps: Steps, seconds: float = math.inf) -> None:
+def must_pass_history(
+    kernel: KernelUnderTest, steps: Steps, seconds: float = math.inf, worker=None
+) -> None:
     """Judge one history. Raises Failure with the shortest one that fails in a new process."""
-    verdict, reached = judge_history(kernel, steps, seconds)
+    verdict, reached = judge_history(kernel, steps, seconds, worker)
     if not verdict.ok:
         report_history(kernel, steps[:reached], verdict)
     if verdict.kind != kinds.SKIPPED:

@@ -18,6 +18,7 @@ from gptq_fuzz.case.axes import (
     RANKS,
     SCALES_DTYPES,
     STRIDED,
+    TURNED,
     UNDRAWN,
     WHOLE_GROUP,
     codes_in_words,
@@ -163,8 +164,8 @@ def outside(limits: Limits) -> list[dict]:
     """Each single step out of the limits that the operands themselves show to the kernel."""
     steps = [{"dtype": name} for name in DTYPES if name not in limits.dtypes]
     steps += [{"scales_dtype": name} for name in SCALES_DTYPES if name not in limits.scales_dtypes]
-    # Less what is cut out of a wider tensor: of one row no stride shows that.
-    stepped = (name for name in STRIDED if name not in CUT.values())
+    # Less what is cut out of a wider tensor, or transposed: of one row no stride shows that.
+    stepped = (name for name in STRIDED if name not in (*CUT.values(), *TURNED.values()))
     steps += [{"strided": (name,)} for name in stepped if name not in limits.strided]
     others = [rank for rank in RANKS if rank not in limits.ranks and rank != 1]
     steps += [{"rank": rank, "layout": ""} for rank in others]

@@ -191,8 +191,8 @@ def _words(limits: Limits, place: int, wide: bool) -> Iterator[tuple[int, int]]:
         for size in whole_words(unit, limits.tile[place]) | long_words(unit, place, wide):
             pairs.setdefault(size, []).append(bits)
     for size, allowed in sorted(pairs.items()):
-        if size >= LONGEST:
-            yield size, max(allowed)  # whose words are the smallest
+        if size >= LONGEST:  # those whose words are the smallest
+            yield from ((size, bits) for bits in allowed if bits == max(limits.bits))
         elif size >= LONG:
             yield size, choose(allowed, f"{place} {size}", "bits")
         else:

@@ -31,6 +31,7 @@ def any_cases(draw):
     rank = draw(st.sampled_from(axes.RANKS))
     layout = draw(st.sampled_from(Limits().layouts_of(rank)))
     amount = str(draw(st.integers(1, 10**6))) if layout in axes.COUNTED else ""
+    fills = axes.FILLS_OF_WINDOWS if layout == axes.OVERLAPPING else axes.FILLS
     extra = [(token.name, draw(st.sampled_from((None, *token.values)))) for token in TOKENS]
     return Case(
         m=1 if rank == 1 else draw(st.integers(0, 10**6)),
@@ -49,7 +50,7 @@ def any_cases(draw):
         start=draw(st.sampled_from(axes.STARTS)),
         bias=draw(st.booleans()),
         backward=draw(st.booleans()),
-        fill=draw(st.sampled_from(axes.FILLS)),
+        fill=draw(st.sampled_from(fills)),
         bad=draw(st.sampled_from(("", *axes.BAD))),
         seed=draw(st.integers(0, 2**64)),
         extra=tuple((name, value) for name, value in extra if value is not None),

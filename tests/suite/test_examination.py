@@ -253,8 +253,8 @@ def test_every_failing_verdict_has_a_kernel_that_gets_no_other():
 
 
 def test_every_oracle_named_by_a_kernel_exists():
-    lists = {"triples", *DIMENSIONS, "offsets", "layers", "crossings", "edges"}
-    lists |= {"step", "cut", "swap", "expand", "scut", "start"}  # tests/suite/test_layouts.py
+    lists = {"triples", *DIMENSIONS, "offsets", "layers", "crossings", "edges", "batches"}
+    lists |= {"step", "cut", "lap", "swap", "expand", "scut", "sxt", "start"}  # test_layouts.py
     lists |= {*CONDITIONS} - {*ON_A_GPU}  # test_conditions.py
     lists |= {"guarded", "memory", "history"}  # test_guard_pages, test_kept, test_history
     lists |= {"confirmed"}  # test_confirming.py

@@ -80,6 +80,8 @@ def kernel(request):
         ("load-0-n8-k16-b4-g8-pad3/decode-0-x9", "no tensors of their own"),
         ("load-0-n8-k16-b4-g8-infer", "nor such a condition"),
         (f"{LOADED}-oom", "call takes other words"),
+        (f"{LOADED}/feed-0-0-m1-relu", "no x of the other"),
+        (f"{LOADED}/load-1-n8-k32-b4-g8/threads-2-m1", "no x fits all"),
     ],
 )
 def test_a_wrong_step_is_named_with_what_is_wrong(line, words):
@@ -94,7 +96,8 @@ def test_a_step_outside_the_limits_is_none():
 
 def test_a_condition_outside_the_limits_is_none():
     limits = dataclasses.replace(TORCH.limits, conditions=("omp3",))
-    for step in (f"load-0-{LAYER}-det", f"{LOADED}-grad", f"{LOADED}/again-0-det"):
+    under = f"load-0-{LAYER}-det", f"{LOADED}-grad", f"{LOADED}/again-0-det"
+    for step in (*under, f"{LOADED}/threads-1-m2"):
         with pytest.raises(ValueError, match="outside the kernel's limits: condition"):
             parse_history(step, limits)
 
@@ -143,7 +146,9 @@ EVERY_STEP = (
     "/write-1-g_idx-word/again-1/replace-1-scales/again-1/call-1-m3-s5-x3/drop-1"
     f"/load-2-{LAYER}-s4/call-2-m1/refuse-2-badshape/again-2/break-2-m1-op2/again-2"
     "/share-3-2-g_idx/again-3/write-2-g_idx-word/again-2/again-3/replace-3-g_idx/again-3"
-    "/share-4-3-scales-s7/grad-4-m2/again-4/write-4-scales-all/again-3/decode-3-s2-x70/again-4"
+    "/share-4-3-scales-s7/grad-4-m2/again-4/track-4-m1-s2/again-4/write-4-scales-all/again-3/decode-3-s2-x70/again-4"
+    "/load-5-n8-k8-b4-gall/feed-5-3-m2-s1-add/again-5/x-s4/again-5/feed-5-5-m2-relu"
+    f"/loads-3-{LAYER}/threads-3-m4/again-1"
 )
 
 
@@ -262,12 +267,49 @@ def test_a_gradient_is_judged():
         ("groups_spread_by_g_idx", "g_idx shared"),
         ("epoch_of_12_bits", "steps of decoding"),
         ("weight_left_turned", "gradients in between"),
+        ("result_kept_in_float32", "layers in a row"),
+        ("recycled_under_a_product", "many layers at once"),
     ],
 )
 def test_a_form_shows_what_it_is_there_for(name, form):
     backend = load(f"{ROOT}/gptq_fuzz/museum/faulty/{name}.py:f", ".")
     verdict = verdict_on(backend, "/".join(canned(backend.limits)[form]))
     assert verdict.kind == kinds.STATE_LEAKED
+
+
+@pytest.mark.parametrize("change", ["relu", "add"])
+def test_a_result_that_was_changed_in_place_is_the_next_x(change):
+    seen = []
+
+    def note(given, out, number):
+        seen.append((given["x"], out, out.clone()))
+        return out
+
+    line = f"{LOADED}/load-1-n8-k8-b4-gall/feed-1-0-m2-{change}"
+    assert verdict_on(spoilt(note), line).kind == kinds.PASS
+    (_, result, before), (x, _, _) = seen[1:]
+    assert x is result
+    assert not torch.equal(x, before)
+    overwritten = spoilt(lambda given, out, n: [out, n > 2 and given["x"].zero_()][0])
+    assert verdict_on(overwritten, line).kind == kinds.INPUT_CHANGED
+
+
+def test_no_graph_is_left_of_an_x_that_required_a_gradient():
+    """Also by a kernel that does not promise to take one."""
+    spec = f"{ROOT}/gptq_fuzz/museum/faulty/workspace_in_the_graph.py:f"
+    backend = load(spec, ".")
+    lacking = dataclasses.replace(backend, limits=backend.limits.without(("grad",)))
+    assert verdict_on(backend, f"{LOADED}/call-0-m2-grad").kind == kinds.PASS
+    steps = "/".join(canned(lacking.limits)["x with a gradient"])
+    verdict = verdict_on(lacking, steps)
+    assert verdict.kind == kinds.WRONG_TYPE
+    assert "(call-0-m2): the result requires a gradient" in verdict.message
+
+
+@pytest.mark.parametrize("outcome", [lambda x: 1 / 0, lambda x: None, lambda x: x * x])
+def test_what_comes_of_a_call_with_a_gradient_is_not_judged(outcome):
+    backend = spoilt(lambda given, out, number: outcome(out) if given["x"].requires_grad else out)
+    assert verdict_on(backend, f"{LOADED}/track-0-m3-s1/call-0-m2").kind == kinds.PASS
 
 
 def test_eight_results_are_held():
@@ -446,6 +488,31 @@ def test_what_does_not_fail_again_is_reported_without_a_command(kernel, monkeypa
 def must_pass_all(kernel):
     for name in canned(kernel.limits):
         history.must_pass_canned(kernel, name)
+
+
+SPLITS = "gptq_fuzz/museum/faulty/split_by_workspace.py:f"
+
+
+@pytest.mark.parametrize("kernel", [SPLITS], indirect=True)
+def test_bits_are_compared_where_nothing_was_called_before(kernel, monkeypatch):
+    monkeypatch.setattr(history, "SHORTEN_SECONDS", 0.0)
+    for name in ("large results held", "many rows first"):
+        history.must_pass_canned(kernel, name)
+    with pytest.raises(Failure) as caught:
+        history.must_pass_canned(kernel, history.SAME_BITS)
+    assert caught.value.verdict.kind == kinds.NONDETERMINISTIC
+    assert "have other bits than at call-0-m1 before" in caught.value.verdict.message
+
+
+def test_bits_are_those_of_the_same_call_of_the_same_layer():
+    """Not of another x, of a layer that was written, or under a condition."""
+    spec = f"{ROOT}/{SPLITS}"
+    load_it = "load-0-n128-k512-b4-g16-f32-randn/call-0-m1"
+    for steps in ("call-0-m8", "call-0-m1-s1", "write-0-scales-word/call-0-m1", "call-0-m1-omp3"):
+        line = f"{load_it}/load-1-n128-k512-b4-gall-f32-randn/call-1-m8/{steps}"
+        assert verdict_on(load(spec, "."), line).kind == kinds.PASS
+    again = verdict_on(load(spec, "."), f"{load_it}/call-0-m8/x-s2/call-0-m1")
+    assert again.kind == kinds.NONDETERMINISTIC
 
 
 @pytest.mark.museum

@@ -1,6 +1,7 @@
 """What is kept with every call is found, however slowly it grows; what is bounded is left alone."""
 
 import itertools
+import threading
 from collections import deque
 from types import SimpleNamespace
 
@@ -111,6 +112,27 @@ def test_what_is_kept_for_each_number_of_rows_is_found(space_for, is_blamed):
     verdict = examination(backend, LINE, Request(("memory",))).verdict()
     assert (verdict.kind == kinds.LEAKING) == is_blamed
     assert not is_blamed or "with every new number of rows, 1008 of them" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("spaces_of", "is_blamed"),
+    [
+        (lambda spaces: spaces.setdefault(threading.get_native_id(), []), True),
+        (lambda spaces: spaces.setdefault(threading.get_native_id() % 500, []), False),
+        (lambda spaces: spaces.setdefault(0, threading.local()).__dict__.setdefault(0, []), False),
+    ],
+)
+def test_what_is_kept_for_each_thread_is_found(spaces_of, is_blamed):
+    spaces = {}
+
+    def matmul(*, x, **weights):
+        spaces_of(spaces)[:] = [torch.empty(len(x), 16)]
+        return TORCH.matmul(x=x, **weights)
+
+    backend = Backend("keeps", TORCH.limits, TORCH.numerics, matmul=matmul)
+    verdict = examination(backend, LINE, Request(("memory",))).verdict()
+    assert (verdict.kind == kinds.LEAKING) == is_blamed
+    assert not is_blamed or "with every new thread, 1008 of them" in verdict.message
 
 
 def test_a_workspace_that_grows_to_the_most_rows_is_not_kept_for_each():

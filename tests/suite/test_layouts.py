@@ -17,6 +17,7 @@ PLAIN = "m4-n8-k16-b8-g8-bias"
 STRIDED = "m4-n8-k16-b8-g8-wstr-sstr-zstr-gstr"
 NAMES = ("left", "qweight", "qzeros", "scales", "g_idx")
 LAYOUTS = ("", "-pad3", "-xt", "-xtp3", "-off5", "-bcast", "-step3", "-dim3")
+LAYOUTS += ("-lap3", "-lap5-dim3", "-lap20")
 LAYOUTS += ("-cut3-dim3", "-alt-dim4", "-swap-dim3", "-off5-at8", "-swap-dim4-at4")
 
 
@@ -114,6 +115,8 @@ PLACES = [
     ("m4-pad1-dim3", (2, 2, 16), (34, 17, 1), 0),
     ("m4-bcast-dim3", (2, 2, 16), (0, 0, 1), 0),
     ("m4-step3", (4, 16), (35, 2), 0),
+    ("m4-lap3", (4, 16), (3, 1), 0),
+    ("m6-lap5-dim3", (2, 3, 16), (15, 5, 1), 0),
     ("m6-cut3-dim3", (2, 3, 16), (96, 16, 1), 48),
     ("m6-cut1-dim4", (2, 1, 3, 16), (64, 64, 16, 1), 16),
     ("m6-alt-dim3", (2, 3, 16), (96, 16, 1), 0),
@@ -141,6 +144,9 @@ def test_x_holds_the_same_values_in_every_layout(layout):
     placed = operands(f"m4-n8-k16-b8-g8{layout}")
     assert torch.equal(placed.left.reshape(4, 16).double(), placed.values.left)
     rows = operands("m4-n8-k16-b8-g8").values.left
+    if "lap" in layout:
+        apart = placed.case.layout_amount
+        rows = torch.cat([rows[0], *rows[1:, -min(apart, 16) :]]).unfold(0, 16, min(apart, 16))
     assert torch.equal(placed.values.left, rows[:1].expand(4, -1) if "bcast" in layout else rows)
 
 
@@ -167,22 +173,25 @@ def test_every_operand_begins_so_many_bytes_off_an_aligned_address(start, stride
 
 SEEN = {  # axis or layout -> the case, and those tokens of it that show the fault
     "step": ("m3-n8-k16-b4-g8{}", {"-step2"}),
+    "lap": ("m4-n8-k16-b4-g8{}", {"-lap3"}),
     "cut": ("m4-n8-k16-b4-g8{}-dim3", {"-cut3", "-alt"}),
     "swap": ("m4-n8-k16-b4-g8{}-dim3", {"-swap"}),
     "expand": ("m4-n8-k16-b4-g8{}-dim3", {"-expand"}),
     "scut": ("m4-n8-k16-b4-g8{}", {"-scut"}),
+    "sxt": ("m4-n16-k16-b4-g8{}", {"-sxt"}),
     "start": ("m4-n8-k16-b4-g8{}", {"-at4", "-at8"}),
 }
-EVERY = ("", "-pad3", "-xt", "-off3", "-bcast", "-step2", "-at4", "-at8", "-at16")
+EVERY = ("", "-pad3", "-xt", "-off3", "-bcast", "-step2", "-lap3", "-at4", "-at8", "-at16")
+OF_SCALES_ALONE = ("scut", "sxt")
 EVERY_BATCH = ("-cut3", "-alt", "-swap", "-expand")
-OF_SCALES = ("-sstr", "-scut")
+OF_SCALES = ("-sstr", "-scut", "-sxt")
 
 
 @pytest.mark.parametrize("only", SEEN)
 def test_a_layout_sees_what_no_other_sees(only):
     (exhibit,) = (exhibit for exhibit in faulty() if exhibit.only == only)
     form, seen = SEEN[only]
-    more = EVERY_BATCH if "dim3" in form else OF_SCALES if only == "scut" else ()
+    more = EVERY_BATCH if "dim3" in form else OF_SCALES if only in OF_SCALES_ALONE else ()
     for tokens in (*EVERY, *more):
         line = form.format("" if "at" in tokens else tokens)
         line += tokens if "at" in tokens else ""
@@ -207,6 +216,17 @@ def test_an_operand_that_is_cut_has_rows_three_times_as_long(tokens):
         assert view.stride() == (3 * (step * columns + 2 * (step > 1)), step)
         assert torch.equal(view, same)
     assert placed.guarded["g_idx"].view.is_contiguous()
+
+
+@pytest.mark.parametrize("tokens", ["wxt-sxt-zxt", "wstr-sstr-zstr-wcut-scut-zcut-wxt-sxt-zxt"])
+def test_an_operand_that_is_transposed_has_columns_one_after_another(tokens):
+    plain, placed = operands(PLAIN), operands(f"m4-n8-k16-b8-g8-{tokens}")
+    step = 2 if "wstr" in tokens else 1
+    for name in ("qweight", "scales", "qzeros"):
+        view, same = placed.guarded[name].view, plain.guarded[name].view
+        rows = view.shape[0]
+        assert view.stride() == (step, (2 * rows + 2) * 3 if step > 1 else rows)
+        assert torch.equal(view, same)
 
 
 def test_batches_that_are_one_in_memory_have_the_rows_of_the_first():

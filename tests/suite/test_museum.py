@@ -18,7 +18,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.museum.catalogue import ALWAYS, correct, faulty
 from gptq_fuzz.search import search
 from gptq_fuzz.search.claims import must_pass, must_pass_shrunk
-from gptq_fuzz.search.crossings import crossing_cases, edge_cases
+from gptq_fuzz.search.crossings import batch_cases, crossing_cases, edge_cases
 from gptq_fuzz.search.findings import shrink_and_report
 from gptq_fuzz.search.kept import kept_cases
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -42,8 +42,9 @@ LISTS = {  # what drawn cases hardly meet
     "memory": kept_cases,
     "crossings": crossing_cases,
     "edges": edge_cases,
+    "batches": batch_cases,
 }
-CHECK_OF = {"edges": "guarded"}  # of what is in a list
+CHECK_OF = {"edges": "guarded", "batches": "row alone"}  # of what is in a list
 LISTS |= {name: functools.partial(sweep, name) for name in DIMENSIONS}
 IN_A_WORKER = ("noisy", "transposed_result")  # the others: tests/suite/test_false_alarms.py
 PATIENCE = 60.0  # seconds for a call, which a loaded machine may hold up for several

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from itertools import product
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle import panel
 from gptq_fuzz.oracle.examination import Request
 from gptq_fuzz.oracle.panel import COLUMNS, panel_words
+from gptq_fuzz.oracle.relations import BATCHES
 from gptq_fuzz.plugin.report import _series_in_words
 from gptq_fuzz.problem import layouts
 from gptq_fuzz.problem.layouts import CannotReserve, GuardedFar, GuardedRows, Placement
@@ -24,6 +26,7 @@ from gptq_fuzz.search import sweep as under_test
 from gptq_fuzz.search.coverage import Coverage
 from gptq_fuzz.search.crossings import (
     SECONDS,
+    batch_cases,
     crossing_cases,
     edge_cases,
     must_pass_crossings,
@@ -97,7 +100,7 @@ CROSSED = {  # what meets -> which cases of the plain limits, with a bias, have 
 def test_large_sizes_meet_soon(what):
     found = crossing_cases(Limits(bias=True))
     first = next(place for place, case in enumerate(found) if CROSSED[what](case))
-    cheap = sum(case.m * case.k + case.k * case.n < 2**21 for case in found[:100])
+    cheap = sum(case.m * case.k + case.k * case.n < 2**20 for case in found)
     assert first < cheap + 3  # one of each dear kind behind the cheap ones
 
 
@@ -106,7 +109,34 @@ def test_each_remainder_comes_behind_whole_blocks_and_each_width_is_more_than_a_
     assert {case.m - 1024 for case in found} >= set(range(1, 65))
     assert {case.m - 2304 for case in found} >= set(range(1, 65))
     assert {case.bits for case in found if case.k * case.n > 2**25} == {8, 4, 2}
+    assert {case.bits for case in found if case.k * case.n > 2**26} == {8, 4}
     assert {case.group_size for case in found if case.k > 12000 and case.n < 17} >= {512, 8192}
+
+
+def test_small_groups_meet_every_rest_of_many_columns():
+    found = [
+        c for c in crossing_cases(PLAIN_LIMITS) if c.n > 512 and (c.k, c.g_idx) == (256, "seq")
+    ]
+    met = {(case.bits, case.group_size, case.n % 256) for case in found}
+    assert met == set(product((8, 4, 2), (16, 32, 64, 128), (32, 64, 128, 192)))
+    assert max(case.m for case in found) == 2
+
+
+@pytest.mark.parametrize(("width", "rows"), [*product((64, 128), (64, 128))])
+def test_a_reciprocal_of_the_tiles_is_short(width, rows):
+    """Of float32, which is so of 41, 47, 55, ... tiles."""
+    met = [c for c in crossing_cases(PLAIN_LIMITS) if c.m == rows + 1 and c.n % width == 0]
+    tiles = {torch.tensor(case.n // width, dtype=torch.float32) for case in met if case.n > 2000}
+    assert any(int(count * (1 / count)) == 0 for count in tiles)
+
+
+def test_a_large_layer_is_asked_in_each_width_and_order_with_batches_of_every_size():
+    found = batch_cases(PLAIN_LIMITS)
+    assert {(c.bits, c.g_idx) for c in found} == set(product((8, 4, 2), ("seq", "act")))
+    assert all(case.k >= 2048 and case.n >= 1024 for case in found)
+    least = (2, 9, 17, 33, 49, 65, 129)
+    assert {sum(m >= first for first in least) for m in (1, *BATCHES, found[0].m)} == set(range(8))
+    assert not batch_cases(Limits(ranks=(1,)))
 
 
 def test_what_crosses_is_asked_in_order_before_anything_is_left_out(monkeypatch):
@@ -162,7 +192,7 @@ def test_a_bias_takes_turns_and_goes_together_with_no_other_axis(name):
 def test_all_cases_lie_within_the_limits_and_all_values_take_turns(limits):
     found = [case for name in DIMENSIONS for case in sweep(name, limits, seed=1)]
     found += layer_cases(limits) + offset_cases(limits)
-    found += crossing_cases(limits) + edge_cases(limits)
+    found += crossing_cases(limits) + edge_cases(limits) + batch_cases(limits)
     assert not [case for case in found if limits.violations(case)]
     required = {token.name for token in limits.tokens if not token.optional}
     assert {name for case in found for name, _ in case.extra} == required

@@ -9,6 +9,7 @@ thread's, another one for each layer, the second thread makes a whole call.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
@@ -38,7 +39,7 @@ SECONDS = 0.02  # after which it is FEWEST; a case that is asked patiently has m
 def in_two_threads(exam) -> Verdict | None:
     """The verdict on a case whose layer, and another one, are called by two threads."""
     exam.call(exam.operands)
-    if _is_interpreted(exam):
+    if is_interpreted(exam):
         return exam._result(kinds.SKIPPED, "interpreter_has_one_thread")
     xs = exam.operands.values.left, with_another_x(exam).values.left
     other = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
@@ -117,7 +118,7 @@ def _spread(count: int, line: str) -> list[int]:
     return [(zlib.crc32(line.encode()) + number * step) % count for number in range(count)]
 
 
-def _is_interpreted(exam) -> bool:
+def is_interpreted(exam) -> bool:
     """Whether a call goes through Triton's interpreter, whose state is one for all threads."""
     interpreter = sys.modules.get("triton.runtime.interpreter")
     if interpreter is None:
@@ -158,7 +159,7 @@ def _in_turn(device: str, calls) -> list[list]:
         finally:
             turns.end()
 
-    return _threads(device, call)
+    return in_threads(device, call)
 
 
 def _freely(device: str, calls) -> list[list]:
@@ -169,27 +170,69 @@ def _freely(device: str, calls) -> list[list]:
         together.wait()
         return [multiply(x) for _ in range(CALLS)]
 
+    with _switching_often():
+        return in_threads(device, call)
+
+
+@contextlib.contextmanager
+def _switching_often() -> Iterator[None]:
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCHES)
     try:
-        return _threads(device, call)
+        yield
     finally:
         sys.setswitchinterval(before)
 
 
-def _threads(device: str, call: Callable) -> list[list]:
-    """`call(0)` and `call(1)`, each in a thread of its own; raises what one of them raises."""
+def among_many(device: str, calls: list[Callable], x: torch.Tensor, seconds: float) -> Iterator:
+    """Rounds of calls of many layers by two threads; of each a list of (layer, result).
+
+    What is kept of a few layers is given up for others here. First while one thread is in the
+    middle of a call, before each operator, the last ones first: there it uses what it has looked
+    up. Then freely, each thread in an order of its own.
+    """
+    numbers = range(len(calls))
+
+    def others_of(number: int) -> Callable:
+        order = [*numbers[number + 1 :], *numbers[:number]]
+        return lambda x: [(other, calls[other](x)) for other in order]
+
+    def around(number: int, inside: Inside) -> list[tuple]:
+        calls[number](x)  # it is among those that were called last
+        (mine,), (theirs,) = inside.run(device, [(calls[number], x), (others_of(number), x)])
+        synchronize(device)
+        return [(number, mine), *theirs]
+
+    ends = time.monotonic() + seconds / 2
+    after = Inside(None, PATIENCE)
+    yield around(0, after)
+    for place in reversed(range(after.operators)):
+        inside = Inside(place, max(PATIENCE, seconds))
+        yield around(place % len(calls), inside)
+        if inside.in_vain or time.monotonic() > ends:
+            break
+    ends = time.monotonic() + seconds / 2
+    orders = [*numbers], [*reversed(numbers)]
+    while time.monotonic() < ends:
+        with _switching_often():
+            rounds = in_threads(device, lambda at: [(n, calls[n](x)) for n in orders[at]])
+        synchronize(device)
+        yield [given for one in rounds for given in one]
+
+
+def in_threads(device: str, call: Callable, count: int = 2) -> list:
+    """`call(number)`, each in a new thread, all at once; raises what one of them raises."""
 
     threads = torch.get_num_threads()
 
-    def on_the_device(number: int) -> list:
+    def on_the_device(number: int):
         torch.set_num_threads(threads)  # of operators: not all libraries pass it on
         if device != "cpu":
             torch.cuda.set_device(device)
         return call(number)
 
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(on_the_device, range(2)))
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(on_the_device, range(count)))
 
 
 class Turns:
@@ -263,4 +306,4 @@ class Inside(EachOperator):
             finally:
                 self._turns.end()
 
-        return _threads(device, call)
+        return in_threads(device, call)

@@ -14,6 +14,7 @@ from gptq_fuzz.case.case import Case
 
 BETWEEN = "/"  # of two steps of a line
 OPERANDS = ("qweight", "qzeros", "scales", "g_idx")
+WRITTEN = (*OPERANDS, "bias")
 EXTENTS = ("all", "row", "word", "swap")
 CHANGES = ("relu", "add")  # of a result, in place
 REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their rows change places
@@ -22,7 +23,7 @@ REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their ro
 AMBIENT = ("defbf16", "deff16", "deff64", "defmeta", "omp3", "det", "grad", "nograd", "autocast")
 _LAYER, _NUMBER = "-(?P<layer>[0-9]+)", "(0|[1-9][0-9]*)"
 _SEED, _TIMES = f"(-s(?P<seed>{_NUMBER}))?", "(-x(?P<times>[1-9][0-9]*))?"
-_OPERAND = f"-(?P<operand>{'|'.join(OPERANDS)})"
+_OPERAND, _WRITTEN = (f"-(?P<operand>{'|'.join(names)})" for names in (OPERANDS, WRITTEN))
 _ROWS = f"-m(?P<rows>{_NUMBER})"
 _UNDER = f"(-(?P<condition>{'|'.join(AMBIENT)}))?"
 _GRAMMAR = {  # verb -> what follows it
@@ -40,8 +41,8 @@ _GRAMMAR = {  # verb -> what follows it
     "track": f"{_LAYER}{_ROWS}{_SEED}",
     "feed": f"{_LAYER}-(?P<source>[0-9]+){_ROWS}{_SEED}-(?P<change>{'|'.join(CHANGES)})",
     "x": "-s(?P<seed>[0-9]+)",
-    "write": f"{_LAYER}{_OPERAND}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
-    "replace": f"{_LAYER}{_OPERAND}{_SEED}",
+    "write": f"{_LAYER}{_WRITTEN}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
+    "replace": f"{_LAYER}{_WRITTEN}{_SEED}",
     "drop": _LAYER,
     "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
     "break": f"{_LAYER}{_ROWS}-op(?P<operator>[1-9][0-9]*)",
@@ -164,6 +165,8 @@ class _Reader:
             return case.replace(bad=values["bad"])
         elif verb != "share" and values.get("operand") == "g_idx":
             self._require_order(case)
+        elif values.get("operand") == "bias" and not case.bias:
+            raise ValueError("the layer has no bias")
         return self.x if verb in CALLS else case
 
     def _loaded(self, layer: int) -> Case:

@@ -49,6 +49,7 @@ AT_LENGTH = 0.5  # seconds in which two threads call many layers
 AT_ONCE = 64  # calls between two looks at the clock
 ROUNDED = ("randn", "wide", "big", "tiny")  # fills whose sums have several right results
 FIELDS = {"qweight": "codes", "qzeros": "zeros", "scales": "scales", "g_idx": "g_idx"}
+FIELDS |= {"bias": "bias"}
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
@@ -650,6 +651,8 @@ def rewritten(values: Values, case: Case, operand: str, extent: str, seed: int) 
     other = make_values(case.replace(seed=case.seed + seed + 1), values.codes.device)
     name = FIELDS[operand]
     mine, theirs = getattr(values, name).clone(), getattr(other, name)
+    if operand == "bias":  # [N]: a row
+        mine, theirs = mine[None], theirs[None]
     rows, columns = {"codes": (case.unit, 1), "zeros": (1, case.unit)}.get(name, (1, 1))
     if extent == "all":
         mine = theirs
@@ -666,7 +669,7 @@ def rewritten(values: Values, case: Case, operand: str, extent: str, seed: int) 
             within = slice(column * columns, (column + 1) * columns)
             chosen = (cells, within if extent == "word" else slice(None))
             mine[chosen] = theirs[chosen]
-    return replace(values, **{name: mine})
+    return replace(values, **{name: mine[0] if operand == "bias" else mine})
 
 
 def _swapped(cells: torch.Tensor, seed: int) -> torch.Tensor:

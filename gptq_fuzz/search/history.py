@@ -197,6 +197,12 @@ def canned(limits: Limits) -> dict[str, Steps]:
         found[SAME_BITS] = in_any_order
     if by_threads := _by_threads(limits, max(one, *rows)):
         found["many layers at once"] = by_threads
+    if limits.bias:
+        biased = Case.parse(f"m{one}-{layers[0]}", limits.tokens).replace(bias=True)
+        if not limits.violations(biased):
+            written = ["write-0-bias-all-s1", "write-0-bias-word-s2", "replace-0-bias-s3"]
+            load_biased = [f"load-0-{tokens(biased)}", f"call-0-m{two}"]
+            found["bias"] = load_biased + _each(written, ["again-0"])
     if limits.bad:
         refused = [f"refuse-0-bad{bad}" for bad in limits.bad]
         found["refused"] = first + _each(refused, ["again-0"])
@@ -335,7 +341,7 @@ def _is_bare(limits: Limits) -> bool:
 
 
 # The names; a kernel that promises less has some of them
-FORMS = tuple(canned(Limits(backward=True)))
+FORMS = tuple(canned(Limits(backward=True, bias=True)))
 
 
 @st.composite

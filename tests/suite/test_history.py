@@ -72,7 +72,7 @@ def kernel(request):
         (f"load-0-{LAYER}/x-s1", "there is no x yet"),
         (f"{LOADED}/load-1-n8-k32-b4-g8/again-1", "does not fit this layer"),
         (f"{LOADED}/drop-0/call-0-m1", "layer 0 is not loaded"),
-        (f"{LOADED}/write-0-bias-all", "write takes other words"),
+        (f"{LOADED}/write-0-bias-all", "the layer has no bias"),
         ("load-0-n8-k16-b4-g8-gap/write-0-g_idx-all", "may not change places"),
         (f"{LOADED}/refuse-0-badnothing", "does not promise to refuse badnothing"),
         ("load-0-n8-k16-b4-g8-bwd", "no gradient"),
@@ -269,6 +269,7 @@ def test_a_gradient_is_judged():
         ("weight_left_turned", "gradients in between"),
         ("result_kept_in_float32", "layers in a row"),
         ("recycled_under_a_product", "many layers at once"),
+        ("widened_bias_kept", "bias"),
     ],
 )
 def test_a_form_shows_what_it_is_there_for(name, form):

@@ -9,9 +9,8 @@ next to nothing are all asked, then one of each other kind before the second of 
 from __future__ import annotations
 
 import itertools
+import struct
 from collections.abc import Iterator
-
-import torch
 
 from gptq_fuzz.case.axes import codes_in_words
 from gptq_fuzz.case.backend import Limits
@@ -167,11 +166,15 @@ def _short_reciprocals(limits: Limits) -> Iterator[dict]:
     """More than one row of so many tiles that a division by their number, done as a product with
     its reciprocal in float32, gives too little.
     """
-    tiles = torch.arange(1, MOST_TILES, dtype=torch.float32)
-    short = tiles[tiles * (1 / tiles) < 1].int().tolist()
+    short = [count for count in range(1, MOST_TILES) if _float32(count * _float32(1 / count)) < 1]
     wanted = itertools.product(WIDTHS, ROWS_OF_TILES)
     for count, (width, rows) in zip(itertools.cycle(short), wanted, strict=False):
         yield {"m": rows + 1, "n": count * width, "k": 1}
+
+
+def _float32(value: float) -> float:
+    """Rounded: a product of two such numbers is exact before."""
+    return struct.unpack("f", struct.pack("f", value))[0]
 
 
 def _small_groups(limits: Limits) -> Iterator[dict]:

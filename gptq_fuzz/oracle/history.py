@@ -19,7 +19,7 @@ import torch
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.case.history import OPERANDS, Step
+from gptq_fuzz.case.history import OPERANDS, WRITTEN, Step
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.ambient import put_under, with_grad
 from gptq_fuzz.oracle.conditions.threads import among_many, is_interpreted
@@ -48,8 +48,7 @@ HELD = 8  # results that are kept while later calls run; beside those of calls 1
 AT_LENGTH = 0.5  # seconds in which two threads call many layers
 AT_ONCE = 64  # calls between two looks at the clock
 ROUNDED = ("randn", "wide", "big", "tiny")  # fills whose sums have several right results
-FIELDS = {"qweight": "codes", "qzeros": "zeros", "scales": "scales", "g_idx": "g_idx"}
-FIELDS |= {"bias": "bias"}
+FIELDS = {name: name for name in WRITTEN} | {"qweight": "codes", "qzeros": "zeros"}
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 

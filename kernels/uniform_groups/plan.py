@@ -1,7 +1,7 @@
 """Which block, which shares: how a product with groups of one size is computed.
 
 It follows from the sizes alone, so nothing is timed and a product is the same in every process.
-What a block reads, multiplies and adds in a second was measured on an H200 (benchmarks/NOTES.md).
+What a block reads, multiplies and adds in a second was measured on Hopper (benchmarks/NOTES.md).
 """
 
 import functools

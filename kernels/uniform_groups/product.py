@@ -1,6 +1,6 @@
 """Which weights the kernels for groups of one size take, and how a product is launched.
 
-Blocks and shares are those of plan.py, measured on an H200; GPUs of other generations take the
+Blocks and shares are those of plan.py, measured on Hopper; GPUs of other generations take the
 general kernel until they have been.
 """
 

@@ -206,27 +206,26 @@ def test_a_token_strides_its_own_operand_alone(token):
     assert strided == [{"w": "qweight", "s": "scales", "z": "qzeros", "g": "g_idx"}[token[0]]]
 
 
-@pytest.mark.parametrize("tokens", ["wcut-scut-zcut", "wstr-sstr-zstr-wcut-scut-zcut"])
-def test_an_operand_that_is_cut_has_rows_three_times_as_long(tokens):
+@pytest.mark.parametrize(
+    ("tokens", "strides"),  # of [rows, columns]
+    [
+        ("wcut-scut-zcut", lambda rows, columns: (3 * columns, 1)),
+        ("wstr-sstr-zstr-wcut-scut-zcut", lambda rows, columns: (3 * (2 * columns + 2), 2)),
+        ("wxt-sxt-zxt", lambda rows, columns: (1, rows)),
+        (
+            "wstr-sstr-zstr-wcut-scut-zcut-wxt-sxt-zxt",
+            lambda rows, columns: (2, 3 * (2 * rows + 2)),
+        ),
+    ],
+    ids=["cut", "cut-strided", "transposed", "transposed-strided"],
+)
+def test_an_operand_is_cut_out_of_a_wider_one_or_transposed(tokens, strides):
     plain, placed = operands(PLAIN), operands(f"m4-n8-k16-b8-g8-{tokens}")
-    step = 2 if "wstr" in tokens else 1
     for name in ("qweight", "scales", "qzeros"):
         view, same = placed.guarded[name].view, plain.guarded[name].view
-        columns = view.shape[1]
-        assert view.stride() == (3 * (step * columns + 2 * (step > 1)), step)
+        assert view.stride() == strides(*view.shape)
         assert torch.equal(view, same)
     assert placed.guarded["g_idx"].view.is_contiguous()
-
-
-@pytest.mark.parametrize("tokens", ["wxt-sxt-zxt", "wstr-sstr-zstr-wcut-scut-zcut-wxt-sxt-zxt"])
-def test_an_operand_that_is_transposed_has_columns_one_after_another(tokens):
-    plain, placed = operands(PLAIN), operands(f"m4-n8-k16-b8-g8-{tokens}")
-    step = 2 if "wstr" in tokens else 1
-    for name in ("qweight", "scales", "qzeros"):
-        view, same = placed.guarded[name].view, plain.guarded[name].view
-        rows = view.shape[0]
-        assert view.stride() == (step, (2 * rows + 2) * 3 if step > 1 else rows)
-        assert torch.equal(view, same)
 
 
 def test_batches_that_are_one_in_memory_have_the_rows_of_the_first():

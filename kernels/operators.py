@@ -89,7 +89,8 @@ def _multiply(kernel, rows, weights, out_rows, bits, config):
     """The result [M, columns], in out_rows where the kernel can write there."""
     if not isinstance(config, triton.Config):
         uniform = product.uniform_weights(rows, *weights, bits)
-        if uniform is not None and kernel is matmul_248_kernel:
+        served = uniform is not None and (config is None or product.serves(config, uniform))
+        if served and kernel is matmul_248_kernel:
             return _multiply_uniform(rows, uniform, out_rows, config)
         K, N = rows.shape[1], out_rows.shape[1]
         if uniform is not None and config is None and K * N <= plan.MOST_TRANSPOSED:
@@ -97,7 +98,7 @@ def _multiply(kernel, rows, weights, out_rows, bits, config):
             product.transposed_matmul(rows, uniform, out_rows)
             return out_rows
     if isinstance(config, plan.Tile):
-        wanted = "weights in groups of one size (see kernels/uniform_groups)"
+        wanted = "weights in groups of one size, and more for TMA (see kernels/uniform_groups)"
         raise ValueError(f"the config {config.name} wants {wanted}")
     _multiply_any(kernel, rows, weights, out_rows, bits, config)
     return out_rows
@@ -109,7 +110,7 @@ def _multiply_uniform(rows, weights, out_rows, tile):
     (M, K), N = rows.shape, out_rows.shape[1]
     chosen = plan.plan(
         M, N, K, weights.bits, weights.rows_per_group, plan.processors(rows.device),
-        weights.order is not None, tile,
+        weights.order is not None, tile, weights.tma,
     )  # fmt: skip
     product.matmul(rows, weights, out_rows, chosen)
     return out_rows

@@ -22,8 +22,8 @@ from gptq_fuzz.kernels.quant_linear import (
     transpose_matmul248,
     transpose_matmul_248_kernel,
 )
-from gptq_fuzz.kernels.uniform_groups.plan import TILES
-from gptq_fuzz.kernels.uniform_groups.product import uniform_weights
+from gptq_fuzz.kernels.uniform_groups.plan import TILES, WGMMA, Tile
+from gptq_fuzz.kernels.uniform_groups.product import serves, uniform_weights
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 if os.environ.get(UNTIMED):
@@ -31,7 +31,9 @@ if os.environ.get(UNTIMED):
         tuner.timed = False
 SIDES = {"BM": "BLOCK_SIZE_M", "BN": "BLOCK_SIZE_N", "BK": "BLOCK_SIZE_K"}
 ROWS_IN_BAND = 8
-TILE_NAMES = tuple(f".{name}" for name in TILES)
+TILE_NAMES = tuple(
+    f".{name}" for name, tile in TILES.items() if not (INTERPRETED and tile.kind == WGMMA)
+)
 LAYER = ".layer"  # what the layer takes by itself, where it need not time configs for it
 
 
@@ -63,12 +65,13 @@ def _chosen(cfg: str, x, layer: QuantLinear):
     tile = TILES.get(cfg.removeprefix("."))
     if tile is None and cfg != LAYER:
         return _config(cfg)
-    return tile if tile and _is_planned(x, layer) else matmul_248_kernel.configs[0]
+    return tile if tile and _is_planned(x, layer, tile) else matmul_248_kernel.configs[0]
 
 
-def _is_planned(x, layer: QuantLinear) -> bool:
+def _is_planned(x, layer: QuantLinear, tile: Tile | None = None) -> bool:
     operands = (layer.qweight, layer.scales, layer.qzeros, layer.g_idx, layer.bits)
-    return uniform_weights(x, *operands) is not None
+    weights = uniform_weights(x, *operands)
+    return weights is not None and (tile is None or serves(tile, weights))
 
 
 def prepare(*, qweight, qzeros, scales, g_idx, bias, bits, group_size, **_) -> QuantLinear:
@@ -76,12 +79,12 @@ def prepare(*, qweight, qzeros, scales, g_idx, bias, bits, group_size, **_) -> Q
 
 
 def run(layer: QuantLinear, *, x, cfg=None, out=None):
-    """Through the layer and its autotuner; with `cfg` by that launch config, into `out`."""
-    if cfg is None or (cfg == LAYER and out is None and _is_planned(x, layer)):
+    """Through the layer and its autotuner; with `cfg` by that launch config, or into `out`."""
+    if out is None and (cfg is None or (cfg == LAYER and _is_planned(x, layer))):
         return layer(x)
     result = matmul248(  # by a config that is named there is no gradient
         x.detach(), layer.qweight, layer.scales, layer.qzeros, layer.g_idx, layer.bits, layer.maxq,
-        out=out, config=_chosen(cfg, x, layer),
+        out=out, config=None if cfg is None else _chosen(cfg, x, layer),
     )  # fmt: skip
     return result if layer.bias is None else result.add_(layer.bias)
 

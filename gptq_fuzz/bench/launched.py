@@ -20,7 +20,6 @@ def launch_config(spec: str, case: Case) -> str:
     if spec != "triton":
         return NOT_OURS
     from gptq_fuzz.kernels import triton_matmul
-    from gptq_fuzz.kernels.uniform_groups import plan
 
     tuners = {
         name: one for name, one in vars(triton_matmul).items() if hasattr(one, "prune_configs")
@@ -28,18 +27,20 @@ def launch_config(spec: str, case: Case) -> str:
     chosen = [
         f"{name} {config}" for name, tuner in tuners.items() for config in _winners(tuner, case)
     ]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return ", ".join(chosen) or plan_of(case, plan.processors(device))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return ", ".join(chosen) or plan_of(case, torch.empty(0, device=device).device)
 
 
-def plan_of(case: Case, processors: int) -> str:
+def plan_of(case: Case, device: torch.device) -> str:
     """Of the kernels for groups of one size: what no tuner chose a config for, went to them."""
     from gptq_fuzz.kernels.uniform_groups import plan as plans
+    from gptq_fuzz.kernels.uniform_groups import wgmma
 
     if not plans.takes(case.rows_per_group, case.bits):
         return NOT_OURS
     sizes = (case.m, case.n, case.k, case.bits, case.rows_per_group)
-    tile, block_k, shares = plans.plan(*sizes, processors, case.g_idx != "seq")
+    ordered, tma = case.g_idx != "seq", wgmma.usable(device) and case.n * case.bits % 128 == 0
+    tile, block_k, shares = plans.plan(*sizes, plans.processors(device), ordered, tma=tma)
     return f"{tile.name}.BK{block_k}.shares{shares}"
 
 

@@ -210,6 +210,13 @@ def interleave(x, FIELDS: tl.constexpr, BLOCK_SIZE_K: tl.constexpr, BLOCK_SIZE_M
     return tl.reshape(tl.permute(x, (0, 3, 1, 2, 4)), (BLOCK_SIZE_K, BLOCK_SIZE_M))
 
 
+@triton.jit
+def let_next_begin():
+    """The next launch may begin where it says so, and wait for this one when it has to."""
+    if not INTERPRETED:
+        tl.extra.cuda.gdc_launch_dependents()
+
+
 @triton.jit(do_not_specialize=["K", "stride_xm", "stride_xk"])
 def arrange_rows_kernel(x_ptr, out_ptr, order_ptr, K, stride_xm, stride_xk,
                         ORDERED: tl.constexpr, FIELDS: tl.constexpr,
@@ -217,6 +224,7 @@ def arrange_rows_kernel(x_ptr, out_ptr, order_ptr, K, stride_xm, stride_xk,
     """x [M, K] -> out [M, K], its columns in the order of the weights' rows; with FIELDS, those of
     a word, as `fused_kernel` wants it.
     """
+    let_next_begin()
     m = tl.program_id(0).to(tl.int64)
     positions = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = positions < K
@@ -227,6 +235,21 @@ def arrange_rows_kernel(x_ptr, out_ptr, order_ptr, K, stride_xm, stride_xk,
     tl.store(out_ptr + m * K + positions, x, mask=inside)
 
 
+@triton.jit(do_not_specialize=["M", "K", "stride_xm"])
+def interleave_rows_kernel(x_ptr, out_ptr, M, K, stride_xm, FIELDS: tl.constexpr,
+                           BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_K: tl.constexpr):  # fmt: skip
+    """x [M, K], its rows whole vectors, -> out [M, K] in the order of `interleaved_row`."""
+    let_next_begin()
+    K, stride_xm = whole_vectors(K), whole_vectors(stride_xm)
+    m = tl.program_id(0) * BLOCK_SIZE_M + tl.arange(0, BLOCK_SIZE_M)
+    k = tl.program_id(1) * BLOCK_SIZE_K + tl.arange(0, BLOCK_SIZE_K)
+    inside = (m < M)[:, None] & (k < K)[None, :]
+    m = m.to(tl.int64)[:, None]
+    x = tl.load(x_ptr + m * stride_xm + k[None, :], mask=inside, other=0)
+    arranged = tl.trans(interleave(tl.trans(x), FIELDS, BLOCK_SIZE_K, BLOCK_SIZE_M))
+    tl.store(out_ptr + m * K + k[None, :], arranged, mask=inside)
+
+
 @triton.jit(do_not_specialize=["K", "stride_xm", "stride_xk"])
 def sort_columns_kernel(x_ptr, out_ptr, order_ptr, K, stride_xm, stride_xk, FIELDS: tl.constexpr,
                         ROW: tl.constexpr):  # fmt: skip
@@ -235,6 +258,7 @@ def sort_columns_kernel(x_ptr, out_ptr, order_ptr, K, stride_xm, stride_xk, FIEL
     A row is read as it lies and put in order in shared memory: single halves read from far apart
     would cost the cache a line each.
     """
+    let_next_begin()
     m = tl.program_id(0).to(tl.int64)
     k = tl.arange(0, ROW)
     rows = interleaved_row(k, FIELDS) if FIELDS else k

@@ -5,17 +5,21 @@ general kernel until they have been.
 """
 
 import functools
-from typing import NamedTuple
 
 import torch
 import triton
 
-from .. import checks
 from ..custom_autotune import autotune
 from ..triton_matmul import VECTOR
+from . import wgmma
 from .arrivals import arrivals
 from .dense_kernels import dense_kernel, write_weights_kernel
-from .kernels import arrange_rows_kernel, fused_kernel, sort_columns_kernel
+from .kernels import (
+    arrange_rows_kernel,
+    fused_kernel,
+    interleave_rows_kernel,
+    sort_columns_kernel,
+)
 from .plan import (
     DENSE,
     DENSE_TILES,
@@ -23,16 +27,20 @@ from .plan import (
     FEW_TILE,
     MANY_TILES,
     SMALLEST_BLOCK,
+    WGMMA,
     panel,
     processors,
     takes,
     transposed_plan,
+    wgmma_takes,
 )
 from .row_order import row_order, sorted_words
+from .weights import UniformWeights
 
 MEASURED = 9  # major compute capability
 MOST_BLOCKS_IN_GROUP = 8  # that a binary of its own is worth
-ARRANGED = 256  # columns of x that a program arranges
+ARRANGED = 256  # columns of x that a program puts in any order
+INTERLEAVED = 2, 512  # rows and columns of x that a program takes unit by unit
 WRITTEN = 256  # columns of weights that a program writes
 LONGEST_SORTED = 2**15  # columns of x that shared memory holds and 16 bits number
 
@@ -56,30 +64,17 @@ def _launchers(kernel, tiles, constants):
 
 fused = _launchers(
     fused_kernel, (FEW_TILE, *MANY_TILES),
-    lambda tile: {"SCALED": tile.kind != FEW, "STAGES": tile.stages},
+    lambda tile: {"SCALED": tile.scaled, "STAGES": tile.stages},
 )  # fmt: skip
 _dense = _launchers(dense_kernel, DENSE_TILES, lambda tile: {})
 arrange = _launcher(arrange_rows_kernel, {"BLOCK": ARRANGED})
+interleave = _launcher(
+    interleave_rows_kernel, dict(zip(("BLOCK_SIZE_M", "BLOCK_SIZE_K"), INTERLEAVED, strict=True))
+)
 _sort_columns = _launcher(sort_columns_kernel, {}, num_warps=16)
 _write_weights = _launcher(
     write_weights_kernel, {"BLOCK_SIZE_K": SMALLEST_BLOCK, "BLOCK_SIZE_N": WRITTEN}
 )
-
-
-class UniformWeights(NamedTuple):
-    """Weights [K, N] in a form that these kernels take; `order` as in RowOrder."""
-
-    qweight: torch.Tensor
-    scales: torch.Tensor
-    qzeros: torch.Tensor
-    bits: int
-    rows_per_group: int
-    order: torch.Tensor | None
-
-    @property
-    def fields(self):
-        """Of a word."""
-        return checks.WORD_BITS // self.bits
 
 
 def uniform_weights(x, qweight, scales, qzeros, g_idx, bits):
@@ -93,13 +88,20 @@ def uniform_weights(x, qweight, scales, qzeros, g_idx, bits):
         qweight = sorted_words(qweight, g_idx, found.order, bits)
         if qweight is None:
             return None
-    return UniformWeights(qweight, scales, qzeros, bits, *found)
+    tma = wgmma.takes(x, qweight, scales, qzeros)
+    return UniformWeights(qweight, scales, qzeros, bits, *found, tma)
+
+
+def serves(tile, weights):
+    """Whether a plan with this tile can multiply with these weights."""
+    fit = weights.tma and wgmma_takes(weights.rows_per_group, weights.bits)
+    return fit or tile.kind != WGMMA
 
 
 def matmul(x, weights, out, chosen):
     """x [M, K] times W, into contiguous out [M, N]; both have elements."""
-    product = _dense_product if chosen.tile.kind == DENSE else _fused_product
-    product(x, weights, out, chosen)
+    products = {DENSE: _dense_product, WGMMA: _wgmma_product}
+    products.get(chosen.tile.kind, _fused_product)(x, weights, out, chosen)
 
 
 def _fused_product(x, weights, out, chosen):
@@ -116,6 +118,16 @@ def _fused_product(x, weights, out, chosen):
     fused[chosen.tile].run(*arguments, grid=grid)
 
 
+def _wgmma_product(x, weights, out, chosen):
+    """The same, by warpgroups of Hopper."""
+    M, N = out.shape
+    x, parts, arrived = _arranged(x, weights.order, weights.fields, FEW_TILE.rows < M), out, out
+    if chosen.shares > 1:
+        parts = torch.empty((chosen.shares, M, N), dtype=torch.float32, device=x.device)
+        arrived = arrivals(x.device, wgmma.counters(M, N, chosen))
+    wgmma.launch(weights, x, out, parts, arrived, chosen)
+
+
 def fused_grid(M, N, chosen):
     """Blocks of the output, shares of K."""
     tile = chosen.tile
@@ -126,11 +138,11 @@ def fused_arguments(x, weights, out, parts, arrived, chosen, arranged):
     """Of fused_kernel, but for what its config adds."""
     tile, block_k, shares = chosen
     (M, K), N = x.shape, out.shape[1]
-    packed = (weights.qweight, weights.scales, weights.qzeros)
-    strides = (tensor.stride(0) for tensor in (x, *packed))
+    strides = (tensor.stride(0) for tensor in (x, *weights.packed))
     return (
-        x, *packed, out, parts, arrived, M, N, K, weights.rows_per_group, *strides, weights.bits,
-        shares, block_k, _blocks_in_group(weights, block_k), N % tile.columns == 0, arranged,
+        x, *weights.packed, out, parts, arrived, M, N, K, weights.rows_per_group, *strides,
+        weights.bits, shares, block_k, _blocks_in_group(weights, block_k), N % tile.columns == 0,
+        arranged,
     )  # fmt: skip
 
 
@@ -198,17 +210,24 @@ def _arranged(x, order, fields=0, sort=True):
         row = triton.next_power_of_2(K)
         _sort_columns.run(x, arranged, order, K, *x.stride(), fields, row, grid=(M,))
     else:
-        arrange.run(*arrange_arguments(x, arranged, order, fields), grid=arrange_grid(M, K))
+        launcher, arguments, grid = arranging(x, arranged, order, fields)
+        launcher.run(*arguments, grid=grid)
     return arranged
 
 
-def arrange_grid(M, K):
-    return M, triton.cdiv(K, ARRANGED), 1
+def arranging(x, arranged, order, fields):
+    """(launcher, its arguments, grid) of the kernel that takes x as it lies, piece by piece.
 
-
-def arrange_arguments(x, arranged, order, fields):
+    The first three arguments are tensors if there is an order, else the first two.
+    """
+    M, K = x.shape
+    if order is None and fields and _aligned(x):
+        rows, columns = INTERLEAVED
+        grid = (triton.cdiv(M, rows), triton.cdiv(K, columns), 1)
+        return interleave, (x, arranged, M, K, x.stride(0), fields), grid
     given = arranged if order is None else order  # not read
-    return x, arranged, given, x.shape[1], *x.stride(), order is not None, fields
+    arguments = x, arranged, given, K, *x.stride(), order is not None, fields
+    return arrange, arguments, (M, triton.cdiv(K, ARRANGED), 1)
 
 
 @functools.cache

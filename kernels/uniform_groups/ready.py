@@ -4,6 +4,7 @@ What a product needs - checks, plan, binaries, arguments - takes the host ten ti
 out as to launch it, and follows from the kind of x and from weights that nobody has written to.
 """
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -11,9 +12,9 @@ from torch.autograd import forward_ad
 
 from .. import checks
 from ..custom_autotune.launch_path import hooks_around
-from . import product
+from . import product, wgmma
 from .arrivals import arrivals
-from .plan import DENSE, FEW, plan, processors
+from .plan import DENSE, FEW_TILE, WGMMA, plan, processors
 
 LIMIT = 256  # kinds of x that are remembered; a server pads its batches to a few dozen
 ALIGNED = 16  # bytes, as the binaries want of every tensor
@@ -37,8 +38,12 @@ class ReadyProduct(NamedTuple):
 
     rows: int
     shares: int
+    counters: int
     arrange: Launch | None  # of x, before
+    order: tuple  # pointers that this takes behind x and what it writes
     multiply: Launch
+    weights: tuple  # pointers, or what TMA is told of them
+    describe: object  # x -> what TMA is told of it; None where a pointer is wanted
 
 
 class ReadyProducts:
@@ -64,14 +69,14 @@ class ReadyProducts:
         left, parts, arrived = x, out, out  # the latter two not touched
         if known.shares > 1:
             parts = torch.empty((known.shares, rows, N), dtype=torch.float32, device=device)
-            arrived = arrivals(device, known.multiply.grid[0], stream)
+            arrived = arrivals(device, known.counters, stream)
         if known.arrange is not None:
             left = torch.empty_like(x)
-            known.arrange.run(stream, x.data_ptr(), left.data_ptr(), self._order)
+            known.arrange.run(stream, x.data_ptr(), left.data_ptr(), *known.order)
+        given = (left.data_ptr(),) if known.describe is None else known.describe(left)
         known.multiply.run(
-            stream, left.data_ptr(), *self._packed,
-            out.data_ptr(), parts.data_ptr(), arrived.data_ptr(),
-        )  # fmt: skip
+            stream, *given, *known.weights, out.data_ptr(), parts.data_ptr(), arrived.data_ptr()
+        )
         return out
 
     def is_of(self, weights):
@@ -120,36 +125,63 @@ class ReadyProducts:
             return None
         sizes = (len(rows), self._columns, len(g_idx), bits, weights.rows_per_group)
         ordered = weights.order is not None
-        chosen = plan(*sizes, processors(self._device), ordered)
-        tile = chosen.tile
-        if tile.kind == DENSE or (ordered and tile.kind != FEW):
+        chosen = plan(*sizes, processors(self._device), ordered, tma=weights.tma)
+        kind = chosen.tile.kind
+        if kind == DENSE or (ordered and len(rows) > FEW_TILE.rows):
             return None
-        self._packed = tuple(t.data_ptr() for t in (weights.qweight, scales, qzeros))
-        self._order = weights.order.data_ptr() if ordered else 0
-        self._weights = weights  # whose memory that is
-        return self._compiled(rows, weights, chosen, tile.arranges or ordered)
-
-    def _compiled(self, rows, weights, chosen, arranged):
-        out = rows.new_empty(len(rows), self._columns)
-        parts = rows.new_empty(ALIGNED, dtype=torch.float32)
-        arrived = parts.view(torch.int32)
-        if chosen.shares == 1:
-            parts = arrived = out
-        arrange = None
+        self._weights = weights  # whose memory the launches read
+        arranged = kind == WGMMA or chosen.tile.arranges or ordered
+        arrange, order = None, () if weights.order is None else (weights.order.data_ptr(),)
         if arranged:
-            arguments = product.arrange_arguments(
-                rows, torch.empty_like(rows), weights.order, weights.fields
-            )
-            arrange = _launch(product.arrange, arguments, product.arrange_grid(*rows.shape), 3)
+            left = torch.empty_like(rows)
+            found = product.arranging(rows, left, weights.order, weights.fields)
+            arrange = _launch(*found, 2 + ordered)
             if arrange is None:
                 return None
+        compiled = self._by_tma if kind == WGMMA else self._by_pointers
+        multiply = compiled(rows, weights, chosen, arranged)
+        return multiply and ReadyProduct(len(rows), chosen.shares, multiply[0], arrange, order,
+                                         *multiply[1:])  # fmt: skip
+
+    def _by_pointers(self, rows, weights, chosen, arranged):
+        out, parts, arrived = _results(rows, self._columns, chosen)
         arguments = product.fused_arguments(rows, weights, out, parts, arrived, chosen, arranged)
         grid = product.fused_grid(len(rows), self._columns, chosen)
         multiply = _launch(product.fused[chosen.tile], arguments, grid, 7)
-        return multiply and ReadyProduct(len(rows), chosen.shares, arrange, multiply)
+        packed = tuple(tensor.data_ptr() for tensor in weights.packed)
+        return multiply and (grid[0], multiply, packed, None)
+
+    def _by_tma(self, rows, weights, chosen, arranged):
+        results = _results(rows, self._columns, chosen)
+        kernel, values = wgmma.compiled(weights, rows, *results, chosen)
+        short = wgmma.short_launch(kernel)
+        start, describe = (kernel.run, lambda tensor, _: (tensor,)) if short is None else short
+        about = (kernel.function, kernel.packed_metadata, None, None, None)  # no hooks
+        sizes = len(rows), self._columns, chosen
+        multiply = Launch(start, wgmma.grid(*sizes), about, values[7:])
+        template = copy.copy(values[0])
+        template.base = None  # x is not kept
+
+        def describe_x(x):
+            described = copy.copy(template)
+            described.base = x
+            return describe(described, 0)
+
+        packed = [given for i in (1, 2, 3) for given in describe(values[i], i)]
+        return wgmma.counters(*sizes), multiply, tuple(packed), describe_x
+
+
+def _results(rows, columns, chosen):
+    """Tensors of the kinds of out, parts and counters, for a kernel to be found by."""
+    out = rows.new_empty(len(rows), columns)
+    if chosen.shares == 1:
+        return out, out, out
+    parts = rows.new_empty(ALIGNED, dtype=torch.float32)
+    return out, parts, parts.view(torch.int32)
 
 
 def _launch(launcher, arguments, grid, pointers):
+    """The launch of a kernel whose first arguments are so many pointers; None if it is unknown."""
     found = launcher.compiled(*arguments)
     if found is None:
         return None

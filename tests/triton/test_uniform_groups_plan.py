@@ -5,6 +5,7 @@ import torch
 
 from kernels.uniform_groups import plan, row_order
 from kernels.uniform_groups import product as uniform
+from kernels.uniform_groups.weights import UniformWeights
 
 VECTORS = {  # 64 rows in two groups and 32 columns, read in vectors
     "qweight": torch.zeros(8, 32), "scales": torch.zeros(2, 32), "qzeros": torch.zeros(2, 4),
@@ -52,7 +53,7 @@ def test_x_is_read_as_it_lies_where_its_rows_are_whole_vectors():
     ],
 )  # fmt: skip
 def test_the_block_holds_all_rows_or_is_one_of_the_largest(rows, names):
-    assert [tile.name for tile in plan._tiles(rows)] == names
+    assert [tile.name for tile in plan._tiles(rows, False)] == names
 
 
 @pytest.mark.parametrize("name", plan.TILES)
@@ -74,6 +75,28 @@ def test_the_plan_follows_from_the_sizes():
     assert choose(1, 64, 64, 4, 32, 132).shares == 1
 
 
+def test_the_plan_of_warpgroups_follows_from_the_sizes():
+    def chosen(*sizes):
+        tile, block_k, shares = plan.plan(*sizes, 132, tma=True)
+        return f"{tile.name}.{block_k}.{shares}"
+
+    assert chosen(1, 14336, 4096, 4, 128) == "wgmma16x128.128.1"
+    assert chosen(32, 4096, 4096, 4, 128) == "wgmma32x64.128.2"
+    assert chosen(64, 8192, 8192, 8, 64) == "wgmma64x64.64.1"
+    assert chosen(128, 14336, 4096, 2, 128) == "wgmma128x128.128.1"
+    assert chosen(256, 14336, 4096, 4, 128) == "wgmma256x128.64.1"
+    assert chosen(256, 14336, 4096, 2, 256) == "wgmma256x128.128.1"
+    assert chosen(16, 4096, 4096, 4, 32).startswith("few16")
+    assert chosen(16, 4096, 4096, 2, 64).startswith("few16")
+
+
+@pytest.mark.parametrize("tile", plan.WGMMA_TILES, ids=lambda tile: tile.name)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_warpgroups_have_two_steps_and_more_in_shared_memory(bits, tile):
+    block_k = plan.plan(300, 256, 512, bits, 128, 132, tile=tile).block_k
+    assert 2 <= plan.wgmma_stages(tile, block_k, bits) <= 8
+
+
 def test_a_cpu_counts_as_an_h200():
     """So that plans in the interpreter are those of the GPU that they were measured on."""
     assert plan.processors(torch.device("cpu")) == 132
@@ -82,7 +105,7 @@ def test_a_cpu_counts_as_an_h200():
 @pytest.mark.parametrize(("rows", "blocks"), [(32, 1), (128, 4), (256, 8), (288, 0), (4096, 0)])
 def test_up_to_eight_blocks_in_a_group_have_binaries_of_their_own(rows, blocks):
     packed = [torch.zeros(1)] * 3
-    assert uniform._blocks_in_group(uniform.UniformWeights(*packed, 4, rows, None), 32) == blocks
+    assert uniform._blocks_in_group(UniformWeights(*packed, 4, rows, None), 32) == blocks
 
 
 def test_ordering_x_counts_where_weights_are_not_written_out():

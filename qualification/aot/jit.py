@@ -18,6 +18,9 @@ from triton._C.libtriton import get_cache_invalidating_env_vars
 from triton.backends.compiler import GPUTarget
 
 from kernels.checks import SUPPORTED_BITS
+from kernels.uniform_groups import wgmma, wgmma_kernel
+from kernels.uniform_groups.plan import WGMMA_TILES, plan
+from kernels.uniform_groups.weights import UniformWeights
 
 from . import resources
 from .architectures import ARCHITECTURES
@@ -31,6 +34,7 @@ DTYPES = {
     "sbf16": torch.bfloat16,
     "sf32": torch.float32,
 }
+WGMMA = {tile.name: tile for tile in WGMMA_TILES}
 SIZE = 16  # of any dimension or stride: the JIT looks at none of them but for its width, 32 bits
 
 
@@ -66,11 +70,27 @@ def compile_away(variant: Variant) -> triton.compiler.CompiledKernel:
 
 def compile_now(variant: Variant) -> triton.compiler.CompiledKernel:
     """For the GPU of the active driver, whatever the variant says."""
+    if variant.kernel in WGMMA:
+        return _compile_warpgroups(variant)
     function = _kernel(variant.kernel)
     return function.warmup(grid=(1,), **arguments(function, variant))
 
 
+def _compile_warpgroups(variant: Variant) -> triton.compiler.CompiledKernel:
+    """A layer with groups of 128 rows, described to TMA."""
+    (_, shares), dtype, rows = *variant.config, DTYPES[variant.dtype], 128
+    words, x = rows * variant.bits // 32, torch.empty(SIZE, rows, dtype=dtype)
+    qweight, qzeros = (torch.empty(size, rows, dtype=torch.int32) for size in (words, 1))
+    scales, parts = torch.empty(1, rows, dtype=dtype), torch.empty(SIZE, rows)
+    weights = UniformWeights(qweight, scales, qzeros, variant.bits, rows, None)
+    chosen = plan(SIZE, rows, rows, variant.bits, rows, 1, tile=WGMMA[variant.kernel])
+    results = torch.empty_like(x), parts, qzeros
+    return wgmma.compiled(weights, x, *results, chosen._replace(shares=shares))[0]
+
+
 def _kernel(name: str) -> triton.JITFunction:
+    if name in WGMMA:
+        return wgmma_kernel.wgmma_kernel
     tuner = kernels().get(name) or fixed(SUPPORTED_BITS[0])[name][0]
     return tuner.base_fn
 

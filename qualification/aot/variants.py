@@ -15,6 +15,7 @@ from kernels import triton_matmul
 from kernels.checks import SUPPORTED_BITS
 from kernels.custom_autotune import Autotuner
 from kernels.uniform_groups import product as grouped
+from kernels.uniform_groups.plan import WGMMA_TILES
 
 from .architectures import ARCHITECTURES
 
@@ -100,6 +101,8 @@ def _variants_of(arch: str):
         ):
             config = options_of(tuner.configs[0]) + tuple(constants.items())
             yield Variant(arch, name, config, bits, dtype, scales, True)
+        for tile, shares in itertools.product(WGMMA_TILES, (1, 4)):
+            yield Variant(arch, tile.name, (("SHARES", shares),), bits, dtype, f"s{dtype}", True)
 
 
 def options_of(config: triton.Config) -> tuple[tuple[str, int], ...]:

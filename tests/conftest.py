@@ -6,18 +6,44 @@ from unittest import mock
 import pytest
 import torch
 
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.plugin.options import asked_of
+from tests.turns import todays
 
 HAS_GPU = torch.cuda.is_available()
+# Of gptq_fuzz/conformance
+LISTED = "test_axis_values_are_right_together"  # pairs, then triples
+HISTORIES = "test_histories_of_an_engine_are_right"
 
 
-def pytest_collection_modifyitems(items):
-    """Tests that need a CUDA device are skipped without one."""
+def pytest_collection_modifyitems(config, items):
+    """Of listed triples a third runs a day, of histories half; of what needs a GPU nothing without.
+
+    All of them run where the conformance tests are asked for alone, as `gptq-fuzz` does.
+    """
+    histories = [item for item in items if getattr(item, "originalname", "") == HISTORIES]
+    turns = [(histories, 2), *((triples, 3) for triples in _triples(items))]
+    left_out = {item for listed, days in turns for item in {*listed} - {*todays(listed, days)}}
+    config.hook.pytest_deselected(items=[*left_out])
+    items[:] = [item for item in items if item not in left_out]
     if HAS_GPU:
         return
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no_gpu"))
+
+
+def _triples(items):
+    """Of each kernel: the end of its list, where nothing is rounded and no condition set."""
+    lists = {}
+    for item in items:
+        case = item.callspec.params.get("case") if hasattr(item, "callspec") else None
+        if isinstance(case, Case) and item.originalname == LISTED:
+            listed = lists.setdefault(item.callspec.params["backend"], [])
+            listed.append(item)
+            if case.fill != "exact" or case.condition:
+                listed.clear()
+    return lists.values()
 
 
 def pytest_generate_tests(metafunc):

@@ -37,11 +37,11 @@ PLAN = Token("plan", ("0", "1", "2", "3", "5", "8", "13", "21"))
 def matmul(
     *, x, bias, bits, group_size, out=None, thd=None, fused=None, nohalf2=None, plan=None, **weights
 ):
-    """Through the layer; with one of the tokens by the five functions, into `out`."""
+    """Through the layer; with one of the tokens, or into `out`, by the five functions."""
     weights.pop("checkpoint_format")
     chosen = [thd, fused, nohalf2]
     try:
-        if chosen == [None] * 3 and plan is None:
+        if chosen == [None] * 3 and plan is None and out is None:
             layer = ExllamaQuantLinear(**weights, bias=bias, bits=bits, groupsize=group_size)
             return layer(x)
         if bits != 4:

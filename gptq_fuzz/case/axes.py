@@ -57,6 +57,8 @@ USUAL_CONDITIONS = (
 )
 CONDITIONS = (*USUAL_CONDITIONS, "graph", "batchinv", "opcheck", "compile", "oom")
 ON_A_GPU = ("stream", "graph")
+# Those whose calls are not handed an `out`
+INTO_NO_OUT = ("grad", "threads2", "calls500", *ON_A_GPU, "batchinv", "opcheck", "compile")
 AUTOCAST_FILLS = ("exact", "sparse", "randn")  # products in 16 bits lose what others are about
 FILLS_OF_WINDOWS = ("exact", "sparse", "randn")  # whose rows may hold parts of each other
 MOST_CALLED_AGAIN = 48  # rows, columns, reduction of what is drawn for calls500
@@ -158,6 +160,7 @@ AXES = (
     Axis("strided", "strided", STRIDED, several=True),
     Axis("start", "starts", STARTS, plain="aligned", prefix="at"),
     Axis("bias", "bias", (False, True), flag="bias"),
+    Axis("out", "out", (False, True), named="result", plain="new", flag="out"),
     Axis("backward", "backward", (False, True), named="direction", plain="forward", flag="bwd"),
     Axis("fill", "fills", FILLS),
     Axis("condition", "conditions", ("", *CONDITIONS)),
@@ -199,8 +202,12 @@ CLASHES = (
         f"is for the fills {', '.join(AUTOCAST_FILLS)}",
     ),
 )
-# A bias has no part in the gradient: no case is drawn with both
-UNDRAWN = (Clash("bias", (True,), "backward", (True,), "has no part in the gradient"),)
+# What has no part in the one has none in the other: no case is drawn with both
+UNDRAWN = (
+    Clash("bias", (True,), "backward", (True,), "has no part in the gradient"),
+    Clash("out", (True,), "backward", (True,), "has no part in the gradient"),
+    Clash("out", (True,), "condition", INTO_NO_OUT, "is not given there"),
+)
 
 
 def codes_in_words(bits: int) -> int:

@@ -44,8 +44,9 @@ class Limits:
     tensor, or transposed, too. `bad` names the invalid operands that it promises to refuse: leave
     out only what its signature cannot show it. `refuses_outside` is False for a kernel that cannot
     see what lies outside (a plain callable). `conditions` are those that it promises to be right
-    under, beside none. `tokens` are axes of the kernel's own. A drawn problem has at most
-    `max_tiles` blocks of `tile` (rows, columns, reduction): what one call may cost.
+    under, beside none. `out` is what the Backend's `accepts_out` says. `tokens` are axes of the
+    kernel's own. A drawn problem has at most `max_tiles` blocks of `tile` (rows, columns,
+    reduction): what one call may cost.
     """
 
     bits: tuple[int, ...] = (8, 4, 2)
@@ -61,6 +62,7 @@ class Limits:
     starts: tuple[int | str, ...] = STARTS
     fills: tuple[str, ...] = FILLS
     bias: bool = False
+    out: bool = False
     backward: bool = False
     m_least: int = 0
     n_multiple: int = 1
@@ -229,10 +231,10 @@ class Backend:
     """A kernel under test.
 
     `matmul(x=, qweight=, qzeros=, scales=, g_idx=, bias=, bits=, group_size=, checkpoint_format=)`
-    returns out [..., N]; with `accepts_out` also `out=`; the kernel's own `limits.tokens`
-    arrive as keywords, text by name. Where weights are rearranged once, give `prepare(**weights)`,
-    which returns a state, and `run(state, x=)` instead. `gradient(grad=, **weights)` returns
-    [..., K] and serves `bwd` cases.
+    returns out [..., N]; the kernel's own `limits.tokens` arrive as keywords, text by name. With
+    `accepts_out` some calls have `out=` too, [..., N] and full of NaN: it is written and returned.
+    Where weights are rearranged once, give `prepare(**weights)`, which returns a state, and
+    `run(state, x=)` instead. `gradient(grad=, **weights)` returns [..., K] and serves `bwd` cases.
     `operands` "codes": instead of `qweight` and `qzeros` come `codes` [K, N] uint8 and `zeros`
     [G, N] int32, and no `checkpoint_format`, for a kernel whose adapter packs them as it likes;
     with zero-points `zflt` they come in the dtype of `scales`.
@@ -267,6 +269,9 @@ class Backend:
             )
         if (self.prepare is None) != (self.run is None):
             raise TypeError(f"Backend {self.name!r} wants prepare and run together")
+        if bool(self.limits.out) != self.accepts_out:
+            limits = dataclasses.replace(self.limits, out=self.accepts_out)
+            object.__setattr__(self, "limits", limits)
         if "opcheck" in self.limits.conditions and self.operator is None:
             raise TypeError(f"Backend {self.name!r} wants an operator for the condition opcheck")
 

@@ -41,7 +41,7 @@ class Case:
 
     `layout` is one of "", "pad<n>", "xt", "xtp<n>", "off<n>", "bcast", "step<n>", "lap<n>",
     "cut<n>", "alt", "swap", "expand"; every operand begins `start` bytes off an aligned address
-    ("w4": all but x);
+    ("w4": all but x); with `out` the call is handed a tensor for its result;
     `bad` names the invalid one; `condition` names what surrounds the call; `extra` holds (name,
     value) pairs of a Backend's own tokens. Raises ValueError when two values contradict each other.
     """
@@ -61,6 +61,7 @@ class Case:
     strided: tuple[str, ...] = ()
     start: int | str = 0
     bias: bool = False
+    out: bool = False
     backward: bool = False
     fill: str = "exact"
     bad: str = ""

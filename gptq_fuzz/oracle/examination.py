@@ -24,7 +24,8 @@ from gptq_fuzz.oracle.anew import expectation
 from gptq_fuzz.oracle.conditions.parts import same_bits
 from gptq_fuzz.oracle.conditions.table import CONDITIONS
 from gptq_fuzz.oracle.decode import explain
-from gptq_fuzz.oracle.guard import at_edges, places
+from gptq_fuzz.oracle.form import changed, forms_of
+from gptq_fuzz.oracle.guard import at_edges, named, places
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
 from gptq_fuzz.oracle.kept import calls_of, can_be_counted, kept
 from gptq_fuzz.oracle.launches import bfloat16_works, launches
@@ -178,13 +179,19 @@ class Examination:
 
     def call(self, operands: Operands) -> torch.Tensor:
         """The kernel's answer [M, J], of the right type or WrongType; operands as they come."""
-        given = self._output_for(operands)
+        given, before = self._output_for(operands), forms_of(operands)
         with self.surrounded():
             out = self._answer(operands, given.view if given else None)
             synchronize(self.device)
         if given and not given.is_inside():
             raise Damaged(kinds.OUT_OF_BOUNDS, "the kernel wrote outside out")
+        if found := "; ".join(changed(before)):
+            Examination.require_intact(self, operands)  # which says more where it sees it, too
+            raise Damaged(kinds.INPUT_CHANGED, f"the kernel changed {found}")
         rows = self.rows_of(out, operands)
+        if given:
+            require_same(out, given.view)
+            rows = self.rows_of(given.view, operands)
         self.require_intact(operands)
         return rows
 
@@ -192,7 +199,7 @@ class Examination:
         """After each call. Raises Damaged where an operand, or what lies around it, has changed."""
         if damage := operands.damage():
             verb = "wrote outside" if damage[0] == kinds.OUT_OF_BOUNDS else "changed"
-            raise Damaged(damage[0], f"the kernel {verb} {damage[1]}")
+            raise Damaged(damage[0], f"the kernel {verb} {named(damage[1])}")
 
     @contextlib.contextmanager
     def surrounded(self, poisoned: bool = True):
@@ -227,9 +234,9 @@ class Examination:
         return typed(out, operands).reshape(-1, operands.out_shape[-1])
 
     def _output_for(self, operands: Operands) -> Guarded | None:
-        takes_out = self.backend.accepts_out and not operands.case.backward
-        takes_out = takes_out and not operands.left.requires_grad  # torch has no such products
-        return operands.output() if takes_out else None
+        has_out = operands.case.out and not operands.case.backward
+        has_out = has_out and not operands.left.requires_grad  # torch has no such products
+        return operands.output() if has_out else None
 
     def _answer(self, operands: Operands, out: torch.Tensor | None):
         return self.backend.call(operands.case, operands.left, operands.weights(), out)
@@ -470,8 +477,9 @@ class Examination:
     def _must_refuse(self) -> Verdict:
         left, weights = invalidate(self.case, self.operands.left, self.operands.weights())
         try:
+            out = self.operands.output().view if self.case.out else None
             with poisoned_allocations(self.zones), warnings.catch_warnings(record=True):
-                self.backend.call(self.case, left, weights)
+                self.backend.call(self.case, left, weights, out)
                 synchronize(self.device)
         except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
             return self._refused(problem)
@@ -533,6 +541,15 @@ def typed(out, operands) -> torch.Tensor:
     ):
         raise WrongType(f"elements of the result share memory, strides {out.stride()}")
     return out.detach()
+
+
+def require_same(result: torch.Tensor, out: torch.Tensor) -> None:
+    """Raises WrongType where `result` is another tensor than `out`, both of the same shape."""
+    steps = zip(result.stride(), out.stride(), out.shape, strict=True)
+    is_same = result.data_ptr() == out.data_ptr() and not result.is_neg()
+    is_same = is_same and all(mine == its for mine, its, size in steps if size > 1)
+    if out.numel() and not is_same:
+        raise WrongType("the result is another tensor than the out that was handed in")
 
 
 def _asks_for_a_gradient(operands) -> bool:

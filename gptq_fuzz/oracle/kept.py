@@ -33,7 +33,8 @@ FIRST = 32  # calls
 LOOKS = 16  # after each of as many calls, which follow these
 # Calls of a part. A round has three: what a cache of that many still takes in, and two to compare.
 ROUNDS = (256, 2048)
-CALLS = FIRST + LOOKS + 3 * sum(ROUNDS)
+EARLY = 64  # of a round before them, for what seems to grow: an interpreter's objects come and go
+CALLS = FIRST + LOOKS + 3 * (EARLY + sum(ROUNDS))
 # Rows of x of the last of such calls, each with a row less than the one before: a workspace for the
 # most rows is there from the first call on, and so are those for whole classes of numbers of rows.
 # What is kept for each number of few rows alone is bounded.
@@ -90,7 +91,7 @@ class Asked:
     @property
     def calls(self) -> int:
         """All of them."""
-        return FIRST + LOOKS + 3 * sum(self.rounds)
+        return FIRST + LOOKS + 3 * (EARLY + sum(self.rounds))
 
 
 def kept(
@@ -119,12 +120,13 @@ def kept(
         left = _left_by_one(ask, device, least)
         if not left:
             return None
-        for calls in rounds:
+        leasts = {what: least[what] for what in left}
+        for calls, by_one in ((EARLY, leasts), *((calls, left) for calls in rounds)):
             states = []
             for _ in range(3):
                 ask(calls)
                 states.append(in_use(device))
-            if not _grown(states, calls, left):
+            if not _grown(states, calls, by_one):
                 return None
         states[-1] = _settled(states[-1], device)
         return _grown(states, calls, left)

@@ -2,8 +2,9 @@
 
 `sweep` makes one dimension large at a time, and of few rows beside large N and K a handful. Kernels
 choose by all three: split-K for few rows of a long K, a rest behind whole blocks of a long prompt,
-a scratch that a layer fills more than once, a division that is exact up to 2^24. Those that cost
-next to nothing are all asked, then one of each other kind before the second of any.
+a scratch that a layer fills more than once, a division that is exact up to 2^24, a product of all
+three in 32 bits. Those that cost next to nothing are all asked, and a few others; of the rest one
+of each kind before the second of any.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from gptq_fuzz.search.series import FIRST, must_pass_series
 from gptq_fuzz.search.sweep import choose, group_size, has_rows, rotated
 
 SERIES, EDGES, OF_BATCHES = "crossings", "edges", "batches"
-SECONDS, SECONDS_OF_A_SLOW_ONE = 10.0, 3.0
-SECONDS_OF_EDGES = 3.0
+SECONDS, SECONDS_OF_A_SLOW_ONE = 13.0, 3.0
+SECONDS_OF_BATCHES, SECONDS_OF_EDGES = 10.0, 3.0
 DEAREST = 2.0  # of that time, for one case
 
 # Whole blocks of 1024 rows, then of 256, before each remainder of 64
@@ -38,6 +39,11 @@ BATCHES = (
 )
 FILLS_OF_BATCHES = ("exact", "cancel", "wide")  # which show a sum that was rounded on its way
 PREFILL = (129, 1024, 2048)  # rows, columns, reduction
+# Powers of two whose product is 2^31, 2^32: where 32 bits hold it, it is negative, or 0
+WRAPPED = ((2048, 4096, 256), (4096, 2048, 512), (256, 4096, 4096), (128, 4096, 4096))
+# Rows of a batch between one tile and a prefill, with fills that show how x and weights are rounded
+WIDE, USUAL_GROUP = 2048, 128
+MIDDLE_ROWS = ((64, "randn"), (17, "onehot"), (127, "randn"))
 # Few rows of large layers, with a bias where there is any
 LAYERS = ((1, 1024, 8192), (8, 2048, 4096), (16, 1028, 8196), (2, 8192, 1024), (1, 4096, 4096))
 # A little more than 2^25 weights of 2 bits, of others more tiles of 16 x 64 than 16 bits count. K
@@ -58,14 +64,14 @@ EDGY = (
 
 
 def crossing_cases(limits: Limits, seed: int = 0) -> list[Case]:
-    """Those that cost little, then the others, of each kind in turn."""
-    return [*_cheap(limits, seed), *_in_turn([kind(limits) for kind in _OTHERS], limits, seed)]
+    """Those that are always asked, then the others, of each kind in turn."""
+    return [*_always(limits, seed), *_in_turn([kind(limits) for kind in _OTHERS], limits, seed)]
 
 
 def must_pass_crossings(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) -> None:
     """Judge them for as long as there is time. Raises Failure."""
     limits = kernel.limits
-    in_order = len(_cheap(limits, seed)) + len(_OTHERS)
+    in_order = len(_always(limits, seed)) + len(_OTHERS)
     must_pass_series(
         kernel,
         SERIES,
@@ -107,7 +113,7 @@ def must_pass_batches(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) 
         kernel,
         OF_BATCHES,
         batch_cases(kernel.limits, seed),
-        of_time * SECONDS,
+        of_time * SECONDS_OF_BATCHES,
         seed,
         excuse=lambda case: "time" * kernel.is_slow,
         dearest=DEAREST,
@@ -115,8 +121,8 @@ def must_pass_batches(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) 
     )
 
 
-def _cheap(limits: Limits, seed: int) -> list[Case]:
-    return _in_turn([kind(limits) for kind in _CHEAP], limits, seed)
+def _always(limits: Limits, seed: int) -> list[Case]:
+    return _in_turn([kind(limits) for kind in _ALWAYS], limits, seed)
 
 
 def _in_turn(kinds: list[Iterator[dict]], limits: Limits, seed: int) -> list[Case]:
@@ -194,6 +200,26 @@ def _batches(limits: Limits) -> Iterator[dict]:
         yield {"m": m, "n": n, "k": k, "options": options}
 
 
+def _wrapped(limits: Limits) -> Iterator[dict]:
+    for m, n, k in WRAPPED:
+        yield _as_usual(limits, m, n, k)
+
+
+def _middle_rows(limits: Limits) -> Iterator[dict]:
+    for m, fill in MIDDLE_ROWS:
+        if fill in limits.fills:
+            sizes = _as_usual(limits, m, WIDE, WIDE)
+            yield sizes | {"options": sizes["options"] | {"fill": fill}}
+
+
+def _as_usual(limits: Limits, m: int, n: int, k: int) -> dict:
+    """Of 4 bits, in groups of 128 rows, as most layers are, where the kernel takes such."""
+    sizes = {"m": m, "n": n, "k": k, "options": _usual(limits)}
+    sizes |= {"bits": 4} if 4 in limits.bits else {}
+    usual = limits.group_sizes is None or USUAL_GROUP in limits.group_sizes
+    return sizes | ({"group_size": USUAL_GROUP} if usual else {})
+
+
 def _layers(limits: Limits) -> Iterator[dict]:
     for turn, (m, n, k) in enumerate(LAYERS):
         yield {"m": m, "n": n, "k": k, "options": {"bias": limits.bias} | _usual(limits, turn)}
@@ -209,5 +235,9 @@ def _more_rests(limits: Limits) -> Iterator[dict]:
     return _rests(limits, MORE_BLOCKS)
 
 
-_CHEAP = (_rests, _large_groups, _uneven_groups, _short_reciprocals, _small_groups)
+# They cost next to nothing, but for the few of the last two
+_ALWAYS = (
+    *(_rests, _large_groups, _uneven_groups, _short_reciprocals, _small_groups),
+    *(_wrapped, _middle_rows),
+)
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

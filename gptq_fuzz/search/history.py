@@ -203,6 +203,10 @@ def canned(limits: Limits) -> dict[str, Steps]:
             written = ["write-0-bias-all-s1", "write-0-bias-word-s2", "replace-0-bias-s3"]
             load_biased = [f"load-0-{tokens(biased)}", f"call-0-m{two}"]
             found["bias"] = load_biased + _each(written, ["again-0"])
+    if limits.out:
+        given = tokens(Case.parse(f"m{one}-{layers[0]}", limits.tokens).replace(out=True))
+        calls = [f"call-0-m{m}" for m in (*rows, one)]
+        found["into out"] = [f"load-0-{given}", load[1], *_each(calls, ["again-0", "again-1"])]
     if limits.bad:
         refused = [f"refuse-0-bad{bad}" for bad in limits.bad]
         found["refused"] = first + _each(refused, ["again-0"])
@@ -341,7 +345,7 @@ def _is_bare(limits: Limits) -> bool:
 
 
 # The names; a kernel that promises less has some of them
-FORMS = tuple(canned(Limits(backward=True, bias=True)))
+FORMS = tuple(canned(Limits(backward=True, bias=True, out=True)))
 
 
 @st.composite
@@ -403,6 +407,7 @@ class _History:
         case = base.replace(
             g_idx=self.draw(st.sampled_from(orders)),
             zeros=self.draw(st.sampled_from(self.limits.zeros)),
+            out=self.limits.out and self.draw(st.booleans()),
         )
         self.layers[number] = case
         self._say("load", number, tokens(case.replace(condition=self._condition())))

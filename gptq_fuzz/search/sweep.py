@@ -55,7 +55,8 @@ PREFILLS = ((128, 1024, 2048), (129, 1028, 2056), (256, 1028, 2048), (128, 1024,
 FILLS_OF_PREFILLS = ("randn", "lanes", "onehot", "wide", "cancel")
 GOLDEN = 2654435769  # 2^32 by the golden ratio
 EVERY = 10  # of so many cases of `roundings`, once K is long, one is of a prefill
-ROTATED = ("dtype", "scales_dtype", "checkpoint_format", "zeros", "g_idx", "bias")  # take turns
+# Axes that take turns
+ROTATED = ("dtype", "scales_dtype", "checkpoint_format", "zeros", "g_idx", "bias", "out")
 
 
 def sweep(dimension: str, limits: Limits, seed: int = 0) -> list[Case]:

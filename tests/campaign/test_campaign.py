@@ -18,8 +18,8 @@ from tests.campaign.cluster import Cluster, kill, start
 
 pytestmark = pytest.mark.slow
 MUSEUM = Path(__file__).parents[2] / "gptq_fuzz" / "museum"
-FAULTY = ("all_zero", "zero_not_wrapped", "output_truncated")
-CORRECT = ("sequential", "pairwise")
+FAULTY = ("all_zero", "zero_not_wrapped")
+CORRECT = ("sequential",)
 SPECS = [
     *(f"{MUSEUM}/faulty/{name}.py:f" for name in FAULTY),
     *(f"{MUSEUM}/correct/{name}.py:f" for name in CORRECT),
@@ -77,12 +77,12 @@ def story(tmp_path_factory):
     told.in_store = batches(store)
     told.files = names(store)
     (folder / "log.txt").unlink()
-    again = start(campaign("--store", "store", "--minutes", "3", specs=SPECS[1:4:2]), folder)
+    again = start(campaign("--store", "store", "--minutes", "3", specs=SPECS[1:]), folder)
     findings = len(list(store.documents("finding")))
 
     def goes_on():
-        has_more = [one for one in batches(store) if one["kernel"]["name"] == SPECS[3]]
-        before = [one for one in told.in_store if one["kernel"]["name"] == SPECS[3]]
+        has_more = [one for one in batches(store) if one["kernel"]["name"] == SPECS[2]]
+        before = [one for one in told.in_store if one["kernel"]["name"] == SPECS[2]]
         has_found = len(list(store.documents("finding"))) > findings
         return len(has_more) > len(before) + 1 and has_found
 

@@ -3,33 +3,29 @@
 Also where a GPU is there and nvcc is not: then the host build is what runs.
 """
 
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
 import pytest
 
 from gptq_fuzz.adapters.control import matmul
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.worker.served import Served
 from kernels.exllama.build import CannotBuild
+from tests.runs import QUIET, run_many
+from tests.turns import todays
 
 pytestmark = pytest.mark.usefixtures("own_environment")
-ROOT = Path(__file__).resolve().parents[2]
 CONFORMANCE = "gptq_fuzz/conformance/test_conformance.py"
-UNSET = ("CXX", "PYTEST_")  # of the environment
-CASE = ["--device", "cpu", "--case", "m1-n8-k8-b4-gall", "-p", "no:cacheprovider"]
+CASE = ["--device", "cpu", "--case", "m1-n8-k8-b4-gall", *QUIET]
+NO_COMPILER, NO_GOOD_ONE = {"PATH": "", "CXX": ""}, {"CXX": "false"}  # changes to the environment
 SKIPPED = "gptq-fuzz: exllama skipped: the ExLlama extension needs a C++17 compiler"
-RUNS = {
+SKIPPING = {
     # name: options, changes to the environment, exit status, words of the output
     # The control alone: not every numpy goes with the interpreter of the Triton of a GPU machine.
-    "skipped": (["-k", "torch"], {"PATH": ""}, 0, [SKIPPED, "PASS 1"]),
-    "skipped under xdist": (["-k", "torch", "-n1"], {"PATH": ""}, 0, [SKIPPED, "PASS 1"]),
-    "asked for": (["--kernel", "exllama"], {"PATH": ""}, 4, ["none of c++, g++", "install g++"]),
-    "broken": (["--kernel", "exllama"], {"CXX": "false"}, 4, ["could not be built: false ended"]),
-    "named": (["--kernel", "exllama"], {"CXX": "/no/c++"}, 4, ["CXX=/no/c++ is not on the PATH"]),
+    "skipped": (["-k", "torch"], NO_COMPILER, 0, [SKIPPED, "PASS 1"]),
+    "skipped under xdist": (["-k", "torch", "-n1"], NO_COMPILER, 0, [SKIPPED, "PASS 1"]),
+}
+RUNS = dict(todays(SKIPPING.items(), 2)) | {
+    "asked for": (["--kernel", "exllama"], NO_COMPILER, 4, ["none of c++, g++", "install g++"]),
+    "broken": (["--kernel", "exllama"], NO_GOOD_ONE, 4, ["could not be built: false ended"]),
 }
 
 
@@ -37,18 +33,11 @@ RUNS = {
 def runs(tmp_path_factory):
     """Name -> (exit status, output)."""
     cache = str(tmp_path_factory.mktemp("cache"))
-
-    def run(options, changes):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(UNSET)}
-        command = [sys.executable, "-m", "pytest", CONFORMANCE, *CASE, *options]
-        environment = kept | {"TORCH_EXTENSIONS_DIR": cache} | changes
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        ended = subprocess.run(command, cwd=ROOT, env=environment, check=False, **pipes)
-        return ended.returncode, ended.stdout
-
-    with ThreadPoolExecutor(2) as pool:
-        asked = [(options, changes) for options, changes, _, _ in RUNS.values()]
-        return dict(zip(RUNS, pool.map(lambda question: run(*question), asked), strict=True))
+    ran = {}
+    for changes in (NO_COMPILER, NO_GOOD_ONE):
+        words = {n: [CONFORMANCE, *CASE, *run[0]] for n, run in RUNS.items() if run[1] is changes}
+        ran |= run_many(words, TORCH_EXTENSIONS_DIR=cache, **changes)
+    return ran
 
 
 @pytest.mark.parametrize("name", RUNS)

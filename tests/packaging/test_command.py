@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.packaging.environments import RIGHT, WRONG, project, reproduce_line
+from tests.turns import todays
 
 LINE = "m1-n32-k32-b4-gall-z0"
 
@@ -18,32 +19,29 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words",
-    ["gptq-fuzz --kernel mine.py:f", f"python -m gptq_fuzz --kernel mine.py:f --case {LINE}"],
+    ("words", "kernel"),
+    [
+        ("gptq-fuzz", "'my kernels/one more.py:f'"),
+        (f"python -m gptq_fuzz --case {LINE}", "mine.py:f"),
+    ],
 )
-def test_the_reproduce_line_fails_again_where_it_was_printed(installed, folder, words):
-    status, output = installed.run(f"{words} --device cpu -x", folder)
+def test_the_reproduce_line_fails_again_where_it_was_printed(installed, folder, words, kernel):
+    status, output = installed.run(f"{words} --kernel {kernel} --device cpu -x", folder)
     assert status == 1, output
     assert "explained by zero-point" in output
     line = reproduce_line(output)
-    assert line.startswith("gptq-fuzz --kernel mine.py:f ")
+    assert line.startswith(f"gptq-fuzz --kernel {kernel} ")
     again, output = installed.run(line, folder)
     assert (again, "WRONG: " in output) == (1, True), output
 
 
 @pytest.mark.parametrize(
-    ("kernel", "locale", "encoding"),
-    [
-        ("my kernels/one more.py:f", "C", ""),
-        ("-kérnel.py:f", "C", ""),
-        ("-kérnel.py:f", "C", "utf-8"),
-        ("-kérnel.py:f", "C.UTF-8", ""),
-    ],
+    ("locale", "encoding"), todays([("C", ""), ("C", "utf-8"), ("C.UTF-8", "")], 3)
 )
-def test_any_name_can_be_pasted_in_any_locale(installed, folder, kernel, locale, encoding):
+def test_any_name_can_be_pasted_in_any_locale(installed, folder, locale, encoding):
     variables = {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     variables["PYTHONIOENCODING"] = encoding
-    words = ["gptq-fuzz", f"--kernel={kernel}", "--case", LINE, "--device", "cpu"]
+    words = ["gptq-fuzz", "--kernel=-kérnel.py:f", "--case", LINE, "--device", "cpu"]
     status, output = installed.run(words, folder, **variables)
     assert (status, "WRONG: " in output) == (1, True), output
     again, output = installed.run(reproduce_line(output), folder, **variables)
@@ -60,7 +58,7 @@ def test_a_user_s_folder_is_left_as_it_was(installed, folder):
 
 
 def test_options_of_pytest_and_its_plug_ins_work(installed, folder):
-    words = ["gptq-fuzz", "--kernel", "right.py:f", "--device", "cpu", "-n", "2"]
+    words = ["gptq-fuzz", "--kernel", "right.py:f", "--device", "cpu", "-n", "1"]
     words += ["-k", "every_element and exact"]
     status, output = installed.run(
         [*words, "--junitxml", "junit.xml", "--json", "run.json", "--hypothesis-profile", "quick"],
@@ -134,19 +132,22 @@ def test_a_problem_of_an_engine_becomes_a_command(installed, folder):
 
 
 def test_the_kernels_that_come_with_it_run_by_name(installed, folder):
-    words = "gptq-fuzz --kernel torch --kernel triton --device cpu --budget 2 --only b4-g32"
+    words = "gptq-fuzz --kernel torch --kernel triton --device cpu"
+    words += " --only b4-g32 -k 'every_element and exact' --hypothesis-profile repro"
     status, output = installed.run(words, folder)
     assert status == 0, output
     assert len(re.findall(r"^(?:torch|triton) .*PASS [1-9]", output, re.MULTILINE)) == 2, output
 
 
-@pytest.mark.parametrize("name", ["kernels.custom_autotune", "reference.matmul"])
-def test_a_file_is_one_module_and_has_no_top_level_name(installed, folder, name):
-    program = (
-        "import importlib, importlib.util, pathlib, gptq_fuzz\n"
-        f"module = importlib.import_module('gptq_fuzz.{name}')\n"
-        "assert pathlib.Path(gptq_fuzz.__file__).parent in pathlib.Path(module.__file__).parents\n"
-        f"assert importlib.util.find_spec('{name.split('.')[0]}') is None\n"
-    )
-    status, output = installed.run(["python", "-c", program], folder)
+INSTALLED = """
+import importlib.util, pathlib, gptq_fuzz
+import gptq_fuzz.kernels.custom_autotune, gptq_fuzz.reference.matmul
+for module in (gptq_fuzz.kernels.custom_autotune, gptq_fuzz.reference.matmul):
+    assert pathlib.Path(gptq_fuzz.__file__).parent in pathlib.Path(module.__file__).parents
+    assert importlib.util.find_spec(module.__name__.split(".")[1]) is None
+"""
+
+
+def test_a_file_is_one_module_and_has_no_top_level_name(installed, folder):
+    status, output = installed.run(["python", "-c", INSTALLED], folder)
     assert status == 0, output

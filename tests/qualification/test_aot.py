@@ -1,6 +1,5 @@
 """Kernels compile for GPUs that are not here, and the tuner lives with what cannot run."""
 
-import datetime
 import itertools
 import os
 import subprocess
@@ -20,10 +19,10 @@ from qualification.aot.architectures import ARCHITECTURES
 from qualification.aot.compare import read
 from qualification.aot.variants import DTYPES, Variant, kernels, options_of, variants
 from tests.autotune.stub import Stub, benchmarks, call, tuner_of
+from tests.turns import DAY
 
 __all__ = ["benchmarks"]
 ROOT = Path(__file__).resolve().parents[2]
-DAY = datetime.date.today().toordinal()
 LEAN = ("sm_86", "gfx942")  # those with the least shared memory of NVIDIA and of AMD
 CLASSES = list(itertools.product(SUPPORTED_BITS, DTYPES, ("aligned", "unaligned")))
 # M, N, K of which pruning leaves the smallest blocks, those of a few rows, small sides, and all
@@ -35,7 +34,7 @@ from qualification.aot.compare import Binary
 from qualification.aot.variants import variants
 
 variant = variants(["sm_86"])[0]
-for side in (256, 8):
+for side in (128, 8):
     config = {"num_warps": 8} | dict.fromkeys(("BLOCK_SIZE_N", "BLOCK_SIZE_K"), side)
     wrong = replace(variant, config=tuple((dict(variant.config) | config).items()))
     print(Binary.of("sm_86", wrong.kernel, str(wrong), attempt(wrong)).refused)
@@ -134,7 +133,7 @@ def test_a_mistake_in_a_cuda_source_is_reported(tmp_path):
 
 
 def test_what_cannot_run_is_named_with_the_reason():
-    """Blocks of 256 columns need too much shared memory, those of 8 are too small for tl.dot."""
+    """Blocks of 128 columns need too much shared memory, those of 8 are too small for tl.dot."""
     large, small = run("-c", UNRUNNABLE).stdout.splitlines()
     assert "bytes of shared memory, there are 101376" in large
     assert small.startswith("CompilationError")

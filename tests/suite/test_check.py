@@ -24,6 +24,7 @@ from gptq_fuzz.museum.correct import pairwise, tf32_nearest
 from gptq_fuzz.museum.faulty import crashes, zero_not_wrapped
 from gptq_fuzz.search import search
 from gptq_fuzz.worker import served
+from tests.turns import todays
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = 1.5  # seconds: a few cases
@@ -53,13 +54,17 @@ def report_of(kernel, budget=SHORT, **options):
     return str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "kernel",
-    [pairwise.f, tf32_nearest.f, "torch", "gptq_fuzz.museum.correct.pairwise:f"],
-    ids=["function", "Backend", "built-in", "name"],
-)
+KERNELS = {
+    "function": pairwise.f,
+    "Backend": tf32_nearest.f,
+    "built-in": "torch",
+    "name": "gptq_fuzz.museum.correct.pairwise:f",
+}
+
+
+@pytest.mark.parametrize("kernel", todays(KERNELS, 2))
 def test_a_right_kernel_passes_in_a_worker(kernel):
-    summary = check(kernel, budget=SHORT, device="cpu")
+    summary = check(KERNELS[kernel], budget=SHORT, device="cpu")
     assert summary.ran_in == "a worker"
     assert summary.verdicts["PASS"] > 0
     assert summary.verdicts.keys() <= {"PASS", "REJECTED"}

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree
 
 import pytest
@@ -175,16 +174,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(folder):
-    """Name -> (exit status, all output); those with a worker are runs of their own."""
+    """Name -> (exit status, all output); what ends its process or fuzzes has one of its own."""
     words = {
         name: [*QUIET, TESTS, "--device", "cpu", *(word.format(folder) for word in words)]
         for name, (words, _, _) in RUNS.items()
     }
-    alone = {name: words.pop(name) for name in RUNS if RUNS[name][0][0] == ALONE[0]}
-    with ThreadPoolExecutor(2) as pool:
-        together = pool.submit(run_many, alone)
-        apart = dict(zip(words, pool.map(run_pytest, words.values()), strict=True))
-        return apart | together.result()
+    apart = {name: run_pytest(words.pop(name)) for name in ("quits", "budget")}
+    return run_many(words) | apart
 
 
 @pytest.mark.parametrize("name", RUNS)

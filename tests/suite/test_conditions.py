@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -162,6 +163,35 @@ def test_state_set_to_what_is_usual_shows_under_another():
     verdict = examination(backend, "m3-n8-k64-b4-g32-omp3").verdict()
     assert (verdict.kind, verdict.check) == (kinds.STATE_LEAKED, "omp3")
     assert torch.get_num_threads() == 1
+
+
+def noted_at(name):
+    return lambda given: setattr(given[name], "_unpacked", 1)
+
+
+@pytest.mark.parametrize(
+    ("condition", "what", "change"),
+    [
+        ("", "requires_grad of scales", lambda given: given["scales"].requires_grad_()),
+        ("", "attributes of x", noted_at("x")),
+        ("", "shape, strides of g_idx", lambda given: given["g_idx"].unsqueeze_(0).t_()),
+        ("", "version of qzeros", lambda given: given["qzeros"].mul_(1)),
+        ("-grad", "requires_grad of x", lambda given: given["x"].requires_grad_(False)),
+        ("-grad", "requires_grad, is_leaf, grad_fn of x", lambda given: given["x"].detach_()),
+        ("-infer", "attributes of x", noted_at("x")),
+        ("", None, noted_at("qweight")),
+    ],
+)  # fmt: skip
+def test_an_operand_is_the_tensor_that_it_was(condition, what, change):
+    def f(**given):
+        out = parts.matmul(**given)
+        with suppress(RuntimeError):  # some are for a leaf, some for others
+            change(given)
+        return out
+
+    verdict = examination(from_callable(f, "f"), f"m3-n8-k64-b4-g32{condition}").verdict()
+    assert (verdict.kind == kinds.INPUT_CHANGED) == bool(what), verdict.headline()
+    assert not what or what in verdict.message.replace("version, ", "")
 
 
 def test_an_exception_late_in_many_calls_names_its_call():

@@ -14,7 +14,7 @@ from gptq_fuzz.case.case import Case, Token
 from gptq_fuzz.case.history import parse_history
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.museum.catalogue import faulty
-from gptq_fuzz.search import pairwise
+from gptq_fuzz.search import fuzz, pairwise
 from gptq_fuzz.search.coverage import (
     BINS,
     DISPATCH,
@@ -35,6 +35,7 @@ from gptq_fuzz.search.pairwise import (
 from gptq_fuzz.search.strategies import cases
 from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import LIMITS, SMALL, WIDE, drawn, examination
+from tests.turns import todays
 
 AXES = possible_values(PLAIN_LIMITS)
 
@@ -55,10 +56,10 @@ def listed_for(name, strength):
 
 
 OF_STRENGTH = {2: pairs_of, 3: triples_of, 4: fours_of}
+LISTED = [*itertools.product(LIMITS, (2, 3)), *((name, 4) for name in todays(LIMITS, 3))]
 
 
-@pytest.mark.parametrize("strength", OF_STRENGTH)
-@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize(("name", "strength"), LISTED)
 def test_the_list_holds_every_pair_and_more_where_dispatchers_branch(name, strength):
     limits = LIMITS[name]
     listed = listed_for(name, strength)
@@ -85,7 +86,7 @@ def test_the_list_is_hardly_longer_than_it_must_be(name, strength):
 def test_every_class_and_pair_of_a_drawn_case_is_taken_for_possible(name):
     limits, pairs = LIMITS[name], all_together(LIMITS[name], 2)
     triples, possible = all_together(limits, 3), axis_values(limits)
-    for case in drawn(cases(limits), 300):
+    for case in drawn(cases(limits), 150):
         assert not [sorted(pair) for pair in pairs_of(case) - pairs]
         assert not [sorted(triple) for triple in triples_of(case) - triples]
         assert classes(case).keys() | {f"token {t.name}" for t in limits.tokens} == possible.keys()
@@ -315,7 +316,7 @@ def test_rounds_are_steered_to_pairs_and_then_to_triples_that_no_case_had():
     assert all(len(aimed) == AIMED for aimed in kernel.aimed.values())
     assert not kernel.coverage.missing(all_together(PLAIN_LIMITS, 2))
     assert len(kernel.coverage.missing(all_together(PLAIN_LIMITS, 3))) < 1000
-    assert found == rounds(12)[0]
+    assert found[:9] == rounds(9)[0]
 
 
 def test_no_case_is_aimed_when_every_pair_and_triple_was_judged():
@@ -328,7 +329,8 @@ def test_no_case_is_aimed_when_every_pair_and_triple_was_judged():
     assert kernel.aimed == {}
 
 
-def test_what_cannot_be_judged_is_not_aimed_at_for_ever():
+def test_what_cannot_be_judged_is_not_aimed_at_for_ever(monkeypatch):
+    monkeypatch.setattr(fuzz, "ROUND", 10)  # of drawn cases, which are not counted here
     unrefusing = replace(SMALL, bad=(), refuses_outside=False)
     _, kernel = rounds(40, judged=False, limits=unrefusing)
     aimed = [len(kernel.aimed.get(at, ())) for at in range(100, 140)]

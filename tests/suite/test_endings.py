@@ -49,7 +49,7 @@ def test_a_run_that_is_killed_tells_the_next_one_and_one_that_is_ended_tells_at_
     killed, before = begun(tmp_path, "--budget", "60")
     killed.kill()
     killed.communicate()
-    for how in (["--budget", "60"], ["-n", "2"]):
+    for how in (["--budget", "60"], ["-n", "1"]):
         ended, asked = begun(tmp_path, *how)
         started = time.monotonic()
         ended.send_signal(signal.SIGINT)

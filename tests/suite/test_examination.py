@@ -5,6 +5,7 @@ off it passes, with this one it does not. An oracle without such a kernel is not
 """
 
 import contextlib
+import itertools
 import sys
 import threading
 import warnings
@@ -17,7 +18,7 @@ from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import checks
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import CONDITIONS, FILLS, G_IDX_KINDS, ON_A_GPU, ZERO_KINDS
-from gptq_fuzz.case.backend import from_callable
+from gptq_fuzz.case.backend import Backend, Limits, from_callable
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.museum.catalogue import faulty
@@ -28,7 +29,8 @@ from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import global_state, restore_state
 from gptq_fuzz.problem.layouts import Guarded
 from gptq_fuzz.problem.operands import Operands
-from gptq_fuzz.search.sweep import DIMENSIONS
+from gptq_fuzz.search.coverage import ROW_CLASSES, classes
+from gptq_fuzz.search.sweep import DIMENSIONS, sweep
 from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import examination
 
@@ -46,6 +48,7 @@ LINES = (  # of every check
     "m1-n4-k1040-b8-gall",
     "m3-n8-k64-b4-g32-v2",
     "m3-n8-k64-b4-g32-cfga",
+    "m3-n8-k64-b4-g32-out",
 )
 # Kinds of g_idx and of zero-points that have a kernel of their own
 KINDS = dict.fromkeys(("perm", "shard", "odd", "holes", "near", "uneven"), "g_idx")
@@ -115,6 +118,11 @@ def nothing_poisoned(monkeypatch):
 
 def operands_not_compared(monkeypatch):
     monkeypatch.setattr(Operands, "damage", lambda operands: None)
+    form_not_compared(monkeypatch)
+
+
+def form_not_compared(monkeypatch):
+    monkeypatch.setattr(execute, "changed", lambda before: ())
 
 
 def zones_not_compared(monkeypatch):
@@ -132,6 +140,10 @@ def type_not_compared(monkeypatch):
     monkeypatch.setattr(execute, "typed", lambda out, operands: out.to(torch.float16))
 
 
+def no_out_handed_in(monkeypatch):
+    monkeypatch.setattr(execute.Examination, "_output_for", lambda exam, operands: None)
+
+
 def looked_at_once(monkeypatch):
     """And a thread that writes later does so after all looks, on however busy a machine."""
     monkeypatch.setattr(execute.Examination, "_late", lambda exam: None)
@@ -142,10 +154,12 @@ GUARDS = {
     # oracle: what switches it off
     "poison": nothing_poisoned,
     "operands compared": operands_not_compared,
+    "form of operands": form_not_compared,
     "zones of operands": zones_not_compared,
     "zones of the result": zones_not_compared,
     "global state": state_not_compared,
     "type": type_not_compared,
+    "out": no_out_handed_in,
     "late look": looked_at_once,
 }
 
@@ -159,6 +173,30 @@ def test_a_guard_sees_what_values_do_not_show(guard, monkeypatch):
     found = verdicts_on(exhibit, LINES)
     torch.set_default_dtype(before)
     assert {verdict.kind for verdict in found} == {kinds.PASS}
+
+
+def test_what_is_returned_is_out_and_its_bytes_are_judged():
+    def kind_of(answer):
+        def matmul(out, **operands):
+            return answer(out, TORCH.matmul(**operands))
+
+        backend = Backend("f", Limits(bias=True), matmul=matmul, accepts_out=True)
+        return examination(backend, "m8-n8-k8-b4-gall-bias-out", Request(())).verdict().kind
+
+    assert kind_of(lambda out, right: out.copy_(right).view(8, 8)) == kinds.PASS
+    assert kind_of(lambda out, right: out) == kinds.WRONG
+    others = (torch.clone, torch.t, torch._neg_view)
+    for other in others:
+        assert kind_of(lambda out, right, other=other: other(out.copy_(right))) == kinds.WRONG_TYPE
+    assert kind_of(lambda out, right: right) == kinds.WRONG_TYPE
+
+
+def test_out_is_handed_in_beside_every_class_of_rows_and_a_bias():
+    limits = Backend("f", Limits(bias=True), matmul=TORCH.matmul, accepts_out=True).limits
+    swept = [case for name in DIMENSIONS for case in sweep(name, limits)]
+    seen = {(classes(case)["m"], case.bias) for case in swept if case.out}
+    assert seen >= set(itertools.product(ROW_CLASSES[1:], (False, True)))
+    assert 0.4 < sum(case.out for case in swept) / len(swept) < 0.6
 
 
 def at_call(number, change):

@@ -21,7 +21,8 @@ from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.replay import in_order, needed_before
 from gptq_fuzz.search.search import FLAKY_CALLS, Failure
 from gptq_fuzz.worker.supervisor import Asked, Launch, Worker
-from tests.runs import run_pytest
+from tests.runs import QUIET, run_many
+from tests.turns import todays
 
 CASE = Case.parse("m1-n8-k8-b4-gall")
 OTHERS = [CASE.replace(m=m) for m in range(2, 200)]
@@ -188,7 +189,7 @@ LEAKS = {  # exhibit: cases of which the last one fails after the others
 }
 
 
-@pytest.mark.parametrize("name", LEAKS)
+@pytest.mark.parametrize("name", todays(LEAKS, 2))
 def test_a_list_fails_again_in_a_new_process_each_time(name):
     kernel = KernelUnderTest(Launch(f"{FAULTY}/{name}.py:f", str(ROOT), device="cpu"))
     kernel.worker.start()
@@ -212,15 +213,24 @@ def cases_of(command):
     return [Case.parse(words[at + 1]) for at, word in enumerate(words) if word == "--case"]
 
 
-@pytest.mark.parametrize("more", [[], ["-n", "2"], ["--tb=no"]], ids=str)
-def test_a_pasted_list_fails_in_any_run_and_is_printed_once(more, monkeypatch):
-    monkeypatch.setenv("CI", "true")  # pytest cuts no line of its summary there
+PASTED = [word for line in LEAKS["wrong_after_other_bits"][::2] for word in ("--case", line)]
+RUNS = {"": [], "xdist": ["-n", "1"], "no traceback": ["--tb=no"]}
+
+
+@pytest.fixture(scope="module")
+def pasted():
     spec = f"{FAULTY}/wrong_after_other_bits.py:f"
-    lines = [word for line in LEAKS["wrong_after_other_bits"][::2] for word in ("--case", line)]
-    status, output = run_pytest([TESTS, "--kernel", spec, "--device", "cpu", *lines, *more])
+    words = [*QUIET, TESTS, "--kernel", spec, "--device", "cpu", *PASTED]
+    # CI: pytest cuts no line of its summary there
+    return run_many({name: words + more for name, more in RUNS.items()}, CI="true")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_pasted_list_fails_in_any_run_and_is_printed_once(pasted, name):
+    status, output = pasted[name]
     assert status == 1, output
     (printed,) = [line for line in output.splitlines() if line.startswith("reproduce: ")]
-    assert printed.endswith(" ".join(lines))
+    assert printed.endswith(" ".join(PASTED))
     assert output.count("STATE_LEAKED: ") == 1
 
 

@@ -32,6 +32,7 @@ from gptq_fuzz.worker.loader import load
 from gptq_fuzz.worker.supervisor import Launch, Worker
 from tests.suite.helpers import LIMITS, drawn
 from tests.suite.test_museum import HISTORY, SHARD, shard_of
+from tests.turns import todays
 
 LAYER = "n8-k16-b4-g8-act"
 LOADED = f"load-0-{LAYER}/call-0-m2"
@@ -156,7 +157,7 @@ def test_a_right_kernel_passes_every_kind_of_step():
     assert verdict_on(TORCH, EVERY_STEP).kind == kinds.PASS
 
 
-@pytest.mark.parametrize("name", ["cached_by_identity", "prepared"])
+@pytest.mark.parametrize("name", todays(["cached_by_identity", "prepared"], 2))
 def test_a_right_kernel_may_keep_what_is_still_true(name):
     backend = load(f"{ROOT}/gptq_fuzz/museum/correct/{name}.py:f", ".")
     for name, steps in canned(backend.limits).items():

@@ -18,6 +18,7 @@ from gptq_fuzz.oracle.kept import CALLS, can_be_counted, kept
 from gptq_fuzz.search.kept import kept_cases
 from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import LIMITS, examination
+from tests.turns import todays
 
 pytestmark = pytest.mark.skipif(not can_be_counted("cpu"), reason="no_mallinfo2")
 LINE = "m3-n8-k16-b4-g8"
@@ -111,7 +112,7 @@ def test_what_is_kept_for_each_number_of_rows_is_found(space_for, is_blamed):
     backend = Backend("keeps", TORCH.limits, TORCH.numerics, prepare=prepare, run=run)
     verdict = examination(backend, LINE, Request(("memory",))).verdict()
     assert (verdict.kind == kinds.LEAKING) == is_blamed
-    assert not is_blamed or "with every new number of rows, 1008 of them" in verdict.message
+    assert not is_blamed or "with every new number of rows, 1200 of them" in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_what_is_kept_for_each_thread_is_found(spaces_of, is_blamed):
     backend = Backend("keeps", TORCH.limits, TORCH.numerics, matmul=matmul)
     verdict = examination(backend, LINE, Request(("memory",))).verdict()
     assert (verdict.kind == kinds.LEAKING) == is_blamed
-    assert not is_blamed or "with every new thread, 1008 of them" in verdict.message
+    assert not is_blamed or "with every new thread, 1200 of them" in verdict.message
 
 
 def test_a_workspace_that_grows_to_the_most_rows_is_not_kept_for_each():
@@ -147,7 +148,7 @@ def test_a_workspace_that_grows_to_the_most_rows_is_not_kept_for_each():
     assert examination(backend, LINE, Request(("memory",))).verdict().kind == kinds.PASS
 
 
-@pytest.mark.parametrize("exhibit", correct(), ids=lambda exhibit: exhibit.name)
+@pytest.mark.parametrize("exhibit", todays(correct(), 3), ids=lambda exhibit: exhibit.name)
 def test_no_correct_kernel_is_said_to_keep_memory(exhibit):
     backend = load(exhibit.spec, ".")
     line = str(kept_cases(backend.limits)[-1])
@@ -177,7 +178,7 @@ def test_nothing_is_counted_where_a_sanitizer_keeps_objects_itself():
         assert verdict.kind == kind
 
 
-@pytest.mark.parametrize("exhibit", LEAKING, ids=lambda exhibit: exhibit.name)
+@pytest.mark.parametrize("exhibit", todays(LEAKING, 2), ids=lambda exhibit: exhibit.name)
 def test_a_kernel_that_keeps_memory_fails_no_other_check(exhibit):
     backend = load(exhibit.spec, ".")
     assert examination(backend, LINE, Request("all")).verdict().kind == kinds.PASS

@@ -260,8 +260,8 @@ def test_built_in_kernels_pass_on_a_file(kernel, stored):
     ("name", "kind", "words"),
     [
         ("gidx_ignored", kinds.WRONG, "of 96 elements"),
-        ("x_changed", kinds.INPUT_CHANGED, "the kernel changed left"),
-        ("writes_out_of_bounds", kinds.OUT_OF_BOUNDS, "wrote outside left"),
+        ("x_changed", kinds.INPUT_CHANGED, "the kernel changed x"),
+        ("writes_out_of_bounds", kinds.OUT_OF_BOUNDS, "wrote outside x"),
         ("float32_result", kinds.WRONG_TYPE, "got torch.float32 (6, 16)"),
         ("changes_global_state", kinds.STATE_LEAKED, "default dtype"),
         ("one_in_thirty", kinds.NONDETERMINISTIC, "of 96 elements"),

@@ -16,7 +16,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle import panel
 from gptq_fuzz.oracle.examination import Request
-from gptq_fuzz.oracle.panel import COLUMNS, panel_words
+from gptq_fuzz.oracle.panel import COLUMNS, is_large, panel_words
 from gptq_fuzz.oracle.relations import BATCHES
 from gptq_fuzz.plugin.report import _series_in_words
 from gptq_fuzz.problem import layouts
@@ -25,7 +25,10 @@ from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.search import sweep as under_test
 from gptq_fuzz.search.coverage import Coverage
 from gptq_fuzz.search.crossings import (
+    DEAREST,
+    MIDDLE_ROWS,
     SECONDS,
+    WRAPPED,
     batch_cases,
     crossing_cases,
     edge_cases,
@@ -101,7 +104,20 @@ def test_large_sizes_meet_soon(what):
     found = crossing_cases(Limits(bias=True))
     first = next(place for place, case in enumerate(found) if CROSSED[what](case))
     cheap = sum(case.m * case.k + case.k * case.n < 2**20 for case in found)
-    assert first < cheap + 3  # one of each dear kind behind the cheap ones
+    always = cheap + len(WRAPPED) + len(MIDDLE_ROWS)
+    assert first < always + 3  # one of each dear kind behind them
+
+
+def test_products_of_powers_of_two_wrap_and_rows_between_a_tile_and_a_prefill_show_roundings():
+    found = crossing_cases(PLAIN_LIMITS)[:40]
+    wrapped = [case for case in found if case.m * case.n * case.k in (2**31, 2**32)]
+    assert {case.m * case.n * case.k for case in wrapped} == {2**31, 2**32}
+    assert {(case.bits, case.group_size, case.fill) for case in wrapped} == {(4, 128, "exact")}
+    assert any(is_large(case) and case.k == 4096 for case in wrapped)
+    shown = [case for case in found if case.fill in ("randn", "onehot")]
+    assert all(min(case.n, case.k) >= 2048 for case in shown)
+    classes = (range(17, 33), range(33, 65), range(65, 128))
+    assert [sum(case.m in rows for case in shown) for rows in classes] == [1, 1, 1]
 
 
 def test_each_remainder_comes_behind_whole_blocks_and_each_width_is_more_than_a_scratch():
@@ -115,7 +131,9 @@ def test_each_remainder_comes_behind_whole_blocks_and_each_width_is_more_than_a_
 
 def test_small_groups_meet_every_rest_of_many_columns():
     found = [
-        c for c in crossing_cases(PLAIN_LIMITS) if c.n > 512 and (c.k, c.g_idx) == (256, "seq")
+        c
+        for c in crossing_cases(PLAIN_LIMITS)
+        if 512 < c.n < 1024 and (c.k, c.g_idx) == (256, "seq")
     ]
     met = {(case.bits, case.group_size, case.n % 256) for case in found}
     assert met == set(product((8, 4, 2), (16, 32, 64, 128), (32, 64, 128, 192)))
@@ -145,7 +163,7 @@ def test_what_crosses_is_asked_in_order_before_anything_is_left_out(monkeypatch)
     must_pass_crossings(kernel, seed=1)
     asked = min(len(kernel.asked), 70)
     assert kernel.asked[:asked] == crossing_cases(PLAIN_LIMITS, 1)[:asked]
-    assert kernel.now < 2 * SECONDS
+    assert kernel.now < (1 + DEAREST) * SECONDS
 
 
 def test_where_memory_ends_long_sizes_are_asked_that_cost_no_more_than_drawn_ones():

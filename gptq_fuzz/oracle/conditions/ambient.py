@@ -18,6 +18,7 @@ from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import with_x
 from gptq_fuzz.oracle.judge import Expected
 from gptq_fuzz.oracle.surroundings import differing, global_state, restore_state
+from gptq_fuzz.problem.layouts import Guarded
 
 OTHER_THREADS = 3  # no power of two: no length of whole words is a multiple of it by chance
 
@@ -69,10 +70,37 @@ def with_grad(left: torch.Tensor) -> Iterator[None]:
         left.requires_grad_(False)
 
 
+class _Activation(torch.autograd.Function):
+    """x as the result of an operator: no leaf, no view, and where it was."""
+
+    @staticmethod
+    def forward(ctx, parameter, left):
+        return left.detach()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, None
+
+
+@contextlib.contextmanager
+def as_activation(x: Guarded) -> Iterator[None]:
+    """x has come from a parameter that is trained."""
+    plain = x.view
+    x.view = _Activation.apply(torch.empty(0, requires_grad=True), plain)
+    try:
+        yield
+    finally:
+        x.view = plain
+
+
 def x_requires_grad(exam) -> Verdict | None:
-    """The judge of a case whose x asks for its gradient."""
-    with with_grad(exam.operands.left):
-        return _value_under(exam, contextlib.nullcontext)
+    """The judge of a case whose x asks for its gradient: as a leaf, then as an activation."""
+    x = exam.operands.guarded["left"]
+    for asks in (with_grad(x.view), as_activation(x)):
+        with asks:
+            if found := _value_under(exam, contextlib.nullcontext):
+                return found
+    return None
 
 
 def put_under(exam, name: str) -> None:

@@ -1,0 +1,43 @@
+"""What an operand is beside its bytes, for torch and for the program that goes on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from gptq_fuzz.oracle.guard import named
+
+NOTES = (
+    "attributes"  # of x alone: what a kernel knows of a layer it may note at the layer's tensors
+)
+
+
+def form_of(tensor: torch.Tensor, is_left: bool) -> dict[str, object]:
+    """What no call changes. Writes are those that torch counts; it counts none in inference."""
+    form = {
+        "requires_grad": tensor.requires_grad,
+        "is_leaf": tensor.is_leaf,
+        "grad_fn": tensor.grad_fn,
+        "version": None if tensor.is_inference() else tensor._version,
+        "address": tensor.data_ptr(),
+        "shape": tensor.shape,
+        "strides": tensor.stride(),
+        "dtype": tensor.dtype,
+    }
+    return form | ({NOTES: tuple(tensor.__dict__)} if is_left else {})
+
+
+def forms_of(operands) -> dict[str, tuple[torch.Tensor, dict]]:
+    """Of each operand, by name: the very tensor, and its form."""
+    views = {name: guarded.view for name, guarded in operands.guarded.items()}
+    return {name: (view, form_of(view, name == "left")) for name, view in views.items()}
+
+
+def changed(before: dict[str, tuple[torch.Tensor, dict]]) -> Iterable[str]:
+    """`requires_grad of x`: what is not as it was."""
+    for name, (view, form) in before.items():
+        now = form_of(view, name == "left")
+        if now != form:
+            words = ", ".join(what for what in form if now[what] != form[what])
+            yield f"{words} of {named(name)}"

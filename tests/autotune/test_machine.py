@@ -242,7 +242,10 @@ def test_the_given_steps_do_what_the_model_says(given_steps):
     replay(given_steps)
 
 
-MEETINGS = 20  # threads on busy cores need not meet in the first
+def replay_until_threads_meet(line, patches):
+    """Many times: on busy cores they need not meet in the first."""
+    for _ in range(20):
+        replay(line, patches)
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -253,8 +256,7 @@ def test_the_line_of_a_fault_shows_nothing_where_there_is_none(name):
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_shows_in_its_line(name):
     with pytest.raises(Mismatch, match=FAULTS[name].words):
-        for _ in range(MEETINGS):
-            replay(FAULTS[name].line, FAULTS[name].patches)
+        replay_until_threads_meet(FAULTS[name].line, FAULTS[name].patches)
 
 
 @pytest.mark.parametrize("name", SEARCHED)
@@ -264,8 +266,7 @@ def test_the_machine_finds_a_fault_and_prints_a_line_that_shows_it(name):
     with pytest.raises((Mismatch, Flaky)):  # threads need not meet in the same way again
         run_state_machine_as_test(machine, settings=UNTIL_FOUND)
     with pytest.raises(Mismatch, match=f"--steps {machine.lines[0]}"):
-        for _ in range(MEETINGS):
-            replay(machine.lines[0], machine.fault)
+        replay_until_threads_meet(machine.lines[0], machine.fault)
     replay(machine.lines[0])
 
 

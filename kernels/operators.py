@@ -98,7 +98,11 @@ def _multiply(kernel, rows, weights, out_rows, bits, config):
             product.transposed_matmul(rows, uniform, out_rows)
             return out_rows
     if isinstance(config, plan.Tile):
-        wanted = "weights in groups of one size, and more for TMA (see kernels/uniform_groups)"
+        wanted = "weights in groups of one size (see kernels/uniform_groups)"
+        if config.kind == plan.WGMMA:
+            wanted = (
+                "a Hopper GPU and weights as TMA reads them (see kernels/uniform_groups/wgmma.py)"
+            )
         raise ValueError(f"the config {config.name} wants {wanted}")
     _multiply_any(kernel, rows, weights, out_rows, bits, config)
     return out_rows

@@ -8,9 +8,8 @@ import torch
 
 from gptq_fuzz.oracle.guard import named
 
-NOTES = (
-    "attributes"  # of x alone: what a kernel knows of a layer it may note at the layer's tensors
-)
+# Of x alone: what a kernel knows of a layer it may note at the layer's tensors.
+NOTES = "attributes"
 
 
 def form_of(tensor: torch.Tensor, is_left: bool) -> dict[str, object]:

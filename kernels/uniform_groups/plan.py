@@ -68,14 +68,14 @@ DENSE_TILES = (
 )
 # One warpgroup or two; a step has 128 rows of K, or 64 beside 256 rows of x.
 WGMMA_TILES = (
-    Tile(WGMMA, 16, 64, 128, 4, 8, 1, step=0.21),
-    Tile(WGMMA, 16, 128, 128, 8, 8, 1, step=0.32),
-    Tile(WGMMA, 32, 64, 128, 4, 8, 1, step=0.22),
-    Tile(WGMMA, 32, 128, 128, 8, 8, 1, step=0.35),
-    Tile(WGMMA, 64, 64, 128, 4, 8, 1, step=0.28),
-    Tile(WGMMA, 64, 128, 128, 8, 8, 1, step=0.46),
-    Tile(WGMMA, 128, 128, 128, 8, 8, 1, step=0.68),
-    Tile(WGMMA, 256, 128, 64, 8, 8, 1, step=1.29),
+    Tile(WGMMA, 16, 64, 128, 4, 8, 1, arranges=True, step=0.21),
+    Tile(WGMMA, 16, 128, 128, 8, 8, 1, arranges=True, step=0.32),
+    Tile(WGMMA, 32, 64, 128, 4, 8, 1, arranges=True, step=0.22),
+    Tile(WGMMA, 32, 128, 128, 8, 8, 1, arranges=True, step=0.35),
+    Tile(WGMMA, 64, 64, 128, 4, 8, 1, arranges=True, step=0.28),
+    Tile(WGMMA, 64, 128, 128, 8, 8, 1, arranges=True, step=0.46),
+    Tile(WGMMA, 128, 128, 128, 8, 8, 1, arranges=True, step=0.68),
+    Tile(WGMMA, 256, 128, 64, 8, 8, 1, arranges=True, step=1.29),
 )
 MOST_WGMMA = 512  # rows of x from which on writing weights out may be better
 TILES = {tile.name: tile for tile in (FEW_TILE, *MANY_TILES, *DENSE_TILES, *WGMMA_TILES)}
@@ -87,6 +87,11 @@ class Plan(NamedTuple):
     tile: Tile
     block_k: int
     shares: int  # of K, summed apart
+
+    def grid(self, M, N):
+        """Programs: blocks of the output, shares of K."""
+        tile = self.tile
+        return triton.cdiv(M, tile.rows) * triton.cdiv(N, tile.columns), self.shares, 1
 
 
 @functools.lru_cache(4096)

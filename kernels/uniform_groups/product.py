@@ -110,7 +110,7 @@ def _fused_product(x, weights, out, chosen):
     arranged = chosen.tile.arranges or weights.order is not None or not _aligned(x)
     if arranged:
         x = _arranged(x, weights.order, weights.fields, chosen.tile.kind != FEW)
-    grid, parts, arrived = fused_grid(M, N, chosen), out, out  # the latter not touched
+    grid, parts, arrived = chosen.grid(M, N), out, out  # the latter not touched
     if chosen.shares > 1:
         parts = torch.empty((chosen.shares, M, N), dtype=torch.float32, device=x.device)
         arrived = arrivals(x.device, grid[0])
@@ -126,12 +126,6 @@ def _wgmma_product(x, weights, out, chosen):
         parts = torch.empty((chosen.shares, M, N), dtype=torch.float32, device=x.device)
         arrived = arrivals(x.device, wgmma.counters(M, N, chosen))
     wgmma.launch(weights, x, out, parts, arrived, chosen)
-
-
-def fused_grid(M, N, chosen):
-    """Blocks of the output, shares of K."""
-    tile = chosen.tile
-    return triton.cdiv(M, tile.rows) * triton.cdiv(N, tile.columns), chosen.shares, 1
 
 
 def fused_arguments(x, weights, out, parts, arrived, chosen, arranged):

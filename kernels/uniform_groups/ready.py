@@ -42,8 +42,8 @@ class ReadyProduct(NamedTuple):
     arrange: Launch | None  # of x, before
     order: tuple  # pointers that this takes behind x and what it writes
     multiply: Launch
-    weights: tuple  # pointers, or what TMA is told of them
-    describe: object  # x -> what TMA is told of it; None where a pointer is wanted
+    weights: tuple  # pointers, or descriptors for TMA
+    described: object  # a descriptor of such an x, which it lacks; None where a pointer is wanted
 
 
 class ReadyProducts:
@@ -73,9 +73,12 @@ class ReadyProducts:
         if known.arrange is not None:
             left = torch.empty_like(x)
             known.arrange.run(stream, x.data_ptr(), left.data_ptr(), *known.order)
-        given = (left.data_ptr(),) if known.describe is None else known.describe(left)
+        given = left.data_ptr()
+        if known.described is not None:
+            given = copy.copy(known.described)
+            given.base = left
         known.multiply.run(
-            stream, *given, *known.weights, out.data_ptr(), parts.data_ptr(), arrived.data_ptr()
+            stream, given, *known.weights, out.data_ptr(), parts.data_ptr(), arrived.data_ptr()
         )
         return out
 
@@ -130,7 +133,7 @@ class ReadyProducts:
         if kind == DENSE or (ordered and len(rows) > FEW_TILE.rows):
             return None
         self._weights = weights  # whose memory the launches read
-        arranged = kind == WGMMA or chosen.tile.arranges or ordered
+        arranged = chosen.tile.arranges or ordered
         arrange, order = None, () if weights.order is None else (weights.order.data_ptr(),)
         if arranged:
             left = torch.empty_like(rows)
@@ -146,7 +149,7 @@ class ReadyProducts:
     def _by_pointers(self, rows, weights, chosen, arranged):
         out, parts, arrived = _results(rows, self._columns, chosen)
         arguments = product.fused_arguments(rows, weights, out, parts, arrived, chosen, arranged)
-        grid = product.fused_grid(len(rows), self._columns, chosen)
+        grid = chosen.grid(len(rows), self._columns)
         multiply = _launch(product.fused[chosen.tile], arguments, grid, 7)
         packed = tuple(tensor.data_ptr() for tensor in weights.packed)
         return multiply and (grid[0], multiply, packed, None)
@@ -154,21 +157,12 @@ class ReadyProducts:
     def _by_tma(self, rows, weights, chosen, arranged):
         results = _results(rows, self._columns, chosen)
         kernel, values = wgmma.compiled(weights, rows, *results, chosen)
-        short = wgmma.short_launch(kernel)
-        start, describe = (kernel.run, lambda tensor, _: (tensor,)) if short is None else short
         about = (kernel.function, kernel.packed_metadata, None, None, None)  # no hooks
-        sizes = len(rows), self._columns, chosen
-        multiply = Launch(start, wgmma.grid(*sizes), about, values[7:])
-        template = copy.copy(values[0])
-        template.base = None  # x is not kept
-
-        def describe_x(x):
-            described = copy.copy(template)
-            described.base = x
-            return describe(described, 0)
-
-        packed = [given for i in (1, 2, 3) for given in describe(values[i], i)]
-        return wgmma.counters(*sizes), multiply, tuple(packed), describe_x
+        grid = chosen.grid(len(rows), self._columns)
+        counters = wgmma.counters(len(rows), self._columns, chosen)
+        described = copy.copy(values[0])
+        described.base = None  # x is not kept
+        return counters, Launch(kernel.run, grid, about, values[7:]), values[1:4], described
 
 
 def _results(rows, columns, chosen):

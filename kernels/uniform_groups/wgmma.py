@@ -1,6 +1,5 @@
 """Launches of `wgmma_kernel`, and whether a GPU and its Triton can do so."""
 
-import copy
 import importlib
 import warnings
 
@@ -17,7 +16,6 @@ LEAST_ZEROS = 32  # words of zero-points of a step: 128 bytes, between whose mul
 COLUMNS = 64  # of a warpgroup
 PANEL = 32  # columns, whose words are 128 bytes
 BLOCKS_IN_BAND = 8
-TO_ARGUMENTS = "make_tensordesc_arg"  # of Triton's driver
 
 _usable = {}  # device -> bool
 
@@ -56,27 +54,21 @@ def launch(weights, x, out, parts, arrived, chosen):
 
     More than one share of K wants parts [shares, M, N] float32 and `counters` counters.
     """
-    return _kernel()[grid(*out.shape, chosen)](*arguments(weights, x, out, parts, arrived, chosen),
-                                               **options(weights, chosen))  # fmt: skip
+    given = arguments(weights, x, out, parts, arrived, chosen)
+    _kernel()[chosen.grid(*out.shape)](*given, **options(weights, chosen))
 
 
 def compiled(weights, x, out, parts, arrived, chosen):
     """(kernel, all arguments) of a launch that has been made with such arguments."""
     given, rest = arguments(weights, x, out, parts, arrived, chosen), options(weights, chosen)
-    kernel = _kernel().warmup(*given, **rest, grid=grid(*out.shape, chosen))
+    kernel = _kernel().warmup(*given, **rest, grid=chosen.grid(*out.shape))
     names = _kernel().arg_names[len(given) :]
     return kernel, (*given, *(rest[name] for name in names))
 
 
-def grid(M, N, chosen):
-    """Blocks of the output, shares of K."""
-    tile = chosen.tile
-    return triton.cdiv(M, tile.rows) * triton.cdiv(N, tile.columns), chosen.shares, 1
-
-
 def counters(M, N, chosen):
     """One for each 64 columns of a block of the output."""
-    return grid(M, N, chosen)[0] * (chosen.tile.columns // COLUMNS)
+    return chosen.grid(M, N)[0] * (chosen.tile.columns // COLUMNS)
 
 
 def arguments(weights, x, out, parts, arrived, chosen):
@@ -120,25 +112,6 @@ def described(tensor, block, swizzle):
     return host.TensorDescriptor(
         tensor, list(tensor.shape), list(tensor.stride()), list(block), layout
     )
-
-
-def short_launch(kernel):
-    """(start, describe): a launch that is told what TMA reads; None where Triton has no such.
-
-    `kernel.run` describes four tensors to the driver at each launch, which takes the host longer
-    than all the rest; of these only x changes. `describe(descriptor, number)` is what `start` takes
-    in place of the descriptor of this number.
-    """
-    wrapped = kernel.run.launch
-    cells = [cell.cell_contents for cell in getattr(wrapped, "__closure__", None) or ()]
-    known = dict(zip(wrapped.__code__.co_freevars, cells, strict=True)) if cells else {}
-    driver = importlib.import_module("triton.backends.nvidia.driver")
-    if not (known.keys() >= {"launcher", "tensordesc_meta"} and hasattr(driver, TO_ARGUMENTS)):
-        return None
-    start = copy.copy(kernel.run)
-    start.launch = known["launcher"]
-    to_arguments, about = getattr(driver, TO_ARGUMENTS), known["tensordesc_meta"]
-    return start, lambda descriptor, number: to_arguments(descriptor, about[number])
 
 
 def _kernel():

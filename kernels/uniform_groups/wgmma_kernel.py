@@ -16,11 +16,10 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 
 from .. import packing
+from . import wgmma
 
-COLUMNS = gl.constexpr(64)  # of a warpgroup
-PANEL = gl.constexpr(
-    32
-)  # of these, whose words TMA writes one below the other, without bank conflicts
+COLUMNS = gl.constexpr(wgmma.COLUMNS)
+PANEL = gl.constexpr(wgmma.PANEL)
 ZERO_OFFSET = gl.constexpr(packing.ZERO_OFFSET)
 FEW_ROWS = gl.constexpr(64)  # of x: tensor cores wait for weights. With more, these wait for them
 # Registers of a thread: of those that load, and of a second warpgroup.
@@ -45,7 +44,7 @@ def _pairs(word, first, bits, dtype, scale, zeros, scaled):
     offset, one, mantissa = FORMATS[dtype]
     places, source, code = _places(bits, dtype), word, []
     for i in range(16 // bits):
-        to, place = f"${first + i}", i % len(_places(bits, dtype))
+        to, place = f"${first + i}", i % len(places)
         if (bits, dtype) == (8, "bf16"):  # 8 bits have no room beside 2**7: in float32
             for half, byte in (("l", i), ("h", i + 2)):
                 code += [f"prmt.b32 {half}, {word}, {INTEGER}, {0x7650 + byte};"]

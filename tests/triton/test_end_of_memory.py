@@ -41,7 +41,7 @@ weights = layer(32, 96, 144)
 given = [weights[name] for name in ("qweight", "scales", "qzeros")]
 for tile, kernel in product.fused.items():
     chosen = plan.Plan(tile, 32, 3)
-    grid = product.fused_grid(5, 144, chosen)
+    grid = chosen.grid(5, 144)
     out, parts = ones(5, 144), at_end(torch.ones(3, 5, 144))
     arrived = at_end(torch.zeros(grid[0], dtype=torch.int32))
     packed = product.UniformWeights(*given, 4, 32, None)

@@ -30,6 +30,7 @@ LOOK = 2.0  # between two looks at who works
 GRACE = BUDGET + 5.0  # seconds that an interrupted campaign waits for what is being judged
 START_LIMIT = 600.0  # for the first worker, and for a kernel to be loaded
 SHORT = 60.0  # of a canary
+START = 10.0  # seconds that a worker takes for the first process of a kernel
 
 
 class Screen(Protocol):
@@ -80,6 +81,7 @@ class Campaign:
         self._started = time.monotonic()
         self._looked = 0.0
         self._pending: dict[distributed.Future, tuple[Course | None, dict]] = {}
+        self._begun: dict[str, set[str]] = {}  # address -> kernels of which it has a process
         self._told: set[tuple] = set()
 
     @property
@@ -150,19 +152,31 @@ class Campaign:
 
     def _step(self, screen: Screen) -> None:
         self._look_at_workers()
-        free = len(self.workers) - len(self._pending)
-        for _ in range(free):
-            active = [course for course in self.courses if not course.is_over]
-            if not active:
+        busy = {item["at"] for _, item in self._pending.values()}
+        for address in [at for at in self.workers if at not in busy]:
+            course = self._due_at(address)
+            if course is None:
                 break
-            course = min(active, key=lambda each: each.share)
-            item = course.next(self.left)
-            self._submit(course, item)
+            # Another worker may take what this one, which may be lost by then, does not.
+            self._submit(course, course.next(self.left), address, allow_other_workers=True)
         self._settle(TICK, screen)
         screen.show(self)
 
-    def _submit(self, course: Course | None, item: dict, **options) -> None:
-        future = self.client.submit(judge, item, pure=False, **options)
+    def _due_at(self, address: str) -> Course | None:
+        """The kernel that has had the least time, a start of its process counted where it has none.
+
+        So each worker keeps to a kernel while all get the same: fewer processes share a GPU.
+        """
+        active = [course for course in self.courses if not course.is_over]
+        begun = self._begun.get(address, set())
+        start = START * len(self.workers) / max(len(active), 1)
+        return min(active, key=lambda c: c.share + start * (c.name not in begun), default=None)
+
+    def _submit(self, course: Course | None, item: dict, address: str, **options) -> None:
+        item["at"] = address
+        if course is not None:
+            self._begun.setdefault(address, set()).add(course.name)
+        future = self.client.submit(judge, item, pure=False, workers=[address], **options)
         self._pending[future] = course, item
 
     def _look_at_workers(self) -> None:
@@ -175,16 +189,14 @@ class Campaign:
         except Exception as problem:  # whatever a connection that breaks raises
             raise Lost from problem
         self.workers = {at: self.workers.get(at, "") for at in here}
-        gone = [
-            f for f, (_, item) in self._pending.items() if item.get("at", "") not in ("", *here)
-        ]
+        gone = [f for f, (c, item) in self._pending.items() if c is None and item["at"] not in here]
         for future in gone:
             del self._pending[future]
         for address in [at for at, state in self.workers.items() if not state]:
             self.workers[address] = "asked"
-            item = {"task": "canary", "kernel": self.canary_kernel, "budget": SHORT, "at": address}
+            item = {"task": "canary", "kernel": self.canary_kernel, "budget": SHORT}
             item |= {"wanted": list(self.canary.verdicts)}
-            self._submit(None, item | _all({}), workers=[address], priority=1)
+            self._submit(None, item | _all({}), address, priority=1)
 
     def _settle(self, seconds: float, screen: Screen) -> None:
         """Take what is done, waiting so long for the first."""

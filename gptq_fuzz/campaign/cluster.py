@@ -1,8 +1,8 @@
 """A cluster on this machine: several Dask workers for each GPU, which see it alone; else one for
 every two cores.
 
-A worker draws cases as well as asking about them, which takes a core as long as a fast kernel's
-process takes the other: several share a GPU, whose memory each process of a kernel has a part of.
+A case costs a core far longer than a GPU: several workers share one, whose memory each process of a
+kernel has a part of.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ import os
 import torch
 from distributed import Nanny, Scheduler, SpecCluster
 
-PER_GPU = 8  # workers; see docs/campaigns.md for what they judge
+PER_GPU = 16  # workers at most; see docs/campaigns.md for what they judge
 CORES = 2  # for each worker where there is no GPU
 NAME = "gptq-fuzz"
 HERE = "127.0.0.1"  # who reaches a scheduler can run code on its workers
 
 
-def places(per_gpu: int = PER_GPU) -> list[dict[str, str]]:
-    """The environment of each worker."""
+def places(per_gpu: int | None = None) -> list[dict[str, str]]:
+    """The environment of each worker; by default one for each core, and no more than PER_GPU."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()
     gpus = listed.split(",")[:count] if listed else [str(number) for number in range(count)]
+    cores = len(os.sched_getaffinity(0))
     if not gpus:
-        return [{} for _ in range(max((os.cpu_count() or 1) // CORES, 1))]
+        return [{} for _ in range(max(cores // CORES, 1))]
+    per_gpu = per_gpu or min(max(cores // len(gpus), 1), PER_GPU)
     return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus for _ in range(per_gpu)]
 
 

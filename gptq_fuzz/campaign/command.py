@@ -139,9 +139,8 @@ def _asked(words: list[str]):
     parser.add_argument(
         "--per-gpu",
         type=_positive(int),
-        default=PER_GPU,
         metavar="N",
-        help=f"Dask workers for each GPU of this machine (default {PER_GPU})",
+        help=f"Dask workers for each GPU of this machine (default: one a core, at most {PER_GPU})",
     )
     add_store(parser)
     asked = parser.parse_args(words)

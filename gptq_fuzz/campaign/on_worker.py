@@ -14,6 +14,7 @@ does, so that more threads would judge no more. An item says what is judged:
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shlex
 import threading
@@ -128,7 +129,7 @@ def _kernel(item: dict) -> KernelUnderTest:
     key = named["name"], named["hash"], item["device"], item["timeout"]
     if key not in _kernels:
         spec, folder = laid_out(named)
-        launch = Launch(spec, folder, item["device"], timeout=item["timeout"])
+        launch = Launch(spec, folder, item["device"], timeout=item["timeout"], quiet=True)
         fresh = KernelUnderTest(launch)
         fresh.worker.start()
         _kernels[key] = fresh
@@ -150,14 +151,14 @@ def _describe(work: _Work) -> None:
 
 def _canary(work: _Work) -> None:
     """Whether this machine sees what is known to be wrong; nothing is made smaller."""
-    seen = set()
-    for at in range(CANARY_ROUNDS):
-        for case in draw_round(work.kernel, at):
-            seen.add(work.kernel.judge(case).kind)
-            if seen & set(work.item["wanted"]):
-                work.more = {"seen": sorted(seen)}
-                return
+    seen: set[str] = set()
+    rounds = map(functools.partial(draw_round, work.kernel), range(CANARY_ROUNDS))
+    for case in itertools.chain.from_iterable(rounds):
+        seen.add(work.kernel.judge(case).kind)
+        if seen & set(work.item["wanted"]):
+            break
     work.more = {"seen": sorted(seen)}
+    work.kernel.worker.stop()  # it is asked once, and would keep memory of the GPU
 
 
 def _known(work: _Work) -> None:

@@ -87,6 +87,7 @@ class Launch:
     sanitizer: str = ""
     timeout: float = DEFAULT_TIMEOUT
     in_flight: str = ""  # file that says what is being judged, written before the launch
+    quiet: bool = False  # nothing is said of a start that takes long
 
 
 class Asked(NamedTuple):
@@ -175,8 +176,9 @@ class Worker:
             if until >= START_LIMIT:
                 break
             waited, until = until, min(2 * until, START_LIMIT)
-            text = f"{self.launch.spec} is not ready after {waited:g} s{self._tail()}"
-            sys.stderr.write(f"gptq-fuzz: {text}\n")
+            if not self.launch.quiet:
+                text = f"{self.launch.spec} is not ready after {waited:g} s{self._tail()}"
+                sys.stderr.write(f"gptq-fuzz: {text}\n")
         if message.get("event") != "ready":
             kind = self._kind_of_death(message)  # which waits for the process to end
             is_late = kind == kinds.TIMED_OUT

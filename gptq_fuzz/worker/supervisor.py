@@ -187,6 +187,10 @@ class Worker:
             reason = message.get("reason", reason)
             self.stop()
             raise CannotRun(reason)
+        if self.description and message["device"] != self.description["device"]:
+            self.stop()  # a GPU that is gone: on a CPU it would be another kernel
+            had = f"{self.launch.spec} ran on {self.description['device']}"
+            raise CannotRun(f"--kernel {had}, its new process on {message['device']}")
         self.description = message
 
     def _sanitized(self, command: list[str]) -> list[str]:

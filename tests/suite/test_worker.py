@@ -279,6 +279,16 @@ def test_a_kernel_that_ends_its_process_at_import_is_named_with_the_reason(tmp_p
         Worker(Launch("quits.py:f", str(tmp_path), device="cpu")).start()
 
 
+def test_a_process_does_not_go_on_where_another_device_is(worker):
+    seen = worker.description
+    worker.stop()
+    worker.description = seen | {"device": "NVIDIA H200"}
+    with pytest.raises(CannotRun, match="ran on NVIDIA H200, its new process on CPU"):
+        worker.ask(case_of("playright"))
+    worker.description = seen
+    assert worker.ask(case_of("playright"), checks=()).kind == kinds.PASS
+
+
 def test_the_line_is_on_disk_while_the_kernel_runs_and_a_killed_worker_is_replaced(worker):
     answers, wanted = [], f"--kernel {ACTOR} --case {case_of('playhangs')}\n"
     asking = threading.Thread(target=lambda: answers.append(worker.ask(case_of("playhangs"))))

@@ -68,14 +68,14 @@ DENSE_TILES = (
 )
 # One warpgroup or two; a step has 128 rows of K, or 64 beside 256 rows of x.
 WGMMA_TILES = (
-    Tile(WGMMA, 16, 64, 128, 4, 8, 1, arranges=True, step=0.21),
-    Tile(WGMMA, 16, 128, 128, 8, 8, 1, arranges=True, step=0.32),
-    Tile(WGMMA, 32, 64, 128, 4, 8, 1, arranges=True, step=0.22),
-    Tile(WGMMA, 32, 128, 128, 8, 8, 1, arranges=True, step=0.35),
-    Tile(WGMMA, 64, 64, 128, 4, 8, 1, arranges=True, step=0.28),
-    Tile(WGMMA, 64, 128, 128, 8, 8, 1, arranges=True, step=0.46),
-    Tile(WGMMA, 128, 128, 128, 8, 8, 1, arranges=True, step=0.68),
-    Tile(WGMMA, 256, 128, 64, 8, 8, 1, arranges=True, step=1.29),
+    Tile(WGMMA, 16, 64, 128, 4, 8, 1, step=0.27),
+    Tile(WGMMA, 16, 128, 128, 8, 8, 1, step=0.40),
+    Tile(WGMMA, 32, 64, 128, 4, 8, 1, step=0.26),
+    Tile(WGMMA, 32, 128, 128, 8, 8, 1, step=0.41),
+    Tile(WGMMA, 64, 64, 128, 4, 8, 1, step=0.33),
+    Tile(WGMMA, 64, 128, 128, 8, 8, 1, step=0.54),
+    Tile(WGMMA, 128, 128, 128, 8, 8, 1, step=0.775),
+    Tile(WGMMA, 256, 128, 64, 8, 8, 1, step=1.35),
 )
 MOST_WGMMA = 512  # rows of x from which on writing weights out may be better
 TILES = {tile.name: tile for tile in (FEW_TILE, *MANY_TILES, *DENSE_TILES, *WGMMA_TILES)}
@@ -163,7 +163,7 @@ def _cost(chosen, M, N, K, bits, ordered, processors):
     at_once = processors * tile.per_sm
     turns = triton.cdiv(programs, at_once)
     if tile.kind == WGMMA:
-        return READ * 1e-6 * _microseconds(chosen, M, N, K, bits, turns)
+        return READ * 1e-6 * _microseconds(chosen, M, N, K, bits, ordered, turns)
     idle = turns * at_once / programs
     words = K * N * bits / 8
     products = K * N * down * tile.rows * READ / tile.products
@@ -173,13 +173,14 @@ def _cost(chosen, M, N, K, bits, ordered, processors):
     return (words + products) * idle + parts + BYTES_OF_AN_ORDERED * M * K * ordered
 
 
-def _microseconds(chosen, M, N, K, bits, turns):
+def _microseconds(chosen, M, N, K, bits, ordered, turns):
     """Fitted to 52 sizes on an H200, where the choice is 0.5 % slower than the best (NOTES.md)."""
     tile, block_k, shares = chosen
     blocks = triton.cdiv(K // block_k, shares)
     step = tile.step * block_k / 128 * (1.1 if bits == 8 else 1)
-    parts = 1.2 + M * N * shares * 4e-6 if shares > 1 else 0
-    return 1.4 + 1.25e-6 * M * K + turns * (2.8 + blocks * step) + parts
+    parts = 1.15 + M * N * shares * 4e-6 if shares > 1 else 0
+    sorting = 1.4 + 1.25e-6 * M * K if ordered else 0
+    return sorting + turns * (2.45 + blocks * step) + parts
 
 
 def panel(K, N):

@@ -120,12 +120,14 @@ def _fused_product(x, weights, out, chosen):
 
 def _wgmma_product(x, weights, out, chosen):
     """The same, by warpgroups of Hopper."""
-    M, N = out.shape
-    x, parts, arrived = _arranged(x, weights.order, weights.fields, FEW_TILE.rows < M), out, out
+    (M, N), parts, arrived = out.shape, out, out
+    copied = weights.order is not None or not wgmma.reads(x)
+    if copied:
+        x = _arranged(x, weights.order, sort=FEW_TILE.rows < M)
     if chosen.shares > 1:
         parts = torch.empty((chosen.shares, M, N), dtype=torch.float32, device=x.device)
         arrived = arrivals(x.device, wgmma.counters(M, N, chosen))
-    wgmma.launch(weights, x, out, parts, arrived, chosen)
+    wgmma.launch(weights, x, out, parts, arrived, chosen, copied)
 
 
 def fused_arguments(x, weights, out, parts, arrived, chosen, arranged):

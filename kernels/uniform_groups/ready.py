@@ -137,7 +137,8 @@ class ReadyProducts:
         arrange, order = None, () if weights.order is None else (weights.order.data_ptr(),)
         if arranged:
             left = torch.empty_like(rows)
-            found = product.arranging(rows, left, weights.order, weights.fields)
+            fields = weights.fields if chosen.tile.kind != WGMMA else 0
+            found = product.arranging(rows, left, weights.order, fields)
             arrange = _launch(*found, 2 + ordered)
             if arrange is None:
                 return None
@@ -156,7 +157,7 @@ class ReadyProducts:
 
     def _by_tma(self, rows, weights, chosen, arranged):
         results = _results(rows, self._columns, chosen)
-        kernel, values = wgmma.compiled(weights, rows, *results, chosen)
+        kernel, values = wgmma.compiled(weights, rows, *results, chosen, arranged)
         about = (kernel.function, kernel.packed_metadata, None, None, None)  # no hooks
         grid = chosen.grid(len(rows), self._columns)
         counters = wgmma.counters(len(rows), self._columns, chosen)

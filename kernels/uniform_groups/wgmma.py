@@ -49,18 +49,26 @@ def usable(device):
     return known
 
 
-def launch(weights, x, out, parts, arrived, chosen):
-    """x [M, K], arranged, times the weights -> contiguous out [M, N].
+def reads(x):
+    """Whether TMA can read such an x [M, K], whose rows have whole vectors."""
+    beside = x.stride(1) == 1 and x.stride(0) * x.element_size() % ALIGNMENT == 0
+    return beside and x.stride(0) >= x.shape[1] and x.data_ptr() % ALIGNMENT == 0
+
+
+def launch(weights, x, out, parts, arrived, chosen, after_sort=False):
+    """x [M, K], columns sorted as the rows of the weights, times these -> contiguous out [M, N].
 
     More than one share of K wants parts [shares, M, N] float32 and `counters` counters.
+    `after_sort`: the launch before is the one that has sorted x.
     """
     given = arguments(weights, x, out, parts, arrived, chosen)
-    _kernel()[chosen.grid(*out.shape)](*given, **options(weights, chosen))
+    _kernel()[chosen.grid(*out.shape)](*given, **options(weights, chosen, after_sort))
 
 
-def compiled(weights, x, out, parts, arrived, chosen):
+def compiled(weights, x, out, parts, arrived, chosen, after_sort=False):
     """(kernel, all arguments) of a launch that has been made with such arguments."""
-    given, rest = arguments(weights, x, out, parts, arrived, chosen), options(weights, chosen)
+    given = arguments(weights, x, out, parts, arrived, chosen)
+    rest = options(weights, chosen, after_sort)
     kernel = _kernel().warmup(*given, **rest, grid=chosen.grid(*out.shape))
     names = _kernel().arg_names[len(given) :]
     return kernel, (*given, *(rest[name] for name in names))
@@ -85,7 +93,7 @@ def arguments(weights, x, out, parts, arrived, chosen):
     )  # fmt: skip
 
 
-def options(weights, chosen):
+def options(weights, chosen, after_sort):
     """Constants of the kernel, and how it is compiled."""
     tile, block_k, shares = chosen
     return {
@@ -98,7 +106,8 @@ def options(weights, chosen):
         "WARPGROUPS": tile.columns // COLUMNS,
         "BLOCKS_IN_BAND": BLOCKS_IN_BAND,
         "num_warps": 4,
-        "launch_pdl": True,  # begins while x is arranged
+        "AFTER_SORT": after_sort,
+        "launch_pdl": True,  # begins before the launch before has ended
     }
 
 
@@ -147,9 +156,8 @@ def _is_right(device):
         group,
         None,
     )
-    arranged = x.view(M, -1, 4, 2, 4).permute(0, 1, 4, 2, 3).reshape(M, K)
     out = torch.empty((M, N), dtype=torch.float16, device=device)
-    launch(weights, arranged, out, out, out, Plan(TILES["wgmma64x128"], group, 1))
+    launch(weights, x, out, out, out, Plan(TILES["wgmma64x128"], group, 1))
     points = (zeros + packing.ZERO_OFFSET) % 2**bits
     expected = x.double() @ (codes - points.repeat_interleave(group, 0)).double()
     return torch.equal(out, expected.half())

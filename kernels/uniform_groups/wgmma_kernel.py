@@ -1,8 +1,9 @@
 """Gluon kernel for Hopper: packed weights times x, by TMA and warpgroup products.
 
-What `kernels.fused_kernel` computes, in its order of rows of K. One warp asks for the words, scales
-and zero-points of the next steps, one for the rows of x; each warpgroup multiplies 64 columns of
-weights, which go from registers into the tensor cores: a thread of these holds whole words.
+One warp asks for the words, scales and zero-points of the next steps, one for the rows of x; each
+warpgroup multiplies 64 columns of weights, which go from registers into the tensor cores. The four
+threads that share a row of these read the same words and each takes the pairs of codes that it
+multiplies, so that x is read as it lies.
 """
 
 from triton.experimental import gluon
@@ -30,56 +31,97 @@ FORMATS = {"f16": (0x64006400, 0x3C00, 10), "bf16": (0x43004300, 0x3F80, 7)}
 INTEGER = 0x4B000000  # float32 2**23
 
 
-def _places(bits, dtype):
-    """Where a field may stand in a number without being moved: at its end, and beside that."""
-    return (0,) if bits == 8 or (bits, dtype) == (4, "bf16") else (0, bits)
+@gluon.constexpr_function
+def pairs_of_word(bits):
+    """Pairs of codes of a word that one of the threads takes."""
+    return 2 if bits == 2 else 1
 
 
-def _pairs(word, first, bits, dtype, scale, zeros, scaled):
-    """PTX: a word -> pairs of q - z, times the scale where `scaled`; field i beside i + half.
+@gluon.constexpr_function
+def threads_of_word(bits):
+    """Threads that share the codes of a word; of 8 bits, two words are for four threads."""
+    return 2 if bits == 8 else 4
 
-    With a field at place p of a number, the number is 2**mantissa + q 2**p: times 2**-p, less
-    2**(mantissa - p) + z, it is q - z, and exact at each step.
+
+@gluon.constexpr_function
+def place_of_second(bits, dtype):
+    """Where the second code of a pair stands in its number; the first one stands at the end."""
+    return bits if bits == 2 or (bits, dtype) == (4, "f16") else 0
+
+
+@gluon.constexpr_function
+def taken_by(bits, dtype):
+    """(first, step): how thread `first + step * i` of those that share a word takes its codes.
+
+    For 2 bits a shift, else the bytes that PRMT takes: its own, each below a byte of the offset.
     """
-    offset, one, mantissa = FORMATS[dtype]
-    places, source, code = _places(bits, dtype), word, []
-    for i in range(16 // bits):
-        to, place = f"${first + i}", i % len(places)
-        if (bits, dtype) == (8, "bf16"):  # 8 bits have no room beside 2**7: in float32
-            for half, byte in (("l", i), ("h", i + 2)):
-                code += [f"prmt.b32 {half}, {word}, {INTEGER}, {0x7650 + byte};"]
-                code += [f"sub.rn.f32 {half}, {half}, {zeros[0]};"]
-                code += [f"mul.rn.f32 {half}, {half}, {scale};"] * scaled
-            code += [f"cvt.rn.bf16x2.f32 {to}, h, l;"]
-            continue
-        if bits == 8:  # bytes i and i + 2 of the word, each below a byte of the offset
-            code += [f"prmt.b32 {to}, {word}, {offset}, {0x7270 + 0x0101 * i};"]
+    if bits == 2:
+        return 0, 4
+    if bits == 8:
+        return (0x5150, 0x0202) if dtype == "f16" else (0x7650, 2)
+    return (0x5050, 0x0101) if dtype == "f16" else (0x0400, 0x0101)
+
+
+def _numbers(word, to, taken, bits, dtype):
+    """PTX: a word -> pairs of numbers 2**mantissa + q 2**place; registers l and h are free."""
+    offset, first = FORMATS[dtype][0], to[0]
+    if bits == 4 and dtype == "bf16":  # no room for a place: from the word and the word moved
+        lines = [f"shr.u32 h, {word}, 4;", f"prmt.b32 {first}, {word}, h, {taken};"]
+        return [*lines, f"lop3.b32 {first}, {first}, {0x000F000F}, {offset}, 0xEA;"]  # (&) |
+    if bits == 8:
+        return [f"prmt.b32 {first}, {word}, {offset}, {taken};"]
+    code = 2**bits - 1
+    mask = 0xFF00FF00 | code | code << bits + 16
+    if bits == 4:
+        lines = [f"prmt.b32 {first}, {word}, {offset}, {taken};"]
+    else:
+        lines = [f"shr.u32 h, {word}, {taken};"]
+        for register, byte in zip(to, (0, 2), strict=True):
+            lines += [f"prmt.b32 {register}, h, {offset}, {0x5050 + 0x0101 * byte};"]
+    return lines + [f"and.b32 {register}, {register}, {mask};" for register in to]
+
+
+def _in_float32(word, to, taken, scale, zero, scaled):
+    """PTX: two bytes of a word -> bfloat16, which has no room for 8 bits beside 2**7."""
+    lines = [f"add.u32 other, {taken}, 1;"]
+    for half, byte in (("l", taken), ("h", "other")):
+        lines += [f"prmt.b32 {half}, {word}, {INTEGER}, {byte};"]
+        lines += [f"sub.rn.f32 {half}, {half}, {zero};"]
+        lines += [f"mul.rn.f32 {half}, {half}, {scale};"] * scaled
+    return [*lines, f"cvt.rn.bf16x2.f32 {to}, h, l;"]
+
+
+def _weights(word, to, taken, scale, zero, bits, dtype, scaled):
+    """PTX: a word -> pairs of q - z, times the scale where `scaled`.
+
+    2**mantissa + q 2**place, times 2**-place, less 2**(mantissa - place) + z: exact at each step.
+    """
+    if (bits, dtype) == (8, "bf16"):
+        return _in_float32(word, to[0], taken, scale, zero, scaled)
+    _, one, mantissa = FORMATS[dtype]
+    lines, place = _numbers(word, to, taken, bits, dtype), place_of_second(bits, dtype)
+    if place:
+        lines += [f"mov.b32 l, {(one - (place << mantissa)) << 16 | one};"]
+    for register in to:
+        if place:
+            lines += [f"fma.rn.{dtype}x2 {register}, {register}, l, {zero};"]
         else:
-            if place == 0 and i:
-                code, source = [*code, f"shr.u32 l, {word}, {bits * i};"], "l"
-            mask = ((2**bits - 1) << places[place]) * 0x00010001
-            code += [f"lop3.b32 {to}, {source}, {mask}, {offset}, 0xEA;"]  # (& mask) | offset
-        if places[place]:
-            down = (one - (places[place] << mantissa)) * 0x00010001
-            code += [f"mov.b32 h, {down};", f"fma.rn.{dtype}x2 {to}, {to}, h, {zeros[place]};"]
-        else:
-            code += [f"sub.rn.{dtype}x2 {to}, {to}, {zeros[place]};"]
-        code += [f"mul.rn.{dtype}x2 {to}, {to}, {scale};"] * scaled
-    return code
+            lines += [f"sub.rn.{dtype}x2 {register}, {register}, {zero};"]
+        lines += [f"mul.rn.{dtype}x2 {register}, {register}, {scale};"] * scaled
+    return lines
 
 
 def _two_words(bits, dtype, scaled):
-    """PTX. Operands: the pairs of either word, the words, and twice scale, zero, other zero."""
-    pairs = 16 // bits
-    words = 2 * pairs
-    scale, zeros = f"${words + 2}", (f"${words + 4}", f"${words + 6}")
-    code = [
-        line
-        for i in range(2)
-        for line in _pairs(f"${words + i}", i * pairs, bits, dtype, scale, zeros, scaled)
-    ]
+    """PTX. Operands: the pairs of either word; of each the word, what is taken, scale, zero."""
+    pairs = pairs_of_word(bits)
+    first = 2 * pairs
+    lines = []
+    for i in range(2):
+        to = [f"${i * pairs + pair}" for pair in range(pairs)]
+        given = [f"${first + 2 * operand + i}" for operand in range(4)]
+        lines += _weights(given[0], to, *given[1:], bits, dtype, scaled)
     kind = "f32" if (bits, dtype) == (8, "bf16") else "b32"
-    return "\n".join(["{", f".reg .{kind} l, h;", *code, "}"])
+    return "\n".join(["{", f".reg .{kind} l, h;", ".reg .b32 other;", *lines, "}"])
 
 
 CODE = {
@@ -91,30 +133,58 @@ CODE = {
 
 
 @gluon.constexpr_function
+def name_of(dtype):
+    return "f16" if dtype == gl.float16 else "bf16"
+
+
+@gluon.constexpr_function
 def code_of(bits, dtype, scaled):
-    return CODE[bits, "f16" if dtype == gl.float16 else "bf16", scaled]
+    return CODE[bits, name_of(dtype), scaled]
 
 
 @gluon.constexpr_function
 def constraints_of(bits):
-    return ",".join(["=&r"] * (32 // bits) + ["r"] * 8)
+    return ",".join(["=&r"] * (2 * pairs_of_word(bits)) + ["r"] * 8)
 
 
 @gluon.constexpr_function
-def words_layout(W):
-    """Words [2, W, 32] of a warpgroup, its columns in two panels.
+def words_bases(W, bits):
+    """(registers, lanes, warps) of words by bits of (panel, word, column) and of the thread.
 
-    Lanes: two bits rows, three the columns 1, 2, 16, which lie in different banks for any four
-    rows; warps: columns 8, 32; registers: column 4.
+    Two bits of the lane are the threads that share words; three are columns 2, 4, 8; warps are
+    column 16 and the panel; a register more is the next column.
     """
-    rows = [[0, 4 << i, 0] for i in range((W // 4).bit_length() - 1)]
-    return gl.DistributedLinearLayout(
-        reg_bases=[*rows, [0, 0, 4]],
-        lane_bases=[[0, 1, 0], [0, 2, 0], [0, 0, 1], [0, 0, 2], [0, 0, 16]],
-        warp_bases=[[0, 0, 8], [1, 0, 0]],
-        block_bases=[],
-        shape=[2, W, PANEL.value],
-    )
+    words = [(0, 1 << i, 0, 0) for i in range(W.bit_length() - 1)]
+    sharing = [(0, 0, 0, 1), words.pop(0) if bits == 8 else (0, 0, 0, 2)]
+    columns = [(0, 0, column, 0) for column in (1, 2, 4, 8, 16)]
+    return [columns[0], *words], [*sharing, *columns[1:4]], [columns[4], (1, 0, 0, 0)]
+
+
+@gluon.constexpr_function
+def words_layout(W, bits):
+    """Words [2, W, 32] of a warpgroup, its columns in two panels."""
+    bases = [[list(base[:3]) for base in each] for each in words_bases(W, bits)]
+    return gl.DistributedLinearLayout(*bases, block_bases=[], shape=[2, W, PANEL.value])
+
+
+@gluon.constexpr_function
+def codes_layout(W, bits):
+    """The same by single bits of the column, and by thread: [2, W, 2, 2, 2, 2, 2, threads]."""
+
+    def by_bits(panel, word, column, thread):
+        return [panel, word, *(column >> bit & 1 for bit in (4, 3, 2, 1, 0)), thread]
+
+    bases = [[by_bits(*base) for base in each] for each in words_bases(W, bits)]
+    shape = [2, W, 2, 2, 2, 2, 2, threads_of_word(bits)]
+    return gl.DistributedLinearLayout(*bases, block_bases=[], shape=shape)
+
+
+@gluon.constexpr_function
+def threads_layout(bits):
+    """[threads]: their numbers, of those that share a word."""
+    threads = threads_of_word(bits)
+    sharing = [[1], [2 % threads]]
+    return gl.DistributedLinearLayout([], [*sharing, [0], [0], [0]], [[0], [0]], [], [threads])
 
 
 @gluon.constexpr_function
@@ -125,9 +195,9 @@ def columns_layout(shared_by):
         return [0, column // shared_by]
 
     return gl.DistributedLinearLayout(
-        reg_bases=[of(4)],
-        lane_bases=[[0, 0], [0, 0], of(1), of(2), of(16)],
-        warp_bases=[of(8), of(32)],
+        reg_bases=[of(1)],
+        lane_bases=[[0, 0], [0, 0], of(2), of(4), of(8)],
+        warp_bases=[of(16), of(32)],
         block_bases=[],
         shape=[1, COLUMNS.value // shared_by],
     )
@@ -135,22 +205,10 @@ def columns_layout(shared_by):
 
 @gluon.jit
 def beside_words(y, SHARED_BY: gl.constexpr, L: gl.constexpr):
-    """[1, 64 // SHARED_BY] -> the last five dimensions of words, of one element where alike."""
-    y = gl.reshape(y, [1, 1, 1, 2, 2, 2 if SHARED_BY <= 8 else 1, 2 if SHARED_BY <= 4 else 1,
-                       4 if SHARED_BY == 1 else 1])  # fmt: skip
+    """[1, 64 // SHARED_BY] -> as `codes_layout`, of one element where all are alike."""
+    y = gl.reshape(y, [2, 1, 2, 2 if SHARED_BY <= 8 else 1, 2 if SHARED_BY <= 4 else 1,
+                       2 if SHARED_BY == 1 else 1, 2 if SHARED_BY == 1 else 1, 1])  # fmt: skip
     return gl.convert_layout(y, L, assert_trivial=True)
-
-
-@gluon.jit
-def in_order4(f0, f1, f2, f3):
-    joined = gl.join(gl.join(f0, f2), gl.join(f1, f3))  # joined last is what changes fastest
-    return gl.reshape(joined, [f0.shape[0], 2, 4, 2, 2, 2, 2, 4, 4])
-
-
-@gluon.jit
-def in_order8(f0, f1, f2, f3, f4, f5, f6, f7):
-    joined = gl.join(in_order4(f0, f2, f4, f6), in_order4(f1, f3, f5, f7))
-    return gl.reshape(joined, [f0.shape[0], 2, 4, 2, 2, 2, 2, 4, 8])
 
 
 @gluon.jit
@@ -158,83 +216,94 @@ def weights_of(words, scales, zeros, BITS: gl.constexpr, SCALED: gl.constexpr,
                BLOCK_SIZE_K: gl.constexpr, LEFT: gl.constexpr):  # fmt: skip
     """Shared memory: words [2, W, 32], scales [1, 64], zero words [1, 64 // fields] -> [64, K].
 
-    The result is a left operand; its rows of K stand in the order of `kernels.interleaved_row`, its
-    columns of the weights in that of `columns_in_order`.
+    The result is a left operand, whose rows are columns of the weights: see `columns_in_order`.
     """
     FIELDS: gl.constexpr = 32 // BITS
-    U: gl.constexpr = BLOCK_SIZE_K // FIELDS // 8  # pairs of units of four words
-    HALF: gl.constexpr = scales.dtype == gl.float16
-    IN_FLOAT32: gl.constexpr = BITS == 8 and not HALF
-    w = words.load(words_layout(BLOCK_SIZE_K // FIELDS))
-    w = gl.reshape(w, [2, U, 2, 4, 2, 2, 2, 4])
-    w = gl.permute(w, [1, 2, 3, 0, 4, 5, 6, 7])  # units, word of one; columns 32, 16, 8, 4, 0 - 3
-    L: gl.constexpr = w.type.layout
+    W: gl.constexpr = BLOCK_SIZE_K // FIELDS
+    THREADS: gl.constexpr = threads_of_word(BITS)
+    DTYPE: gl.constexpr = name_of(scales.dtype)
+    IN_FLOAT32: gl.constexpr = BITS == 8 and DTYPE == "bf16"
+    L: gl.constexpr = codes_layout(W, BITS)
     EACH: gl.constexpr = columns_layout(1)
+    w = words.load(words_layout(W, BITS))
+    w = gl.convert_layout(gl.reshape(w, [2, W, 2, 2, 2, 2, 2, 1]), L, assert_trivial=True)
     s = scales.load(EACH).to(gl.int16, bitcast=True).to(gl.int32)
     s = s << 16 if IN_FLOAT32 else (s & 0xFFFF) * 0x00010001
     s = beside_words(s, 1, L)
     column = beside_words(gl.arange(0, COLUMNS, gl.SliceLayout(0, EACH))[None, :], 1, L)
     z = beside_words(zeros.load(columns_layout(FIELDS)), FIELDS, L)
-    z = z.broadcast_to([1, 1, 1, 2, 2, 2, 2, 4])
+    z = z.broadcast_to([2, 1, 2, 2, 2, 2, 2, 1])
     z = ((z >> column % FIELDS * BITS) + ZERO_OFFSET) & ((1 << BITS) - 1)
+    LEAST: gl.constexpr = 0x6400 if DTYPE == "f16" else 0x4300
+    MANTISSA: gl.constexpr = 10 if DTYPE == "f16" else 7
+    PLACE: gl.constexpr = place_of_second(BITS, DTYPE)
     if IN_FLOAT32:
         z = z | 0x4B000000
-        other = z
+    elif PLACE:  # what is added
+        z = (z << PLACE | (0x8000 + LEAST - (PLACE << MANTISSA))) << 16 | (z | 0x8000 + LEAST)
     else:
-        LEAST: gl.constexpr = 0x6400 if HALF else 0x4300
-        MANTISSA: gl.constexpr = 10 if HALF else 7
-        other = ((z << BITS) | (0x8000 + LEAST - (BITS << MANTISSA))) * 0x00010001
         z = (z | LEAST) * 0x00010001
-    s = s.broadcast_to([U, 2, 4, 2, 2, 2, 2, 4])
-    z = z.broadcast_to([U, 2, 4, 2, 2, 2, 2, 4])
-    other = other.broadcast_to([U, 2, 4, 2, 2, 2, 2, 4])
+    FIRST: gl.constexpr = taken_by(BITS, DTYPE)[0]
+    STEP: gl.constexpr = taken_by(BITS, DTYPE)[1]
+    taken = FIRST + STEP * gl.arange(0, THREADS, threads_layout(BITS))
+    taken = gl.reshape(taken, [1, 1, 1, 1, 1, 1, 1, THREADS])
+    taken = gl.convert_layout(taken, L, assert_trivial=True)
+    w = w.broadcast_to([2, W, 2, 2, 2, 2, 2, THREADS])
+    taken = taken.broadcast_to([2, W, 2, 2, 2, 2, 2, THREADS])
+    s = s.broadcast_to([2, W, 2, 2, 2, 2, 2, THREADS])
+    z = z.broadcast_to([2, W, 2, 2, 2, 2, 2, THREADS])
     ASM: gl.constexpr = code_of(BITS, scales.dtype, SCALED)
     TIED: gl.constexpr = constraints_of(BITS)
-    # Of two words, those of units 2 u and 2 u + 1, pair f of the first is elements 2 u and 2 u + 1
-    # of f, of the second those of g: the halves of a register are two elements to Triton.
-    if BITS == 8:
+    # Of two words, those of columns 2 n and 2 n + 1, the pair of the first is elements 2 n and
+    # 2 n + 1 of f, of the second those of g: the halves of a register are two elements to Triton.
+    if BITS == 2:
         f0, f1, g0, g1 = gl.inline_asm_elementwise(
-            ASM, TIED, [w, s, z, other], (scales.dtype,) * 4, False, 2
+            ASM, TIED, [w, taken, s, z], (scales.dtype,) * 4, True, 2
         )
-        a = gl.join(gl.join(f0, f1), gl.join(g0, g1))
-    elif BITS == 4:
-        f0, f1, f2, f3, g0, g1, g2, g3 = gl.inline_asm_elementwise(
-            ASM, TIED, [w, s, z, other], (scales.dtype,) * 8, False, 2
-        )
-        a = gl.join(in_order4(f0, f1, f2, f3), in_order4(g0, g1, g2, g3))
+        a = gl.join(gl.join(f0, f1), gl.join(g0, g1))  # rows of K 8 apart, column
+        a = gl.permute(a, [0, 2, 9, 3, 4, 5, 1, 8, 7, 6])
     else:
-        f0, f1, f2, f3, f4, f5, f6, f7, g0, g1, g2, g3, g4, g5, g6, g7 = gl.inline_asm_elementwise(
-            ASM, TIED, [w, s, z, other], (scales.dtype,) * 16, False, 2
-        )
-        a = gl.join(
-            in_order8(f0, f1, f2, f3, f4, f5, f6, f7), in_order8(g0, g1, g2, g3, g4, g5, g6, g7)
-        )
-    a = gl.reshape(a, [U, 2, 4, 2, 2, 2, 2, 4, 16 // BITS, 2])
-    # Operand: columns 32, 8, 4, 16, 0 - 3; rows of K by pair of units, unit, field, word, half.
-    a = gl.reshape(gl.permute(a, [3, 5, 6, 4, 7, 0, 9, 8, 2, 1]), [COLUMNS, BLOCK_SIZE_K])
-    return gl.convert_layout(a, LEFT, assert_trivial=True)
+        f, g = gl.inline_asm_elementwise(ASM, TIED, [w, taken, s, z], (scales.dtype,) * 2, True, 2)
+        a = gl.permute(gl.join(f, g), [0, 2, 8, 3, 4, 5, 1, 7, 6])
+    # Operand: columns 32, 16, 1, 8, 4, 2; rows of K by word, thread, half.
+    return gl.convert_layout(gl.reshape(a, [COLUMNS, BLOCK_SIZE_K]), LEFT, assert_trivial=True)
 
 
 @gluon.jit
 def columns_in_order(acc):
     """[64, M] by rows of the operand -> by columns of the weights."""
     M: gl.constexpr = acc.shape[1]
-    acc = gl.reshape(acc, [2, 2, 2, 2, 4, M])
-    return gl.reshape(gl.permute(acc, [0, 3, 1, 2, 4, 5]), [COLUMNS, M])
+    acc = gl.reshape(acc, [4, 2, 8, M])
+    return gl.reshape(gl.permute(acc, [0, 2, 1, 3]), [COLUMNS, M])
 
 
 @gluon.jit
 def scales_of_rows(scales, ACC: gl.constexpr):
     """[1, 64] in shared memory -> float32 [64, 1], by rows of the operand."""
-    s = gl.reshape(scales.load(columns_layout(1)), [2, 2, 2, 2, 4])
-    s = gl.reshape(gl.permute(s, [0, 2, 3, 1, 4]), [COLUMNS])
+    s = gl.reshape(scales.load(columns_layout(1)), [4, 8, 2])
+    s = gl.reshape(gl.permute(s, [0, 2, 1]), [COLUMNS])
     s = gl.convert_layout(s, gl.SliceLayout(1, ACC), assert_trivial=True)
     return gl.expand_dims(s.to(gl.float32), 1)
 
 
 @gluon.jit
-def load_weights(descs, smem, block, rows_per_group):
+def wait_for_launch_before():
+    gl.inline_asm_elementwise("griddepcontrol.wait; // $0", "=r", [], gl.int32, False, 1)
+
+
+@gluon.jit
+def let_next_begin():
+    """The next launch may begin where it says so, and wait for this one when it has to."""
+    gl.inline_asm_elementwise(
+        "griddepcontrol.launch_dependents; // $0", "=r", [], gl.int32, False, 1
+    )
+
+
+@gluon.jit
+def load_weights(descs, smem, block, rows_per_group, AFTER_SORT: gl.constexpr):
     """A warp: asks for the words, scales and zero-points of all steps."""
+    if not AFTER_SORT:
+        wait_for_launch_before()
     _, w_desc, s_desc, z_desc = descs
     x_smem, w_smem, s_smem, z_smem, full, empty = smem
     _, first_n, first, blocks = block
@@ -261,12 +330,12 @@ def load_weights(descs, smem, block, rows_per_group):
 
 @gluon.jit
 def load_x(descs, smem, block):
-    """A warp: asks for the rows of x of all steps, once the launch before has written them."""
+    """A warp: asks for the rows of x of all steps."""
+    wait_for_launch_before()
     x_desc, _, _, _ = descs
     x_smem, _, _, _, full, empty = smem
     first_m, _, first, blocks = block
     STAGES: gl.constexpr = x_smem.shape[0]
-    gl.inline_asm_elementwise("griddepcontrol.wait; // $0", "=r", [], gl.int32, False, 1)
     for i in range(blocks):
         stage = i % STAGES
         mbarrier.wait(empty.index(stage), ((i // STAGES) & 1) ^ 1)
@@ -376,13 +445,17 @@ def wgmma_kernel(x_desc, w_desc, s_desc, z_desc, out_ptr, parts_ptr, arrived_ptr
                  M, N_vectors, blocks, rows_per_group,
                  BITS: gl.constexpr, SHARES: gl.constexpr, SCALED: gl.constexpr,
                  BLOCK_SIZE_M: gl.constexpr, BLOCK_SIZE_K: gl.constexpr, STAGES: gl.constexpr,
-                 WARPGROUPS: gl.constexpr, BLOCKS_IN_BAND: gl.constexpr):  # fmt: skip
-    """x [M, K], its columns arranged, times W of `blocks` blocks of K -> out [M, N].
+                 WARPGROUPS: gl.constexpr, BLOCKS_IN_BAND: gl.constexpr,
+                 AFTER_SORT: gl.constexpr):  # fmt: skip
+    """x [M, K], its columns sorted by group, times W of `blocks` blocks of K -> out [M, N].
 
     N is 8 `N_vectors`; there are at least as many blocks as SHARES. parts and arrived: as for
     `fused_kernel`, but a counter for each warpgroup. Descriptors (TMA): x in blocks
     [BLOCK_SIZE_M, BLOCK_SIZE_K], qweight as panels [columns / 32, words, 32], scales [1, columns],
     qzeros [1, words of the columns, at least 128 bytes].
+
+    It begins while the launch before still runs, and reads nothing before that has ended. With
+    AFTER_SORT that launch is one of ours, which writes x alone: weights are asked for meanwhile.
     """
     FIELDS: gl.constexpr = 32 // BITS
     WORDS: gl.constexpr = BLOCK_SIZE_K // FIELDS
@@ -409,6 +482,7 @@ def wgmma_kernel(x_desc, w_desc, s_desc, z_desc, out_ptr, parts_ptr, arrived_ptr
         mbarrier.init(full.index(i), count=2)  # weights and x
         mbarrier.init(empty.index(i), count=WARPGROUPS)
     fence_async_shared()
+    let_next_begin()
     smem = (x_smem, w_smem, s_smem, z_smem, full, empty)
     descs = (x_desc, w_desc, s_desc, z_desc)
     results = (out_ptr, parts_ptr, arrived_ptr)
@@ -417,13 +491,13 @@ def wgmma_kernel(x_desc, w_desc, s_desc, z_desc, out_ptr, parts_ptr, arrived_ptr
     if WARPGROUPS == 1:
         gl.warp_specialize([
             (multiply_blocks, (smem, results, block, M, N_vectors, SHARES, SCALED, 0)),
-            (load_weights, (descs, smem, block, rows_per_group)),
+            (load_weights, (descs, smem, block, rows_per_group, AFTER_SORT)),
             (load_x, (descs, smem, block)),
         ], [1, 1], [LOADER, LOADER])  # fmt: skip
     else:
         gl.warp_specialize([
             (multiply_blocks, (smem, results, block, M, N_vectors, SHARES, SCALED, 0)),
             (multiply_blocks, (smem, results, block, M, N_vectors, SHARES, SCALED, 1)),
-            (load_weights, (descs, smem, block, rows_per_group)),
+            (load_weights, (descs, smem, block, rows_per_group, AFTER_SORT)),
             (load_x, (descs, smem, block)),
         ], [4, 1, 1], [MULTIPLIER, LOADER, LOADER])  # fmt: skip

@@ -44,6 +44,14 @@ def test_every_block_is_right(line, dtype, tile, hopper):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("layout", ["off1", "off8", "pad3", "pad8", "bcast", "xt", "lap8"])
+@pytest.mark.parametrize("order", ["", "-act"])
+def test_any_layout_of_x_is_read_or_copied(layout, order, hopper):
+    for rows, tile in (1, plan.WGMMA_TILES[0]), (24, plan.WGMMA_TILES[2]):
+        require_right(problem(f"m{rows}-n64-k256-b4-g128{order}-{layout}", hopper), tile)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("shares", [1, 2, 4, 8])
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("k", [1024, 1152, 1920])  # 8, 9 and 15 steps of 128
@@ -109,5 +117,5 @@ def test_a_cpu_has_no_warpgroups():
 def test_numbers_hold_every_code_exactly(bits, dtype):
     """What the constants of the PTX say: (2**m + q 2**p) 2**-p - (2**(m - p) + z) is q - z."""
     _, _, mantissa = wgmma_kernel.FORMATS[dtype]
-    for place in wgmma_kernel._places(bits, dtype):
-        assert place + bits <= mantissa or (bits, dtype) == (8, "bf16")
+    place = wgmma_kernel.place_of_second(bits, dtype)
+    assert place + bits <= mantissa or (bits, dtype) == (8, "bf16")

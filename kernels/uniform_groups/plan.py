@@ -17,7 +17,7 @@ SMALLEST_BLOCK = 32  # rows of K in a step
 WORDS_OF_A_UNIT = 4  # see kernels.py
 MOST_SHARES = 8
 LEAST_BLOCKS = 4  # of K in a share: less is not worth starting a program
-SHARED_MEMORY = 227 * 1024  # bytes of a program of wgmma_kernel
+SHARED_MEMORY, RESERVED = 227 * 1024, 1024  # bytes of a program of wgmma_kernel, and beside them
 EPILOGUE = 136  # of these, for each of its columns, what it takes to write the output
 READ = 4e12  # bytes / s
 BYTES_OF_A_PART = 16  # read in the time that an element of a partial sum takes
@@ -42,6 +42,7 @@ class Tile(NamedTuple):
     products: float = 0  # multiplications / s of a full GPU
     arranges: bool = False  # x is put in order before, for all programs that read it
     step: float = 0  # us that 128 rows of K of 4 bits take a program of wgmma_kernel
+    two: float = 0  # that they take two such programs of one SM
 
     @property
     def name(self):
@@ -68,14 +69,14 @@ DENSE_TILES = (
 )
 # One warpgroup or two; a step has 128 rows of K, or 64 beside 256 rows of x.
 WGMMA_TILES = (
-    Tile(WGMMA, 16, 64, 128, 4, 8, 1, step=0.27),
-    Tile(WGMMA, 16, 128, 128, 8, 8, 1, step=0.40),
-    Tile(WGMMA, 32, 64, 128, 4, 8, 1, step=0.26),
-    Tile(WGMMA, 32, 128, 128, 8, 8, 1, step=0.41),
+    Tile(WGMMA, 16, 64, 128, 4, 8, 2, step=0.3, two=0.39),
+    Tile(WGMMA, 16, 128, 128, 8, 8, 2, step=0.405, two=0.68),
+    Tile(WGMMA, 32, 64, 128, 4, 8, 1, step=0.255),
+    Tile(WGMMA, 32, 128, 128, 8, 8, 1, step=0.405),
     Tile(WGMMA, 64, 64, 128, 4, 8, 1, step=0.33),
-    Tile(WGMMA, 64, 128, 128, 8, 8, 1, step=0.54),
-    Tile(WGMMA, 128, 128, 128, 8, 8, 1, step=0.775),
-    Tile(WGMMA, 256, 128, 64, 8, 8, 1, step=1.35),
+    Tile(WGMMA, 64, 128, 128, 8, 8, 1, step=0.53),
+    Tile(WGMMA, 128, 128, 128, 8, 8, 1, step=0.77),
+    Tile(WGMMA, 256, 128, 64, 8, 8, 1, step=1.34),
 )
 MOST_WGMMA = 512  # rows of x from which on writing weights out may be better
 TILES = {tile.name: tile for tile in (FEW_TILE, *MANY_TILES, *DENSE_TILES, *WGMMA_TILES)}
@@ -125,7 +126,8 @@ def wgmma_stages(tile, block_k, bits):
     """Steps of K that fit into the shared memory of a program."""
     words, zeros = block_k * bits // checks.WORD_BITS, max(128, tile.columns * bits // 8)
     step = tile.rows * block_k * 2 + tile.columns * (4 * words + 2) + zeros
-    return min(tile.stages, (SHARED_MEMORY - EPILOGUE * tile.columns) // step)
+    memory = (SHARED_MEMORY + RESERVED) // tile.per_sm - RESERVED
+    return min(tile.stages, (memory - EPILOGUE * tile.columns) // step)
 
 
 def transposed_plan(M, N, K, processors):
@@ -160,11 +162,11 @@ def _cost(chosen, M, N, K, bits, ordered, processors):
     dense = tile.kind == DENSE
     down, across = triton.cdiv(M, tile.rows), panel(K, N) if dense else N
     programs = down * triton.cdiv(across, tile.columns) * shares
-    at_once = processors * tile.per_sm
-    turns = triton.cdiv(programs, at_once)
     if tile.kind == WGMMA:
-        return READ * 1e-6 * _microseconds(chosen, M, N, K, bits, ordered, turns)
-    idle = turns * at_once / programs
+        each = triton.cdiv(programs, processors)
+        return READ * 1e-6 * _microseconds(chosen, M, N, K, bits, ordered, each)
+    at_once = processors * tile.per_sm
+    idle = triton.cdiv(programs, at_once) * at_once / programs
     words = K * N * bits / 8
     products = K * N * down * tile.rows * READ / tile.products
     if dense:
@@ -173,14 +175,15 @@ def _cost(chosen, M, N, K, bits, ordered, processors):
     return (words + products) * idle + parts + BYTES_OF_AN_ORDERED * M * K * ordered
 
 
-def _microseconds(chosen, M, N, K, bits, ordered, turns):
-    """Fitted to 52 sizes on an H200, where the choice is 0.5 % slower than the best (NOTES.md)."""
+def _microseconds(chosen, M, N, K, bits, ordered, programs):
+    """Of so many programs an SM; fitted to 45 sizes on an H200 (benchmarks/NOTES.md)."""
     tile, block_k, shares = chosen
-    blocks = triton.cdiv(K // block_k, shares)
-    step = tile.step * block_k / 128 * (1.1 if bits == 8 else 1)
-    parts = 1.15 + M * N * shares * 4e-6 if shares > 1 else 0
+    blocks = triton.cdiv(K // block_k, shares) * block_k / 128 * (1.1 if bits == 8 else 1)
     sorting = 1.4 + 1.25e-6 * M * K if ordered else 0
-    return sorting + turns * (2.45 + blocks * step) + parts
+    parts = 1.2 + M * N * shares * 4e-6 if shares > 1 else 0
+    twos, ones = divmod(programs, 2) if tile.per_sm == 2 else (0, programs)
+    each = twos * (2.35 + blocks * tile.two) + ones * (2.35 + blocks * tile.step)
+    return sorting + each + parts
 
 
 def panel(K, N):

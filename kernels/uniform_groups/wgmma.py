@@ -16,6 +16,8 @@ LEAST_ZEROS = 32  # words of zero-points of a step: 128 bytes, between whose mul
 COLUMNS = 64  # of a warpgroup
 PANEL = 32  # columns, whose words are 128 bytes
 BLOCKS_IN_BAND = 8
+REGISTERS = 2**16  # of an SM
+LOADER = 24  # of a thread that loads: what it may have, by groups of 128 threads
 
 _usable = {}  # device -> bool
 
@@ -96,6 +98,10 @@ def arguments(weights, x, out, parts, arrived, chosen):
 def options(weights, chosen, after_sort):
     """Constants of the kernel, and how it is compiled."""
     tile, block_k, shares = chosen
+    warpgroups = tile.columns // COLUMNS
+    # Loaders count as a warpgroup, and leave to the others what they do not need.
+    registers = REGISTERS // (128 * (warpgroups + 1) * tile.per_sm) // 8 * 8
+    multiplier = ((warpgroups + 1) * registers - LOADER) // warpgroups // 8 * 8
     return {
         "BITS": weights.bits,
         "SHARES": shares,
@@ -103,9 +109,11 @@ def options(weights, chosen, after_sort):
         "BLOCK_SIZE_M": tile.rows,
         "BLOCK_SIZE_K": block_k,
         "STAGES": wgmma_stages(tile, block_k, weights.bits),
-        "WARPGROUPS": tile.columns // COLUMNS,
+        "WARPGROUPS": warpgroups,
+        "MULTIPLIER": multiplier,
         "BLOCKS_IN_BAND": BLOCKS_IN_BAND,
         "num_warps": 4,
+        "maxnreg": registers if tile.per_sm > 1 else None,
         "AFTER_SORT": after_sort,
         "launch_pdl": True,  # begins before the launch before has ended
     }

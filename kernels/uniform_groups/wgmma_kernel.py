@@ -23,8 +23,7 @@ COLUMNS = gl.constexpr(wgmma.COLUMNS)
 PANEL = gl.constexpr(wgmma.PANEL)
 ZERO_OFFSET = gl.constexpr(packing.ZERO_OFFSET)
 FEW_ROWS = gl.constexpr(64)  # of x: tensor cores wait for weights. With more, these wait for them
-# Registers of a thread: of those that load, and of a second warpgroup.
-LOADER, MULTIPLIER = gl.constexpr(24), gl.constexpr(232)
+LOADER = gl.constexpr(wgmma.LOADER)
 barrier = gl.barrier if hasattr(gl, "barrier") else gl.thread_barrier  # by version of Triton
 # The number 2**mantissa twice in a word: what is put into its last bits, it adds; one; their bits.
 FORMATS = {"f16": (0x64006400, 0x3C00, 10), "bf16": (0x43004300, 0x3F80, 7)}
@@ -446,7 +445,7 @@ def wgmma_kernel(x_desc, w_desc, s_desc, z_desc, out_ptr, parts_ptr, arrived_ptr
                  BITS: gl.constexpr, SHARES: gl.constexpr, SCALED: gl.constexpr,
                  BLOCK_SIZE_M: gl.constexpr, BLOCK_SIZE_K: gl.constexpr, STAGES: gl.constexpr,
                  WARPGROUPS: gl.constexpr, BLOCKS_IN_BAND: gl.constexpr,
-                 AFTER_SORT: gl.constexpr):  # fmt: skip
+                 MULTIPLIER: gl.constexpr, AFTER_SORT: gl.constexpr):  # fmt: skip
     """x [M, K], its columns sorted by group, times W of `blocks` blocks of K -> out [M, N].
 
     N is 8 `N_vectors`; there are at least as many blocks as SHARES. parts and arrived: as for
@@ -456,6 +455,7 @@ def wgmma_kernel(x_desc, w_desc, s_desc, z_desc, out_ptr, parts_ptr, arrived_ptr
 
     It begins while the launch before still runs, and reads nothing before that has ended. With
     AFTER_SORT that launch is one of ours, which writes x alone: weights are asked for meanwhile.
+    MULTIPLIER: registers of a thread of a second warpgroup.
     """
     FIELDS: gl.constexpr = 32 // BITS
     WORDS: gl.constexpr = BLOCK_SIZE_K // FIELDS

@@ -80,7 +80,7 @@ def test_the_plan_of_warpgroups_follows_from_the_sizes():
         tile, block_k, shares = plan.plan(*sizes, 132, tma=True)
         return f"{tile.name}.{block_k}.{shares}"
 
-    assert chosen(1, 14336, 4096, 4, 128) == "wgmma16x128.128.1"
+    assert chosen(1, 14336, 4096, 4, 128) == "wgmma16x128.128.2"
     assert chosen(32, 4096, 4096, 4, 128) == "wgmma32x64.128.2"
     assert chosen(64, 8192, 8192, 8, 64) == "wgmma64x64.64.1"
     assert chosen(128, 14336, 4096, 2, 128) == "wgmma128x128.128.1"

@@ -23,7 +23,7 @@ from gptq_fuzz.fingerprint.rounding_probe import (
     rounding_of_weights,
 )
 from gptq_fuzz.fingerprint.summation import LANES, Summation, observe
-from gptq_fuzz.oracle.examination import Examination, WrongType, describe
+from gptq_fuzz.oracle.examination import Examination, TimeIsUp, WrongType, describe
 from gptq_fuzz.problem.rounding import FORMATS, Format
 
 FIELDS = (
@@ -246,9 +246,13 @@ def _promise_clash(found: dict[str, str]):
 
 
 def take_fingerprint(examine: Callable[[Case], Examination], case: Case) -> dict:
-    """`found` and `contradictions`; `problem` where the kernel gave no answer at all."""
+    """`found` and `contradictions`; `problem` where the kernel gave no answer at all, or `is_late`
+    where the time of the examinations ended before.
+    """
     try:
         found = measured_fields(examine, case)
+    except TimeIsUp:
+        return {"is_late": True}
     except (WrongType, torch.OutOfMemoryError) as problem:
         return {"problem": str(problem)}
     except Exception as problem:  # noqa: BLE001 - a kernel may raise anything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import threading
 import time
@@ -27,7 +28,7 @@ from gptq_fuzz.oracle.decode import explain
 from gptq_fuzz.oracle.form import changed, forms_of
 from gptq_fuzz.oracle.guard import at_edges, named, places
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
-from gptq_fuzz.oracle.kept import calls_of, can_be_counted, kept
+from gptq_fuzz.oracle.kept import Asked, calls_of, can_be_counted, kept
 from gptq_fuzz.oracle.launches import bfloat16_works, launches
 from gptq_fuzz.oracle.locate import locate
 from gptq_fuzz.oracle.panel import ExpectedPanel, bytes_needed
@@ -54,6 +55,7 @@ NOT_MAPPED = "; what lies {} was not mapped"
 ENOUGH_WRONG = 3  # of a flaky kernel's calls; then k of n is known well enough
 FILTERS = "warning filters"
 ALWAYS_THERE = 2**30  # bytes for which the device is not asked
+TIMED_CALLS = 3  # by which it is foretold how long all take
 LATE = 0.03  # seconds after the last call, in which a thread of the kernel may still write
 MAKE_UP_THEIR_OWN = ("opcheck", "compile", "graph")  # conditions in which torch itself sets state
 
@@ -65,7 +67,7 @@ class Request:
     `checks` None picks one by the line, "all" runs each that applies, else the named ones.
     `announce(check, what)` is told what comes next, so that somebody knows what ended the process;
     operands are put where that may happen only if it is there. `publish(out)` is handed the result
-    [M, J] that the verdict on values is about.
+    [M, J] that the verdict on values is about. No call begins after `ends`, of time.monotonic().
     """
 
     checks: str | tuple[str, ...] | None = None
@@ -73,6 +75,11 @@ class Request:
     seconds: float = 10.0
     announce: Callable[[str, str], None] | None = None
     publish: Callable[[torch.Tensor], None] | None = None
+    ends: float = math.inf
+
+
+class TimeIsUp(Exception):
+    """Before all was asked."""
 
 
 class WrongType(Exception):
@@ -179,6 +186,8 @@ class Examination:
 
     def call(self, operands: Operands) -> torch.Tensor:
         """The kernel's answer [M, J], of the right type or WrongType; operands as they come."""
+        if time.monotonic() > self.request.ends:
+            raise TimeIsUp
         given, before = self._output_for(operands), forms_of(operands)
         with self.surrounded():
             out = self._answer(operands, given.view if given else None)
@@ -434,6 +443,8 @@ class Examination:
         ends = time.monotonic() + 2 * share
         for whose, asked in calls_of(self).items():
             seconds = min(share, ends - time.monotonic())
+            if _fewest_seconds(asked) > seconds:
+                continue  # of calls that do not all fit nothing could be said
             found = kept(asked.call, self.device, seconds, asked.rounds, asked.least)
             if found:
                 message = f"{found} more are kept with {whose}, {asked.calls} of them"
@@ -518,6 +529,16 @@ class Examination:
         """Whether less is left than a call of such a problem may need, whoever has the rest."""
         needed = bytes_needed(self.case) if self.case else ALWAYS_THERE
         return left_memory(self.device) < max(needed, ALWAYS_THERE)
+
+
+def _fewest_seconds(asked: Asked) -> float:
+    """What all calls take at least: half of what the fastest of a few foretells."""
+    took = []
+    for number in range(TIMED_CALLS):
+        started = time.monotonic()
+        asked.call(number)
+        took.append(time.monotonic() - started)
+    return min(took) * asked.calls / 2
 
 
 def tasks() -> int:

@@ -47,6 +47,15 @@ def panel_words(case: Case) -> torch.Tensor:
     return torch.tensor(sorted(list(chosen)[:wanted]))
 
 
+def columns_of(product: Product, columns: torch.Tensor) -> Product:
+    """The same rows of x times these columns of the layer alone."""
+    values = product.values
+    wide = {name: getattr(values, name) for name in ("codes", "zeros", "scales", "fractions")}
+    chosen = {name: part[:, columns] for name, part in wide.items() if part is not None}
+    bias = None if values.bias is None else values.bias[columns]
+    return replace(product, values=replace(values, **chosen, bias=bias))
+
+
 class ExpectedPanel:
     """What a kernel must return in the columns of a panel: checks outputs as `Expected` does."""
 
@@ -57,17 +66,10 @@ class ExpectedPanel:
         fields = torch.arange(case.unit, device=place)
         self.columns = (words[:, None] * case.unit + fields).flatten()
         self.note = f" (of {case.n} columns {len(self.columns)} were judged)"
-        values = product.values
-        columns = {name: getattr(values, name)[:, self.columns] for name in ("codes", "zeros")}
-        columns["scales"] = values.scales[:, self.columns]
-        if values.fractions is not None:
-            columns["fractions"] = values.fractions[:, self.columns]
-        columns["bias"] = None if values.bias is None else values.bias[self.columns]
         wide = [name for name in ("qweight", "scales", "fractions") if name in layer]
         part = {name: layer[name][:, self.columns] for name in wide}
         part["qzeros"] = layer["qzeros"].unflatten(1, (-1, case.unit_words))[:, words].flatten(1)
-        product = replace(product, values=replace(values, **columns))
-        self.expected: Expected = make(product, layer | part)
+        self.expected: Expected = make(columns_of(product, self.columns), layer | part)
 
     def check(self, out: torch.Tensor, rows=slice(None), columns=slice(None)) -> Mismatch:
         """Judge `out`, which must equal the chosen rows and columns of the answer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.checks import RIGHT_ALONE, WRONG_ALONE
 from gptq_fuzz.case.verdict import Verdict
@@ -10,6 +12,8 @@ from gptq_fuzz.search.kernel import KernelUnderTest
 
 MOST_PRODUCTS = 2**21  # of a larger problem that is looked at closely
 MOST_WEIGHTS = 2**22  # of any: it is built again for each look, which asks some hundred times
+SECONDS_OF_SUMS = 8.0
+NO_TIME = "how sums are formed: not looked for, time"
 ROWS_PERMUTED = "rows permuted"  # the only question whose data the worker rearranges itself
 
 
@@ -24,11 +28,13 @@ def diagnose(kernel: KernelUnderTest, verdict: Verdict, first: Case | None) -> N
         return
     own = kernel.worker.look("diagnosis", case, verdict.check)
     _take(verdict, own)
+    late = ""
     if not verdict.explained and _is_right_alone(verdict.pattern) and not kernel.is_slow:
-        verdict.explained = _of_sums(kernel, case, first)
+        verdict.explained, late = _of_sums(kernel, case, first)
     alone = own.get("pattern") and not _is_right_alone(own["pattern"])
     asked = WRONG_ALONE if alone else verdict.check
-    verdict.hints = kernel.worker.look("hints", case, asked).get("hints", "")
+    hints = kernel.worker.look("hints", case, asked).get("hints", "")
+    verdict.hints = "; ".join(filter(None, (hints, late)))
     if not first or verdict.asked:
         return
     small = verdict.case.m * verdict.case.n * verdict.case.k
@@ -67,21 +73,29 @@ def _is_right_alone(pattern: str) -> bool:
     return pattern.startswith(RIGHT_ALONE)
 
 
-def _of_sums(kernel: KernelUnderTest, case: Case, first: Case | None) -> str:
-    """How sums are formed otherwise than declared, as a fingerprint shows: short ones hide it."""
+def _of_sums(kernel: KernelUnderTest, case: Case, first: Case | None) -> tuple[str, str]:
+    """How sums are formed otherwise than declared, as a fingerprint shows: short ones hide it. With
+    it what there was no time for.
+    """
+    ends = time.monotonic() + SECONDS_OF_SUMS
     longer = case.replace(n=_whole(COLUMNS, case.n), k=_whole(LENGTH, case.k))
     for shape in dict.fromkeys(filter(None, (case, first, longer))):
-        if not kernel.limits.violations(shape) and (words := _clash(kernel, shape)):
-            return words + (f" (in {shape})" if shape != case else "")
-    return ""
+        if kernel.limits.violations(shape):
+            continue
+        seconds = max(ends - time.monotonic(), 0.0)
+        taken = kernel.worker.look("fingerprint", shape, seconds=seconds)
+        if taken.get("is_late"):
+            return "", NO_TIME
+        if words := _clash(taken):
+            return words + (f" (in {shape})" if shape != case else ""), ""
+    return "", ""
 
 
 def _whole(size: int, unit: int) -> int:
     return -(-size // unit) * unit
 
 
-def _clash(kernel: KernelUnderTest, case: Case) -> str:
-    taken = kernel.worker.look("fingerprint", case)
+def _clash(taken: dict) -> str:
     found = taken.get("found", {})
     clashes = [text.partition(":")[0] for text in taken.get("contradictions", [])]
     words = {

@@ -68,9 +68,11 @@ class InProcess:
         with in_flight(self.launch, ("--steps", line)):
             return self._served.verdict_on_steps(line, budget, note)
 
-    def look(self, task: str, case: Case, check: str = "value") -> dict:
+    def look(
+        self, task: str, case: Case, check: str = "value", seconds: float | None = None
+    ) -> dict:
         """A closer look at a case's shape, see `Served.look`."""
-        return self._served.look(task, case, check)
+        return self._served.look(task, case, check, seconds)
 
     def stop(self) -> None:
         """Nothing to end."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import os
 import sys
 import time
@@ -48,7 +49,7 @@ def main(read_fd: int, write_fd: int, options: dict) -> None:
             task = request.get("task")
             if task:
                 case = served.case_of(request["line"])
-                found = served.look(task, case, request["check"])
+                found = served.look(task, case, request["check"], request["seconds"])
                 send({"event": task, **question, **found})
             elif "steps" in request:
                 verdict = served.verdict_on_steps(request["steps"], request["budget"], send)
@@ -153,10 +154,11 @@ class Served:
         steps = parse_history(line, self.backend.limits)
         return History(self.backend, self.device, self.zones, progress).verdict(steps, budget)
 
-    def look(self, task: str, case, check: str = "value") -> dict:
+    def look(self, task: str, case, check: str = "value", seconds: float | None = None) -> dict:
         """A closer look at the shape of a case: the task is one of LOOKS.
 
-        `check` is what failed, for a diagnosis; WRONG_ALONE, for hints: so are single weights.
+        `check` is what failed, for a diagnosis; WRONG_ALONE, for hints: so are single weights. A
+        fingerprint that is not taken within `seconds` is none.
         """
         from gptq_fuzz.fingerprint.measure import take_fingerprint
         from gptq_fuzz.oracle.diagnosis import diagnosed
@@ -164,8 +166,10 @@ class Served:
         from gptq_fuzz.oracle.hints import hints
         from gptq_fuzz.oracle.picture import pictured
 
+        ends = math.inf if seconds is None else time.monotonic() + seconds
+
         def examine(other):
-            return self._examination(other, Request())
+            return self._examination(other, Request(ends=ends))
 
         case = case.replace(condition="")
         if task == "fingerprint":

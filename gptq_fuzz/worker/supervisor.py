@@ -301,11 +301,13 @@ class Worker:
             self.stop()
         return verdict
 
-    def look(self, task: str, case: Case, check: str = "value") -> dict:
+    def look(
+        self, task: str, case: Case, check: str = "value", seconds: float | None = None
+    ) -> dict:
         """A closer look at a case's shape, see `Served.look`; "problem" if it died."""
         if self._process is None:
             self.start()
-        request = {"line": str(case), "task": task, "check": check}
+        request = {"line": str(case), "task": task, "check": check, "seconds": seconds}
         message = self._exchange(request, LOOKS[task] * self.launch.timeout)
         if message.get("event") != task:
             problem = self._death_verdict(message, case).headline()

@@ -15,7 +15,7 @@ from gptq_fuzz.case.verdict import NOTHING, Verdict
 from gptq_fuzz.plugin.once import Once
 from gptq_fuzz.search import replay
 from gptq_fuzz.search.claims import must_pass_cases, must_pass_shrunk
-from gptq_fuzz.search.explained import diagnose
+from gptq_fuzz.search.explained import NO_TIME, diagnose
 from gptq_fuzz.search.findings import report
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.replay import in_order, needed_before
@@ -46,7 +46,7 @@ class Process:
         self.judged.append(Asked(case, checks, calls))
         return Verdict(self.kind if is_wrong else kinds.PASS, case, "one element", runs=calls)
 
-    def look(self, task, case, check="value"):
+    def look(self, task, case, check="value", seconds=None):
         return self.looks.get(task, {}).get(str(case), {})
 
     def stop(self):
@@ -305,6 +305,18 @@ def test_sums_in_another_format_are_named_where_weights_are_right():
     verdict = Verdict(kinds.WRONG, CASE)
     diagnose(kernel, verdict, None)
     assert verdict.explained == "partial sums in float16"
+
+
+def test_what_there_was_no_time_to_look_for_is_named():
+    kernel = under_test(lambda earlier, case: True)
+    kernel.worker.description = {"triton": ""}
+    hints = {"hints": "other Numerics: not looked for, time"}
+    late = {"diagnosis": SUMS, "fingerprint": {"is_late": True}, "hints": hints}
+    kernel.worker.looks |= {task: {str(CASE): found} for task, found in late.items()}
+    verdict = Verdict(kinds.WRONG, CASE)
+    diagnose(kernel, verdict, None)
+    assert verdict.explained == ""
+    assert verdict.hints == f"{hints['hints']}; {NO_TIME}"
 
 
 def test_the_question_of_a_relation_is_what_is_looked_at():

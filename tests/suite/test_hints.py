@@ -8,6 +8,7 @@ import torch
 from gptq_fuzz.case.backend import Numerics, from_callable
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.museum.parts import weights
+from gptq_fuzz.oracle import hints as of_hints
 from gptq_fuzz.oracle.examination import Examination, Request
 from gptq_fuzz.oracle.hints import hints
 
@@ -64,6 +65,13 @@ def test_where_weights_are_wrong_alone_no_format_of_sums_is_named():
         for alone in (False, True)
     ]
     assert both == ["would pass with Numerics(partial='x')", ""]
+
+
+def test_what_there_was_no_time_to_look_for_is_named(monkeypatch):
+    monkeypatch.setattr(of_hints, "SECONDS", -1.0)
+    found = said(exhibit("tail_x_read"), "m1-n4-k4-b8-gall")["hints"]
+    late = "not looked for, time"
+    assert found == f"what lies behind operands: {late}; other Numerics: {late}"
 
 
 def test_a_kernel_that_answers_by_chance_has_no_surroundings_to_blame():

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections import deque
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from gptq_fuzz import Backend
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.museum.catalogue import correct, faulty
+from gptq_fuzz.oracle import examination as execute
 from gptq_fuzz.oracle import kept as under_test
 from gptq_fuzz.oracle.examination import Request
 from gptq_fuzz.oracle.kept import CALLS, can_be_counted, kept
@@ -51,6 +53,23 @@ def test_what_is_bounded_is_not(bound):
 
 def test_nothing_is_said_of_a_kernel_for_which_there_is_no_time():
     assert kept(keeping(None, MADE["a tuple"]), "cpu", 0.0) is None
+
+
+def test_what_cannot_be_called_often_enough_is_not_called_for_all_the_time_there_is(monkeypatch):
+    def slow(x, **layer):
+        calls.append(time.sleep(0.02))
+        return TORCH.matmul(x=x, **layer)
+
+    def out_of_time(*_asked):
+        raise AssertionError("asked although nothing can be said")
+
+    calls: list[None] = []
+    monkeypatch.setattr(execute, "kept", out_of_time)
+    exam = examination(
+        Backend("slow", TORCH.limits, matmul=slow), LINE, Request(("memory",), 2, 5.0)
+    )
+    assert exam.verdict().kind == kinds.PASS
+    assert calls
 
 
 def test_a_cache_that_is_not_full_when_time_ends_is_not_blamed(monkeypatch):

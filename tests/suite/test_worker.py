@@ -103,6 +103,7 @@ def test_a_worker_takes_fingerprints_and_names_what_kills_it(worker):
     sizes = "m8-n4-k24-b8-gall"
     taken = worker.look("fingerprint", case_of("playright", sizes))
     assert taken["found"]["result"] == "nearest even"
+    assert worker.look("fingerprint", case_of("playright", sizes), seconds=0.0)["is_late"]
     taken = worker.look("fingerprint", case_of("playexits", sizes))
     assert taken["problem"].startswith("LOST: the process ended with exit status 3")
     worker.start()

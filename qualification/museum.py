@@ -21,7 +21,11 @@ from gptq_fuzz.museum.catalogue import Exhibit, faulty
 from qualification.report import RESULTS, ROOT, say, write_results
 
 COMMAND = ["-m", "gptq_fuzz", "-q", "-x", "--device", "cpu", "--hypothesis-seed", "0"]
-STAGES = {"tests": [], "fuzz": ["--budget", "60"]}  # asked in turn until something is found
+STAGES = {  # asked in turn until something is found
+    "tests": [],
+    "fuzz": ["--budget", "60"],
+    "night": ["--hypothesis-profile", "nightly", "-k", "codes_past"],
+}
 PATIENCE, HANGS_AFTER = 60, 6  # seconds for a call; where the exhibit is one that never answers
 LIMIT = 900  # seconds for one stage
 

@@ -30,6 +30,7 @@ from gptq_fuzz.search.history import (
 )
 from gptq_fuzz.search.kept import must_keep_nothing
 from gptq_fuzz.search.layers import must_pass_layers
+from gptq_fuzz.search.many_codes import must_pass_many_codes
 from gptq_fuzz.search.offsets import must_pass_offsets
 from gptq_fuzz.search.pairwise import all_together, cases_for
 from gptq_fuzz.search.problem import must_pass_problem
@@ -128,6 +129,13 @@ def test_triples_are_right_as_far_as_there_is_time(backend, run_seed):
 
 def test_offsets_beyond_32_bits_are_right(backend, run_seed):
     must_pass_offsets(backend, run_seed)
+
+
+def test_codes_past_32_bits_of_addresses_are_right(backend, run_seed):
+    """In the profile `nightly`: the least of them takes some 8 GiB."""
+    if strength() < 4:
+        pytest.skip("nightly")
+    must_pass_many_codes(backend, run_seed)
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)

@@ -216,7 +216,7 @@ def _groups(wrong: Wrong) -> Iterator[Family]:
     case, k = wrong.case, wrong.k
     (q, z, s), g_idx = wrong.own, functools.partial(wrong.look_up, "g_idx")
     maps = {
-        "group k // group size": k // case.rows_per_group,
+        **_groups_by_number(k, case),
         "the group of the row before": g_idx((k - 1).clamp(min=0)),
         "the group of the row after": g_idx((k + 1).clamp(max=case.k - 1)),
     } | {f"the group of the first of each {side} rows": g_idx(k // side * side) for side in TILES}
@@ -230,6 +230,26 @@ def _groups(wrong: Wrong) -> Iterator[Family]:
         "": (q - zero) * scale,
     }.items():
         yield Family(one, "group ", rules, wrong.group, sources, weight + beyond, not one)
+
+
+def _groups_by_number(k: torch.Tensor, case: Case) -> dict[str, torch.Tensor]:
+    """The groups that kernels compute from k, where they should have looked into g_idx."""
+    size, groups = min(case.rows_per_group, case.k), case.groups
+    below = 1 << (size.bit_length() - 1)
+    sides = {
+        f"{below}, a power of two below the group size": below,
+        f"{2 * below}, a power of two above the group size": 2 * below,
+        f"{case.unit}, the codes of a word": case.unit,
+        f"{case.k // groups}, all rows by the number of groups": max(case.k // groups, 1),
+    }
+    maps = {"group k // group size": k // size}
+    for words, side in sides.items():
+        if side != size and -(-case.k // side) > 1:
+            maps[f"group k // {words}"] = (k // side).clamp(max=groups - 1)
+    return maps | {
+        f"group k % {groups}": k % groups,
+        "group k, or the last": k.clamp(max=groups - 1),
+    }
 
 
 def _rows(wrong: Wrong) -> Iterator[Family]:

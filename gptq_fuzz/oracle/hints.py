@@ -1,9 +1,10 @@
-"""What else a wrong result says: which operand's surroundings decide about it, and by which other
-Numerics than the declared ones it is right.
+"""What else a wrong result says: which operand's surroundings decide about it, by which other
+Numerics than the declared ones, or with which other bias, it is right.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,15 @@ COLUMNS = 64  # that are wrong, by which other Numerics are tried before all are
 OTHER_POISON = 0x2B  # a small number in every format, and none that POISON gives
 # Problems of the same shape that other Numerics have to fit too, before they are named.
 PROBLEMS = (("randn", 0), ("randn", 1), ("cancel", 0), ("ties", 0), ("onehot", 0))
+BIASES: dict[str, Callable[[torch.Tensor], torch.Tensor | None]] = {
+    "the bias is left out": lambda bias: None,
+    "the bias is added twice": lambda bias: 2 * bias,
+    "the bias is subtracted": lambda bias: -bias,
+    "the bias of the column before is added": lambda bias: bias.roll(1),
+    "the bias of the column after is added": lambda bias: bias.roll(-1),
+    "the bias of column 0 is added": lambda bias: bias[:1].expand_as(bias),
+}
+SEEDS_OF_BIASES = (0, 1)
 FORMATS = ("x", "f16", "bf16")
 OF_SUMS = frozenset({"partial", "tf32", "accumulator", "bias_after"})
 
@@ -38,11 +48,15 @@ def hints(
     was no time to look for is named.
     """
     said, ends = [], time.monotonic() + SECONDS
+    answer = functools.cache(lambda other: Answer.of(examine(other)))
+    looks = {
+        "what lies behind operands": lambda: _behind(examine(case), ends),
+        "other Numerics": lambda: _by_other_numerics(answer, case, wrong_alone, ends),
+    }
+    if case.bias and not case.backward and not wrong_alone:
+        looks["another bias"] = lambda: _by_another_bias(answer, case, ends)
     try:
-        for what, look in (
-            ("what lies behind operands", lambda: _behind(examine(case), ends)),
-            ("other Numerics", lambda: _by_other_numerics(examine, case, wrong_alone, ends)),
-        ):
+        for what, look in looks.items():
             try:
                 said += list(look())
             except TimeIsUp:
@@ -95,12 +109,20 @@ class Answer:
     def is_right(self, numerics: Numerics, columns: torch.Tensor | None = None) -> bool:
         """By other Numerics; `columns`: of these alone, where that is less."""
         if columns is None or self.exam.case.backward or is_large(self.exam.case):
-            self.exam.numerics = numerics
-            return not self.exam.expectation(self.operands).check(self.out).count
+            declared, self.exam.numerics = self.exam.numerics, numerics
+            is_right = not self.exam.expectation(self.operands).check(self.out).count
+            self.exam.numerics = declared
+            return is_right
         product = columns_of(self.operands.product, columns)
         capability = machine_capability(self.exam.device)
         expected = self.exam.intervals(product, self.weight[:, columns], numerics, capability)
         return not expected.check(self.out[:, columns.to(self.out.device)]).count
+
+    def is_right_with(self, bias: torch.Tensor | None) -> bool:
+        """By another bias than the one that was handed in."""
+        other = copy.copy(self.operands)
+        other.values = replace(other.values, bias=bias)
+        return not self.exam.expectation(other).check(self.out).count
 
     @functools.cached_property
     def weight(self) -> torch.Tensor:
@@ -111,11 +133,10 @@ class Answer:
 
 
 def _by_other_numerics(
-    examine: Callable[[Case], Examination], case: Case, wrong_alone: bool, ends: float
+    answer: Callable[[Case], Answer], case: Case, wrong_alone: bool, ends: float
 ) -> Iterator[str]:
     """The first single change of the declared Numerics by which all of some problems are right."""
     asked = (case, *(case.replace(fill=fill, seed=seed) for fill, seed in PROBLEMS))
-    answer = functools.cache(lambda other: Answer.of(examine(other)))
     first = answer(case)
     declared = first.exam.numerics
     wrong = first.exam.expectation(first.operands).check(first.out).wrong
@@ -137,6 +158,22 @@ def _by_other_numerics(
         if all_right(numerics, columns) and all_right(numerics):
             ((name, value),) = change.items()
             yield f"would pass with Numerics({name}={value!r})"
+            return
+
+
+def _by_another_bias(answer: Callable[[Case], Answer], case: Case, ends: float) -> Iterator[str]:
+    """What was added in the bias's place, in all of some problems where no sum is rounded."""
+    first = answer(case)
+    if first.is_right_with(first.operands.values.bias):
+        return
+    asked = (case, *(case.replace(fill="exact", seed=seed) for seed in SEEDS_OF_BIASES))
+    for words, used in BIASES.items():
+        for problem in asked:
+            _require_time(ends)
+            if not answer(problem).is_right_with(used(answer(problem).operands.values.bias)):
+                break
+        else:
+            yield words
             return
 
 

@@ -19,15 +19,20 @@ WHOLE = 2**23  # weights and results up to which all columns are judged
 COLUMNS = 256  # of a panel
 TILES = (64, 128, 256)
 BYTES_PER_WEIGHT = 64  # of operands, float64 reference and intermediates, generously
-BYTES_BEHIND_A_PANEL = 48  # the same without the reference
-BYTES_PER_RESULT = 16  # of one that is not judged
+# Behind a panel, where the reference is small: as measured of a worker, and a little more
+BYTES_PER_CODE, BYTES_PER_SCALE, BYTES_PER_X, BYTES_PER_RESULT = 20, 160, 48, 16
+MORE_PER_CODE = {"wide": 10, "zeq": 28}  # of these fills and zero-points
 
 
 def bytes_needed(case: Case) -> int:
     """What operands and reference of a case may take."""
     if not is_large(case):
         return BYTES_PER_WEIGHT * (case.k + case.m) * case.n
-    return BYTES_BEHIND_A_PANEL * case.k * (case.n + case.m) + BYTES_PER_RESULT * case.m * case.n
+    per_code = BYTES_PER_CODE + sum(
+        more for word, more in MORE_PER_CODE.items() if word in (case.fill, case.zeros)
+    )
+    of_layer = (per_code * case.k + BYTES_PER_SCALE * case.groups) * case.n
+    return of_layer + (BYTES_PER_X * case.k + BYTES_PER_RESULT * case.n) * case.m
 
 
 def is_large(case: Case) -> bool:

@@ -15,7 +15,7 @@ from gptq_fuzz.case.axes import FRACTIONS, OVERLAPPING, SHARED
 from gptq_fuzz.case.case import SHARD_STARTS, Case
 from gptq_fuzz.problem.cancel import cancelling, equal_weights
 from gptq_fuzz.problem.layouts import rows_stored, windows_of
-from gptq_fuzz.problem.philox import random_words
+from gptq_fuzz.problem.philox import first_words, random_words
 from gptq_fuzz.problem.rounding import F16, FORMATS, power_of_two, round_to
 
 EXACT_BUDGET = 2**24 - 1  # steps that a float32 accumulator counts without rounding
@@ -87,7 +87,8 @@ def _alike(case: Case, of_groups: torch.Tensor) -> torch.Tensor:
 
 
 def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torch.Tensor:
-    codes = random_words(case.seed, "codes", case.k, case.n, device)[0] & case.maxq
+    codes = first_words(case.seed, "codes", case.k, case.n, device)
+    codes &= case.maxq
     # Extremes in the first two rows, so that the smallest problems have them whatever the seed.
     checkerboard = torch.arange(case.n, device=device) % 2 * case.maxq
     codes[0] = case.maxq - checkerboard

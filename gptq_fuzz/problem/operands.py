@@ -24,6 +24,7 @@ from gptq_fuzz.problem.layouts import (
 from gptq_fuzz.problem.rounding import FORMATS
 from gptq_fuzz.reference.packing import pack_rows, pack_zeros
 
+TOGETHER = 2**22  # codes that are packed at a time
 SMALL = 2**16  # elements of x, the weights and the result, below which a GPU would only wait
 
 
@@ -141,7 +142,7 @@ class Operands(GuardedOperands):
         )
         makers = {
             "left": self._left,
-            "qweight": lambda: self._right(pack_rows(values.codes, case.bits), "wstr"),
+            "qweight": lambda: self._right(_packed(values.codes, case.bits), "wstr"),
             "qzeros": lambda: self._right(
                 pack_zeros(values.zeros, case.bits, case.checkpoint_format), "zstr"
             ),
@@ -179,6 +180,14 @@ class Operands(GuardedOperands):
         place = self.values.codes.device
         poison = torch.full(self.out_shape, torch.nan, dtype=self.out_dtype, device=place)
         return Guarded.like(poison, self.device, self._zones)
+
+
+def _packed(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """qweight; columns at a time, since packing holds several copies of what it packs."""
+    width = max(TOGETHER // len(codes), 1)
+    if codes.shape[1] <= width:
+        return pack_rows(codes, bits)
+    return torch.cat([pack_rows(some, bits) for some in codes.split(width, 1)], 1)
 
 
 def _kind_of(placement: Placement, values: torch.Tensor) -> type[Guarded]:

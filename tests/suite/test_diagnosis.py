@@ -213,6 +213,29 @@ def look(f, line=LINE):
     return diagnosed(lambda c: Examination(backend, c, "cpu", Request()), Case.parse(line))
 
 
+GROUPS = {  # that kernels compute where they should look into g_idx, of K rows and G groups
+    "group k % 5": lambda k, groups: k % groups,
+    "group k, or the last": lambda k, groups: k,
+    "group k // 16, a power of two below the group size": lambda k, groups: k >> 4,
+    "group k // 32, a power of two above the group size": lambda k, groups: k >> 5,
+    "group k // 20, all rows by the number of groups": lambda k, groups: k // (len(k) // groups),
+    "group k // 8, the codes of a word": lambda k, groups: k // 8,
+}
+
+
+@pytest.mark.parametrize("operand", ["the scale of ", "the zero-point of ", ""])
+@pytest.mark.parametrize("words", GROUPS)
+def test_the_rule_of_a_group_that_is_computed_is_named(words, operand):
+    def change(q, z, s, g):
+        groups = int(g.max()) + 1
+        chosen = GROUPS[words](torch.arange(len(g)), groups).clamp(max=groups - 1)
+        zeros, scales = (first_rows(values, g)[chosen] for values in (z, s))
+        return q, z if operand == "the scale of " else zeros, s if "zero" in operand else scales
+
+    found = look(kernel(change), "m4-n16-k104-b4-g24-act-randn")
+    assert found["explained"] == operand + words
+
+
 @pytest.mark.parametrize("words", CHANGES)
 def test_the_substitution_behind_a_wrong_result_is_named(words):
     assert look(kernel(CHANGES[words]))["explained"] == words

@@ -295,6 +295,7 @@ def test_every_oracle_named_by_a_kernel_exists():
     lists |= {"step", "cut", "lap", "swap", "expand", "scut", "sxt", "start"}  # test_layouts.py
     lists |= {*CONDITIONS} - {*ON_A_GPU}  # test_conditions.py
     lists |= {"guarded", "memory", "history"}  # test_guard_pages, test_kept, test_history
+    lists |= {"many codes"}  # test_sweep.py, and a job of the night
     lists |= {"confirmed"}  # test_confirming.py
     lists |= {"b3", "zflt"}  # below: of kernels of unpacked codes
     assert tuple(RELATIONS) == checks.RELATIONS

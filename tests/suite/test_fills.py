@@ -15,7 +15,7 @@ import torch
 from gptq_fuzz.case.axes import FILLS, codes_in_words
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.problem.operands import Operands
-from gptq_fuzz.problem.philox import TENSORS, philox2x32, random_words
+from gptq_fuzz.problem.philox import TENSORS, first_words, philox2x32, random_words
 from gptq_fuzz.problem.rounding import BF16, F16, FORMATS, last_digit, round_to, spacing
 from tests.suite.helpers import Judged, problem
 
@@ -106,6 +106,12 @@ def test_seeds_and_tensors_do_not_share_words(other):
     assert not torch.equal(
         random_words(7, "x", 4, 4, "cpu")[0], random_words(*other, 4, 4, "cpu")[0]
     )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 5), (300, 130)])
+def test_the_first_words_alone_are_the_same(rows, columns):
+    first, _ = random_words(7, "codes", rows, columns, "cpu")
+    assert torch.equal(first_words(7, "codes", rows, columns, "cpu"), first)
 
 
 @pytest.mark.parametrize(("case_line", "wanted"), GOLDEN)

@@ -1,13 +1,14 @@
 """What is said of a wrong result beside its explanation: what decides, by what it is right."""
 
 import importlib
+from dataclasses import replace
 
 import pytest
 import torch
 
-from gptq_fuzz.case.backend import Numerics, from_callable
+from gptq_fuzz.case.backend import Backend, Numerics, from_callable
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.museum.parts import weights
+from gptq_fuzz.museum.parts import matmul, weights
 from gptq_fuzz.oracle import hints as of_hints
 from gptq_fuzz.oracle.examination import Examination, Request
 from gptq_fuzz.oracle.hints import hints
@@ -65,6 +66,22 @@ def test_where_weights_are_wrong_alone_no_format_of_sums_is_named():
         for alone in (False, True)
     ]
     assert both == ["would pass with Numerics(partial='x')", ""]
+
+
+@pytest.mark.parametrize("words", of_hints.BIASES)
+def test_what_is_added_in_the_place_of_the_bias_is_named(words):
+    used = of_hints.BIASES[words]
+
+    def f(x, qweight, qzeros, scales, g_idx, bits, bias, **_described):
+        out = matmul(x, qweight, qzeros, scales, g_idx, bits)
+        added = used(bias)
+        return out if added is None else out + added
+
+    limits = replace(from_callable(exhibit("all_zero"), "f").limits, bias=True)
+    backend = Backend("f", limits, matmul=f)
+    case = Case.parse("m4-n16-k96-b4-g32-act-bias-exact")
+    found = hints(lambda case: Examination(backend, case, "cpu", Request()), case)
+    assert found == {"hints": words}
 
 
 def test_what_there_was_no_time_to_look_for_is_named(monkeypatch):

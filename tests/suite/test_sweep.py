@@ -1,5 +1,7 @@
 """Sizes: what the sweep holds, what a slow kernel is asked, panels, rows that lie far apart."""
 
+import subprocess
+import sys
 import time
 from collections import Counter
 from itertools import product
@@ -8,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import FAR
@@ -16,7 +19,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle import panel
 from gptq_fuzz.oracle.examination import Request
-from gptq_fuzz.oracle.panel import COLUMNS, is_large, panel_words
+from gptq_fuzz.oracle.panel import COLUMNS, bytes_needed, is_large, panel_words
 from gptq_fuzz.oracle.relations import BATCHES
 from gptq_fuzz.plugin.report import _series_in_words
 from gptq_fuzz.problem import layouts
@@ -35,6 +38,7 @@ from gptq_fuzz.search.crossings import (
     must_pass_crossings,
 )
 from gptq_fuzz.search.layers import ROWS, layer_cases
+from gptq_fuzz.search.many_codes import many_code_cases
 from gptq_fuzz.search.models import NAMES
 from gptq_fuzz.search.offsets import offset_cases
 from gptq_fuzz.search.series import must_pass_series
@@ -263,6 +267,39 @@ def test_what_is_left_out_is_named(monkeypatch):
     assert f"of {big + len(NAMES)} (big {big}, time " in counts
     assert unseen.startswith("layers not judged: ")
     assert unseen.endswith(" more")
+
+
+def test_codes_of_each_number_of_bits_fill_more_words_than_31_bits_number_bits_of():
+    found = many_code_cases(PLAIN_LIMITS)
+    assert {case.bits for case in found} == set(PLAIN_LIMITS.bits)
+    assert all(case.k * case.n * case.bits > 2**31 for case in found)
+    least, *_ = needed = [bytes_needed(case) for case in found]
+    assert 5 * 2**30 < least == min(needed) < 6 * 2**30
+
+
+def test_no_more_memory_is_held_than_is_said():
+    """Asked of a process that judges one large layer, whose kernel holds next to nothing."""
+    judge = """
+import resource, sys
+from gptq_fuzz.case.backend import from_callable
+from gptq_fuzz.case.case import Case
+from gptq_fuzz.oracle.examination import Examination, Request
+from gptq_fuzz.oracle.panel import bytes_needed
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+backend = from_callable(lambda x, qweight, **_: x.new_zeros(len(x), qweight.shape[1]), "zeros")
+for line in sys.argv[1:]:
+    before, case = peak(), Case.parse(line)
+    kind = Examination(backend, case, "cpu", Request(())).verdict().kind
+    print(kind, (peak() - before) / bytes_needed(case))
+"""
+    lines = ["m1-n8-k64-b8-gall", "m1-n4096-k4096-b8-g128-act", "m4-n8192-k8192-b4-g64-wide"]
+    done = subprocess.run(
+        [sys.executable, "-c", judge, *lines], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    *_, large = [line.split() for line in done.stdout.splitlines()]
+    assert large[0] == kinds.WRONG
+    assert 0.4 < float(large[1]) < 1.0
 
 
 def test_a_panel_holds_the_ends_and_follows_from_the_case():

@@ -1,4 +1,6 @@
-"""A Problem as one safetensors file: the cells of each operand, and how they lay in memory."""
+"""A Problem as one safetensors file: the cells of each operand, each once, and how they lay in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from gptq_fuzz.problem.layouts import span, stored_cells
 STORED = (*TENSORS, "out")
 OPTIONS = ("bits", "group_size", "checkpoint_format")
 FARTHEST = 2**20  # elements of an offset that are rebuilt; no alignment depends on more
+MOST_OVERLAPPING = 2**32  # the same, where elements share memory and all in between is stored
 MOST = 2**36  # bytes between the first and the last element of an operand
 
 
@@ -27,10 +30,7 @@ def save(path: str | Path, problem: Problem) -> None:
         name: getattr(problem, name) for name in STORED if getattr(problem, name) is not None
     }
     described = {name: _described(name, tensor) for name, tensor in tensors.items()}
-    cells = {
-        name: stored_cells(tensor.detach(), tensor.stride()).to("cpu", copy=True).contiguous()
-        for name, tensor in tensors.items()
-    }
+    cells = {name: _cells(tensor.detach()) for name, tensor in tensors.items()}
     options = {name: json.dumps(getattr(problem, name)) for name in OPTIONS}
     versions = {"gptq_fuzz": __version__, "torch": torch.__version__}
     metadata = options | versions | {"operands": json.dumps(described)}
@@ -47,13 +47,34 @@ def _described(name: str, tensor: torch.Tensor) -> dict[str, Any]:
     if tensor.layout != torch.strided or tensor.is_meta:
         raise ValueError(f"{name} cannot be stored: it is {tensor.layout} on {tensor.device}")
     if _overlaps(tensor):
-        got = f"shape {tuple(tensor.shape)} and strides {tensor.stride()}"
-        raise ValueError(f"{name} cannot be stored: elements of {got} share memory")
+        shape, strides = tuple(tensor.shape), tensor.stride()
+        size = span(shape, strides) * tensor.element_size()
+        if size > MOST_OVERLAPPING:
+            got = f"shape {shape} and strides {strides}"
+            raise ValueError(
+                f"{name} cannot be stored: elements of {got} share memory, in {size} bytes"
+            )
     return {
         "shape": list(tensor.shape),
         "strides": list(tensor.stride()),
         "offset": tensor.storage_offset(),
     }
+
+
+def _cells(tensor: torch.Tensor) -> torch.Tensor:
+    """What is stored, on the CPU: the tensor, once along dimensions of stride 0; of one whose
+    elements share memory in another way all from the first to the last, 0 where none lies.
+    """
+    cells = stored_cells(tensor, tensor.stride()).to("cpu", copy=True)
+    if not _overlaps(tensor):
+        return cells.contiguous()
+    steps = zip(cells.shape, tensor.stride(), strict=True)
+    places = torch.zeros((), dtype=torch.int64)
+    for size, stride in steps:
+        places = places.unsqueeze(-1) + torch.arange(size) * stride
+    whole = torch.zeros(span(cells.shape, tensor.stride()), dtype=tensor.dtype)
+    whole[places.flatten()] = cells.flatten()
+    return whole
 
 
 def _overlaps(tensor: torch.Tensor) -> bool:
@@ -115,9 +136,10 @@ def _laid_out(name: str, cells: torch.Tensor, described) -> torch.Tensor:
     size = offset + span(shape, strides)
     if size * cells.element_size() > MOST:
         raise ValueError(f"{name} of shape {shape} and strides {strides} spans {size} elements")
-    tensor = torch.zeros(size, dtype=cells.dtype).as_strided(shape, strides, offset)
-    places = stored_cells(tensor, strides)
-    if _overlaps(tensor) or places.shape != cells.shape:
+    storage = torch.zeros(size, dtype=cells.dtype)
+    tensor = storage.as_strided(shape, strides, offset)
+    places = storage[offset:] if _overlaps(tensor) else stored_cells(tensor, strides)
+    if places.shape != cells.shape:
         got = f"cells of shape {tuple(cells.shape)}"
         raise ValueError(f"{name} of shape {shape} and strides {strides} does not lie in {got}")
     places.copy_(cells)

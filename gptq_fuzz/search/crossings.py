@@ -56,6 +56,9 @@ MOST_TILES = 64
 # Columns behind 512, modulo 128 and 256, beside groups that are a part of a block of 128 rows
 RESIDUES, SMALL_GROUPS, COLUMNS_BEFORE = (64, 32, 192, 128), (32, 64, 16, 128), 512
 
+# No powers of two, K and N beside them
+ODD_GROUPS, LENGTHS_OF_ODD_GROUPS = (96, 24, 160, 48, 320, 40), ((700, 1), (2400, 1), (1300, 260))
+
 # Sizes from which on kernels are pipelined, and may load ahead of what there is
 EDGY = (
     *((1, 1, 4096), (64, 1, 1), (1, 4096, 1), (16, 1, 8192), (512, 1, 1), (17, 1, 4096)),
@@ -64,7 +67,7 @@ EDGY = (
 
 
 def crossing_cases(limits: Limits, seed: int = 0) -> list[Case]:
-    """Those that are always asked, then the others, of each kind in turn."""
+    """Those that are always asked, the cheap ones first, then the others, of each kind in turn."""
     return [*_always(limits, seed), *_in_turn([kind(limits) for kind in _OTHERS], limits, seed)]
 
 
@@ -122,7 +125,8 @@ def must_pass_batches(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) 
 
 
 def _always(limits: Limits, seed: int) -> list[Case]:
-    return _in_turn([kind(limits) for kind in _ALWAYS], limits, seed)
+    lists = (_in_turn([kind(limits) for kind in kinds], limits, seed) for kinds in _ALWAYS)
+    return list(itertools.chain.from_iterable(lists))
 
 
 def _in_turn(kinds: list[Iterator[dict]], limits: Limits, seed: int) -> list[Case]:
@@ -193,6 +197,21 @@ def _small_groups(limits: Limits) -> Iterator[dict]:
             yield sizes | {"k": 2 * max(SMALL_GROUPS), "group_size": size, "options": told}
 
 
+def _odd_groups(limits: Limits) -> Iterator[dict]:
+    """Groups whose size is no power of two, the last a part of one or whole, beside few rows of K
+    and as many as layers have: with a shift for a division, or K / G for their size, the group of
+    a row is another one. In each number of bits, in order and in turn shuffled.
+    """
+    lists = (LENGTHS_OF_ODD_GROUPS, ODD_GROUPS, limits.bits)
+    for chosen in itertools.product(*map(enumerate, lists)):
+        places, ((length, columns), size, bits) = zip(*chosen, strict=True)
+        if limits.group_sizes is None or size in limits.group_sizes:
+            turn = sum(places)
+            k = length // size * size + turn % 3 * (size // 3)  # of which two leave a part over
+            sizes = {"m": 1 + turn // 2 % 2 * has_rows(limits), "n": columns, "k": k, "bits": bits}
+            yield sizes | {"group_size": size, "options": _usual(limits, turn)}
+
+
 def _batches(limits: Limits) -> Iterator[dict]:
     fills = [fill for fill in FILLS_OF_BATCHES if fill in limits.fills] or limits.fills[:1]
     for turn, (m, n, k) in enumerate(BATCHES):
@@ -235,9 +254,9 @@ def _more_rests(limits: Limits) -> Iterator[dict]:
     return _rests(limits, MORE_BLOCKS)
 
 
-# They cost next to nothing, but for the few of the last two
+# The first cost next to nothing, and come first: a busy machine may ask for no more
 _ALWAYS = (
-    *(_rests, _large_groups, _uneven_groups, _short_reciprocals, _small_groups),
-    *(_wrapped, _middle_rows),
+    (_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
+    (_wrapped, _middle_rows),
 )
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

@@ -41,7 +41,6 @@ AFFORDABLE = 2**20  # elements of x, weights and result where the other dimensio
 # Sizes with tails of tiles of 8 to 256, on both sides of where engines change kernels
 TAILED_ROWS = (5, 17, 33, 65, 129, 257, 513, 577, 1025)
 TAILED = (132, 200, 260, 516, 580, 1028)
-SOME_ROWS, SQUARE = (17, 33, 48, 65), (1024, 1028)
 ROWS_OF_A_MILLION = (245, 257, 490, 514)  # of 4096 columns, and a few more
 # More tiles of 64 x 64 than a GPU has cores (132); of 256 along K two to four, the last a tail
 MANY_TILES = ((33, 8708, 260), (65, 4612, 516), (129, 4612, 260), (1, 8708, 516), (1, 8452, 772))
@@ -307,12 +306,6 @@ def _of_many_tiles(limits: Limits) -> Iterator[dict]:
 
 
 def _of_whole_layers(limits: Limits) -> Iterator[dict]:
-    for m, n, k in itertools.product(SOME_ROWS if has_rows(limits) else (1,), SQUARE, SQUARE):
-        bits = choose(limits.bits, f"layers {m} {n} {k}", "bits")
-        _, unit_n, unit_k = limits.units(codes_in_words(bits))
-        n, k = (-(-size // unit) * unit for size, unit in ((n, unit_n), (k, unit_k)))
-        sizes = {"bits": bits, "group_size": group_size(limits, f"layers {m} {n} {k}")}
-        yield sizes | {"m": m, "n": n, "k": k}
     for m in ROWS_OF_A_MILLION if has_rows(limits) else ():
         bits = choose(limits.bits, f"million {m}", "bits")
         _, n, unit = limits.units(codes_in_words(bits))

@@ -100,11 +100,15 @@ def must_pass_edges(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) ->
 
 
 def batch_cases(limits: Limits, seed: int = 0) -> list[Case]:
-    """A layer in each number of bits and in both orders of rows, for more rows than any batch."""
+    """A layer in each number of bits and in both orders of rows, for more rows than any batch; in
+    order it has the usual groups.
+    """
     turns = range(1 + (_usual(limits) != _usual(limits, 1))) if has_rows(limits) else ()
     m, n, k = PREFILL
+    usual = limits.group_sizes is None or USUAL_GROUP in limits.group_sizes
     sizes = (
         {"m": m, "n": n, "k": k, "bits": bits, "options": _usual(limits, turn)}
+        | ({"group_size": USUAL_GROUP} if usual and turn == 0 else {})
         for bits, turn in itertools.product(limits.bits, turns)
     )
     return _in_turn([sizes], limits, seed)

@@ -257,9 +257,8 @@ def _many_groups(limits: Limits) -> Iterator[dict]:
     """So many of so many columns that scales, and words of zero-points, are a few more than 2^15,
     2^16 and 2^17; no zero-points that tell little of where they were read.
     """
-    orders = [g_idx for g_idx in ("seq", "act") if g_idx in limits.g_idx] or limits.g_idx[:1]
+    told = {"zeros": limits.zeros[0], "g_idx": limits.g_idx[0]}
     for turn, (bits, count) in enumerate(itertools.product((WORD_BITS, *limits.bits), COUNTS)):
-        told = {"zeros": limits.zeros[0], "g_idx": orders[turn % len(orders)]}
         elements = count * WORD_BITS // bits
         is_of_words = bits != WORD_BITS
         bits = bits if is_of_words else choose(limits.bits, f"scales {count}", "bits")

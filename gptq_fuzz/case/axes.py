@@ -57,6 +57,20 @@ USUAL_CONDITIONS = (
 )
 CONDITIONS = (*USUAL_CONDITIONS, "graph", "batchinv", "opcheck", "compile", "oom")
 ON_A_GPU = ("stream", "graph")
+# Ambient states, in which another condition of a case can take place: each later one, but for a
+# state of the same kind, and for those that are asked alone
+STATES = CONDITIONS[: CONDITIONS.index("autocast") + 1]
+_OF_ONE_KIND = (("defbf16", "deff16", "deff64"), ("grad", "nograd", "infer"))
+_ALONE = (*ON_A_GPU, "opcheck")
+
+
+def may_take_place_in(state: str) -> tuple[str, ...]:
+    """The conditions that may follow a state in the line of a case."""
+    alike = next((kind for kind in _OF_ONE_KIND if state in kind), ())
+    later = CONDITIONS[CONDITIONS.index(state) + 1 :]
+    return tuple(name for name in later if name not in (*alike, *_ALONE))
+
+
 # Those whose calls are not handed an `out`
 INTO_NO_OUT = ("grad", "threads2", "calls500", *ON_A_GPU, "batchinv", "opcheck", "compile")
 AUTOCAST_FILLS = ("exact", "sparse", "randn")  # products in 16 bits lose what others are about
@@ -163,9 +177,11 @@ AXES = (
     Axis("out", "out", (False, True), named="result", plain="new", flag="out"),
     Axis("backward", "backward", (False, True), named="direction", plain="forward", flag="bwd"),
     Axis("fill", "fills", FILLS),
+    Axis("state", "conditions", ("", *STATES)),  # in which the condition takes place
     Axis("condition", "conditions", ("", *CONDITIONS)),
 )
 BY_FIELD = {axis.field: axis for axis in AXES}
+UNDER = ("state", "condition")  # fields of what surrounds a call
 
 
 class Clash(NamedTuple):
@@ -193,13 +209,26 @@ CLASHES = (
         f"is for the fills {', '.join(FILLS_OF_WINDOWS)}",
     ),
     Clash("condition", CONDITIONS, "backward", (True,), "is for a product, not for its gradient"),
-    Clash("condition", ("autocast",), "dtype", ("f32",), "is for 16 bits"),
-    Clash(
-        "condition",
-        ("autocast",),
-        "fill",
-        tuple(fill for fill in FILLS if fill not in AUTOCAST_FILLS),
-        f"is for the fills {', '.join(AUTOCAST_FILLS)}",
+    *(Clash(field, ("autocast",), "dtype", ("f32",), "is for 16 bits") for field in UNDER),
+    *(
+        Clash(
+            field,
+            ("autocast",),
+            "fill",
+            tuple(fill for fill in FILLS if fill not in AUTOCAST_FILLS),
+            f"is for the fills {', '.join(AUTOCAST_FILLS)}",
+        )
+        for field in UNDER
+    ),
+    *(
+        Clash(
+            "state",
+            (state,),
+            "condition",
+            tuple(name for name in ("", *CONDITIONS) if name not in may_take_place_in(state)),
+            f"stands before one of {', '.join(may_take_place_in(state))}",
+        )
+        for state in STATES
     ),
 )
 # What has no part in the one has none in the other: no case is drawn with both
@@ -207,6 +236,7 @@ UNDRAWN = (
     Clash("bias", (True,), "backward", (True,), "has no part in the gradient"),
     Clash("out", (True,), "backward", (True,), "has no part in the gradient"),
     Clash("out", (True,), "condition", INTO_NO_OUT, "is not given there"),
+    Clash("out", (True,), "state", ("grad",), "is not given there"),
 )
 
 

@@ -24,6 +24,7 @@ from gptq_fuzz.case.axes import (
     STARTS,
     STRIDED,
     TURNED,
+    UNDER,
     USUAL_CONDITIONS,
     WHOLE_GROUP,
     ZERO_KINDS,
@@ -148,7 +149,9 @@ class Limits:
         listed = getattr(self, axis.listed)
         if listed is True or listed is False:
             return axis.values[: 1 + listed]
-        return ("", *listed) if axis.field == "condition" else listed
+        if axis.field in UNDER:
+            return ("", *(name for name in listed if name in axis.values))
+        return listed
 
     def _allow(self, axis: Axis, value) -> bool:
         if axis.several:

@@ -14,6 +14,7 @@ from gptq_fuzz.case.axes import (
     BY_FIELD,
     CLASHES,
     STRIDED,
+    UNDER,
     WHOLE_GROUP,
     WORD_BITS,
     Axis,
@@ -42,8 +43,8 @@ class Case:
     `layout` is one of "", "pad<n>", "xt", "xtp<n>", "off<n>", "bcast", "step<n>", "lap<n>",
     "cut<n>", "alt", "swap", "expand"; every operand begins `start` bytes off an aligned address
     ("w4": all but x); with `out` the call is handed a tensor for its result;
-    `bad` names the invalid one; `condition` names what surrounds the call; `extra` holds (name,
-    value) pairs of a Backend's own tokens. Raises ValueError when two values contradict each other.
+    `bad` names the invalid one; `condition` names what surrounds the call, `state` what surrounds
+    this; `extra` holds (name, value) pairs of a Backend's own tokens. Raises ValueError when two values contradict each other.
     """
 
     m: int
@@ -66,6 +67,7 @@ class Case:
     fill: str = "exact"
     bad: str = ""
     seed: int = 0
+    state: str = ""
     condition: str = ""
     extra: tuple[tuple[str, str], ...] = ()
 
@@ -96,6 +98,8 @@ class Case:
                 yield f"{name} must be at most {most}, not {getattr(self, name)}"
         if self.condition and self.bad:
             yield f"{self.condition} is for valid operands, not for bad{self.bad}"
+        if self.state not in BY_FIELD["state"].values:
+            yield f"{self.state} stands before no other condition"
         for clash in CLASHES:
             if clash.is_met(vars(self)):
                 yield f"{getattr(self, clash.one)} {clash.why}"
@@ -153,10 +157,10 @@ class Case:
     def __str__(self) -> str:
         tokens = [f"m{self.m}", f"n{self.n}", f"k{self.k}", f"b{self.bits}"]
         tokens.append("gall" if self.group_size == WHOLE_GROUP else f"g{self.group_size}")
-        for axis in AXES[1:-1]:
+        for axis in AXES[1 : -len(UNDER)]:
             tokens += self._tokens(axis)
         tokens += [f"bad{self.bad}"] * bool(self.bad) + [f"s{self.seed}"] * bool(self.seed)
-        tokens += [self.condition] * bool(self.condition)
+        tokens += filter(None, (self.state, self.condition))
         return "-".join(tokens + [name + value for name, value in self.extra])
 
     def _tokens(self, axis: Axis) -> list[str]:
@@ -176,6 +180,8 @@ class Case:
         last, seen = -1, set()
         for text in line.strip().split("-"):
             place, field, value = _read_token(text, declared, line)
+            if field == "condition" and field in fields and "state" not in fields:
+                fields["state"], seen = fields[field], seen - {field}  # the last is the condition
             once = {"strided": value, "extra": value[0] if field == "extra" else ""}.get(
                 field, field
             )
@@ -216,7 +222,7 @@ _GRAMMAR = (
     ("k", f"k{_NUMBER}", _int_after(1)),
     _NAMED[0],  # bits
     ("group_size", "gall|g[1-9][0-9]*", lambda t: WHOLE_GROUP if t == "gall" else int(t[1:])),
-    *_NAMED[1:-1],
+    *_NAMED[1 : -len(UNDER)],
     ("bad", "|".join("bad" + name for name in BAD), lambda text: text[3:]),
     ("seed", f"s{_NUMBER}", _int_after(1)),
     _NAMED[-1],  # condition

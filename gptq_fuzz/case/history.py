@@ -215,7 +215,7 @@ class _Reader:
         return backward
 
     def _within(self, case: Case, condition: str = "") -> Case:
-        if case.bad or case.backward or condition not in ("", *AMBIENT):
+        if case.bad or case.backward or case.state or condition not in ("", *AMBIENT):
             raise ValueError("a layer has no bad operand and no gradient, nor such a condition")
         if outside := self.limits.violations(case.replace(condition=condition)):
             raise ValueError(f"outside the kernel's limits: {', '.join(outside)}")

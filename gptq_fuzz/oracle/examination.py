@@ -22,6 +22,7 @@ from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case, decoy_of
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.anew import expectation
+from gptq_fuzz.oracle.conditions.ambient import in_its_state
 from gptq_fuzz.oracle.conditions.parts import same_bits
 from gptq_fuzz.oracle.conditions.table import CONDITIONS
 from gptq_fuzz.oracle.decode import explain
@@ -107,6 +108,7 @@ class Examination:
         self.numerics = backend.numerics  # by which results are judged
         self.intervals = Expected
         self.ambient: Callable = contextlib.nullcontext  # what a call of the kernel takes place in
+        self.in_a_thread: Callable = contextlib.nullcontext  # the same, of a thread of its own
         self.warnings: list[str] = []
         self.used = 0.0
         self.at = "value", ""  # the check, and what is asked in it
@@ -131,8 +133,9 @@ class Examination:
         code = self.backend.skip(self.case, self.device) if self.backend.skip else None
         if code is None and self.case.condition in ON_A_GPU and self.device == "cpu":
             code = "no_gpu"
-        if code is None and self.case.condition not in ("", *self.backend.limits.conditions):
-            code = f"{self.case.condition}_not_promised"
+        for name in (self.case.state, self.case.condition):
+            if code is None and name not in ("", *self.backend.limits.conditions):
+                code = f"{name}_not_promised"
         needed = bytes_needed(self.case)
         if code is None and needed > ALWAYS_THERE and needed > free_memory(self.device):
             code = f"too_large_{needed}_bytes"
@@ -305,8 +308,9 @@ class Examination:
         def under_it() -> Verdict | None:
             self.before, self.changed = before, []
             try:
-                found = CONDITIONS[name](self)
-                self.require_intact(self.operands)
+                with in_its_state(self):
+                    found = CONDITIONS[name](self)
+                    self.require_intact(self.operands)
                 if found is None and name not in MAKE_UP_THEIR_OWN:
                     self.before = before
                     self._restore()
@@ -320,7 +324,8 @@ class Examination:
             except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
                 found = self._raised(problem)
             if found and found.kind != kinds.SKIPPED and found.check != "repeat":
-                found.message, found.check = f"under {name}, {found.message}", name
+                within = f" in {self.case.state}" * bool(self.case.state)
+                found.message, found.check = f"under {name}{within}, {found.message}", name
             return found
 
         return self._stable(under_it)
@@ -445,7 +450,7 @@ class Examination:
             seconds = min(share, ends - time.monotonic())
             if _fewest_seconds(asked) > seconds:
                 continue  # of calls that do not all fit nothing could be said
-            found = kept(asked.call, self.device, seconds, asked.rounds, asked.least)
+            found = kept(asked, self.device, seconds)
             if found:
                 message = f"{found} more are kept with {whose}, {asked.calls} of them"
                 return self._result(kinds.LEAKING, message, check="memory")

@@ -1,5 +1,6 @@
 """Whether a kernel keeps more memory with every call: of one layer, of ever new ones, of one that
-is written in between, with ever other numbers of rows, by ever new threads, and of what is refused.
+is written in between, in other modes of torch and for gradients, with ever other numbers of rows,
+by ever new threads, and of what is refused.
 
 What is bounded is no leak, however it grows at first. So what one call leaves, as looks after
 single calls show, must be left by every second one, since a cache that meets something new only now
@@ -23,11 +24,12 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.oracle.conditions.parts import loaded
+from gptq_fuzz.oracle.conditions.parts import activation, loaded
 from gptq_fuzz.oracle.conditions.threads import in_threads
 from gptq_fuzz.oracle.surroundings import synchronize
 from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.layouts import leading_shape
+from gptq_fuzz.problem.operands import Operands
 
 FIRST = 32  # calls
 LOOKS = 16  # after each of as many calls, which follow these
@@ -82,11 +84,13 @@ class Asked:
     """`call(number)` is called for the numbers from 0 on, in rounds of so many.
 
     `least` is what a call must leave to count, of bytes or objects; None: any block and object.
+    `shrinks_to` is the share of the first calls' size that the last ones have.
     """
 
     call: Callable[[int], object]
     rounds: tuple[int, ...] = ROUNDS
     least: dict[str, float] | None = None
+    shrinks_to: float = 1.0
 
     @property
     def calls(self) -> int:
@@ -94,14 +98,8 @@ class Asked:
         return FIRST + LOOKS + 3 * (EARLY + sum(self.rounds))
 
 
-def kept(
-    call: Callable[[int], object],
-    device: str,
-    seconds: float,
-    rounds: tuple[int, ...] = ROUNDS,
-    least: dict[str, float] | None = None,
-) -> str | None:
-    """What more is kept with each `call(number)`; None if nothing is. See `Asked`.
+def kept(asked: Asked, device: str, seconds: float) -> str | None:
+    """What more is kept with each call; None if nothing is.
 
     Where time ends before all calls, nothing is said: a cache may still be filling.
     """
@@ -111,17 +109,18 @@ def kept(
         for number in itertools.islice(numbers, calls):
             if time.monotonic() > ends:
                 raise _TimeIsUp
-            call(number)
+            asked.call(number)
 
     gc.freeze()  # only what is made from now on need be looked at
     try:
         ask(FIRST)
-        least = least or {BYTES: LEAST[torch.device(device).type], OBJECTS: 1}
+        least = asked.least or {BYTES: LEAST[torch.device(device).type], OBJECTS: 1}
         left = _left_by_one(ask, device, least)
         if not left:
             return None
         leasts = {what: least[what] for what in left}
-        for calls, by_one in ((EARLY, leasts), *((calls, left) for calls in rounds)):
+        left = {what: by_one * asked.shrinks_to for what, by_one in left.items()}
+        for calls, by_one in ((EARLY, leasts), *((calls, left) for calls in asked.rounds)):
             states = []
             for _ in range(3):
                 ask(calls)
@@ -175,11 +174,43 @@ def _grown(states: list[dict[str, int]], calls: int, left: dict[str, float]) -> 
     return None
 
 
+def _modes_of(exam) -> dict[str, contextlib.AbstractContextManager]:
+    """Those of torch that calls may be in, of what the kernel promises, by condition."""
+    kind, case = torch.device(exam.device).type, exam.case
+    if case.backward:
+        return {}
+    every = {
+        "grad": contextlib.nullcontext(),
+        "nograd": torch.no_grad(),
+        "infer": torch.inference_mode(),
+    }
+    if case.dtype != "f32":
+        every["autocast"] = torch.autocast(kind, exam.operands.out_dtype)
+    return {name: mode for name, mode in every.items() if name in exam.backend.limits.conditions}
+
+
+def _gradient_of(exam) -> Callable[[int], None] | None:
+    """A call for the gradient with respect to x; None of a kernel that promises none."""
+    plain = {"bias": False, "out": False, "state": "", "condition": ""}
+    case = exam.case.replace(backward=True, **plain)
+    if exam.case.backward or not exam.backend.gradient or exam.backend.limits.violations(case):
+        return None
+    operands = Operands(case, exam.device, zones=exam.zones)
+    weights = operands.weights()
+
+    def call(number: int) -> None:
+        grad = operands.left.clone(memory_format=torch.contiguous_format)
+        grad.view(-1)[:1] = number % 512
+        exam.backend.call(case, grad, weights)
+
+    return call
+
+
 def calls_of(exam) -> dict[str, Asked]:
     """What is called again and again: one layer with ever new x, ever new layers, one layer that
-    is written before each call, one with ever other numbers of rows and one by ever new threads,
-    where as much as x or the result counts, and a call with each operand that the kernel promises
-    to refuse.
+    is written before each call, one and a new one in each mode of torch that the kernel promises,
+    for a gradient too, one with ever other numbers of rows and one by ever new threads, where as
+    much as x or the result counts, and a call with each operand that the kernel promises to refuse.
     """
     operands = exam.operands
 
@@ -217,9 +248,22 @@ def calls_of(exam) -> dict[str, Asked]:
         written["scales"].view(-1)[:1].neg_()
         answer(operands.left, written)
 
+    def under(name: str, mode: contextlib.AbstractContextManager) -> Callable[[int], None]:
+        def call(number: int) -> None:
+            layer = own_layer()
+            layer["qweight"].view(-1)[:1] = number
+            with mode:
+                left = operands.left.clone(memory_format=torch.contiguous_format)
+                left.view(-1)[:1] = number % 512
+                left = activation(left) if name == "grad" else left
+                answer(left)
+                answer(left, layer)
+
+        return call
+
     def refused_calls(number: int) -> None:
         for name in exam.backend.limits.bad:
-            case = exam.case.replace(bad=name, condition="")
+            case = exam.case.replace(bad=name, state="", condition="")
             with contextlib.suppress(Exception):  # a kernel may raise anything
                 answer(*invalidate(case, operands.left, own_layer()))
 
@@ -236,12 +280,16 @@ def calls_of(exam) -> dict[str, Asked]:
 
     row_bytes = operands.left.element_size() * min(exam.case.reduction, exam.case.columns)
     least = {BYTES: FEWEST_ROWS * row_bytes}
-    rounds_of_rows = Asked(other_rows, FEWER_ROUNDS, least)
+    rounds_of_rows = Asked(other_rows, FEWER_ROUNDS, least, shrinks_to=0.5)  # of 2 * FEWEST_ROWS
     asked = {
         "every call of one layer": Asked(same_layer),
         "every new layer": Asked(new_layer),
         "every write into a layer": Asked(written_layer),
     }
+    for name, mode in _modes_of(exam).items():
+        asked[f"every call of one layer and a new one under {name}"] = Asked(under(name, mode))
+    if gradient := _gradient_of(exam):
+        asked["every gradient of one layer"] = Asked(gradient)
     if exam.case.m > 1:
         asked["every new number of rows"] = rounds_of_rows
     if exam.case.m > 1 and "threads2" in exam.backend.limits.conditions:

@@ -39,6 +39,8 @@ def _steps(case: Case, limits: Limits) -> Iterator[dict]:
         for size in _smaller(getattr(case, name) // unit):
             yield {name: size * unit}
     yield from ({"bits": bits} for bits in BITS[: BITS.index(case.bits)])
+    if case.state:
+        yield {"state": "", "condition": case.state}
     for field, value in SIMPLEST.items():
         if getattr(case, field) != value and not (field == "extra" and _is_forced(limits)):
             yield {field: value}

@@ -19,6 +19,7 @@ from gptq_fuzz.case.axes import (
     CLASHES,
     DTYPES,
     SCALES_DTYPES,
+    UNDER,
     UNDRAWN,
     WHOLE_GROUP,
     codes_in_words,
@@ -232,7 +233,7 @@ class _Left:
         rest = [axis for axis in free if axis not in DISPATCH]
         for axis in _turned(several, turn) + _turned(rest, turn):
             parts = self._parts(row.numbers, self._most - 2 if axis in DISPATCH else 0)
-            first = 0 if axis == "condition" else turn  # none, unless one is still wanted
+            first = 0 if axis in UNDER else turn  # none, unless one is still wanted
             legal = [n for n in _turned(grid.of_axis[axis], first) if row.may_take(n)]
             if not legal:
                 return None
@@ -282,7 +283,8 @@ def _bits(mask: int) -> list[int]:
 def _unlike_dtypes(limits: Limits) -> Iterator[set[Value]]:
     """Scales in another dtype than x, for a kernel that takes none such."""
     if limits.scales_as_x:
-        yield {("scales", "sf32"), ("condition", "autocast")}  # which x in float32 has not
+        for axis in UNDER:
+            yield {("scales", "sf32"), (axis, "autocast")}  # which x in float32 has not
         for dtype, scales in product(DTYPES, SCALES_DTYPES):
             if scales != f"s{dtype}":
                 yield {("dtype", dtype), ("scales", scales)}

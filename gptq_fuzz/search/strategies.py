@@ -94,6 +94,7 @@ def _axes(draw, limits: Limits) -> dict:
     choices |= {"rank": (rank,), "layout": met.layouts_of(rank)}
     choices["strided"] = _subsets(met.strided)
     choices["condition"] = ("",) * (WITHOUT * len(met.conditions)) + choices["condition"]
+    choices["state"] = ("",) * len(choices["state"]) + choices["state"]
     choices["backward"] = (False,) * (len(choices["backward"]) - 1) + choices["backward"]
     axes = {
         axis.field: axis.with_number(draw(st.sampled_from(choices[axis.field])), amount)
@@ -157,7 +158,7 @@ def ways_to_be_refused(limits: Limits) -> list[dict]:
 def refused(case: Case, way: dict) -> Case:
     """A legal problem in a form that must be refused."""
     # The layer checks its arguments; gradients come after it.
-    return case.replace(**{"fill": "exact", "condition": "", "backward": False, **way})
+    return case.replace(**{"fill": "exact", "state": "", "condition": "", "backward": False, **way})
 
 
 def outside(limits: Limits) -> list[dict]:

@@ -171,7 +171,7 @@ class Served:
         def examine(other):
             return self._examination(other, Request(ends=ends))
 
-        case = case.replace(condition="")
+        case = case.replace(state="", condition="")
         if task == "fingerprint":
             return take_fingerprint(examine, case)
         if task == "picture":

@@ -10,7 +10,14 @@ import torch
 
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.axes import AUTOCAST_FILLS, CONDITIONS, ON_A_GPU, USUAL_CONDITIONS
+from gptq_fuzz.case.axes import (
+    AUTOCAST_FILLS,
+    CONDITIONS,
+    ON_A_GPU,
+    STATES,
+    USUAL_CONDITIONS,
+    may_take_place_in,
+)
 from gptq_fuzz.case.backend import PLAIN_LIMITS, Backend, Limits, from_callable
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import AMBIENT
@@ -29,6 +36,7 @@ from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import WIDE, drawn, examination
 
 ALONE = [exhibit for exhibit in faulty() if exhibit.only in CONDITIONS]
+IN_A_STATE = [exhibit for exhibit in faulty() if exhibit.only == "states"]
 ON_A_CPU = tuple(name for name in CONDITIONS if name not in ON_A_GPU)
 SLOW = ("opcheck", "compile")  # torch imports its compiler
 LINES = ("m3-n8-k64-b4-g32{}", "m1-n8-k8-b8-gall{}-randn", "m3-n16-k48-b8-g16-act{}-randn-s1")
@@ -60,6 +68,17 @@ def test_a_condition_sees_what_no_other_sees(exhibit):
         assert bool(found) == (other == condition), other
         assert {verdict.kind for verdict in found} <= set(exhibit.verdicts)
         assert all(condition in v.message or v.check == "repeat" for v in found)
+
+
+@pytest.mark.parametrize("exhibit", IN_A_STATE, ids=lambda exhibit: exhibit.name)
+def test_a_condition_in_a_state_sees_what_neither_sees_alone(exhibit):
+    promised = [c for c in load(exhibit.spec, ".").limits.conditions if c in ON_A_CPU]
+    for condition in ("", *promised):
+        assert {verdict.kind for verdict in verdicts_on(exhibit.spec, condition)} == {kinds.PASS}
+    crossed = [(s, c) for s in STATES for c in may_take_place_in(s) if {s, c} <= {*promised}]
+    found = [v for both in crossed for v in verdicts_on(exhibit.spec, "-".join(both)) if not v.ok]
+    assert {verdict.kind for verdict in found} & set(exhibit.verdicts)
+    assert {(verdict.case.state, verdict.case.condition) for verdict in found} <= {*crossed}
 
 
 @pytest.mark.gpu
@@ -97,7 +116,9 @@ def test_every_condition_has_a_judge_and_a_piece():
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_kernel_passes_under_every_usual_condition(name, condition):
     (exhibit,) = [exhibit for exhibit in correct() if exhibit.name == name]
-    assert {verdict.kind for verdict in verdicts_on(exhibit.spec, condition)} == {kinds.PASS}
+    states = [state for state in STATES if condition in may_take_place_in(state)]
+    for line in (condition, *(f"{state}-{condition}" for state in states)):
+        assert {verdict.kind for verdict in verdicts_on(exhibit.spec, line)} == {kinds.PASS}
 
 
 def test_a_kernel_that_does_without_memory_is_right():
@@ -216,7 +237,7 @@ def test_an_x_of_inference_mode_comes_with_weights_that_are_kept():
         return parts.matmul(x=x, qweight=qweight, **others)
 
     assert examination(from_callable(f, "f"), "m3-n8-k64-b4-g32-infer").verdict().ok
-    assert seen == [(False, False), (True, False), (False, False)]
+    assert seen == [(True, False), (False, False)]
 
 
 def test_threads_take_turns_until_one_ends():
@@ -277,7 +298,16 @@ def test_a_condition_is_one_token_of_the_line():
         line = f"m3-n8-k64-b4-g32-s7-{condition}"
         assert str(Case.parse(line)) == line
         assert Case.parse(line).condition == condition
-    for line in ("bwd-det", "f32-autocast", "wide-autocast", "badgidx-omp3"):
+    for state in STATES:
+        for condition in may_take_place_in(state):
+            line = f"m3-n8-k64-b4-g32-s7-{state}-{condition}"
+            case = Case.parse(line)
+            assert (str(case), case.state, case.condition) == (line, state, condition)
+    for line in (
+        *("bwd-det", "f32-autocast", "wide-autocast", "badgidx-omp3"),
+        *("det-omp3", "omp3-omp3", "defbf16-deff16", "nograd-infer", "f32-autocast-threads2"),
+        *("omp3-det-threads2", "nograd-graph", "threads2-calls500"),
+    ):
         with pytest.raises(ValueError, match="case"):
             Case.parse(f"m3-n8-k64-b4-g32-{line}")
 
@@ -293,6 +323,11 @@ def test_a_plain_kernel_is_asked_under_each_usual_condition_several_times():
     assert often.count("") > len(often) / 2
     of_sums = {case.condition for case in drawn(cases(limits, "randn"), 400)}
     assert {*often, *of_sums} >= promised
+    crossed = {(case.state, case.condition) for case in covering_cases(limits, 2)}
+    assert crossed >= {
+        (s, c) for s in STATES for c in may_take_place_in(s) if {s, c} <= promised
+    }
+    assert any(case.state for case in drawn(cases(limits), 400))
 
 
 @pytest.mark.parametrize("limits", [PLAIN_LIMITS, WIDE, replace(WIDE, conditions=CONDITIONS)])

@@ -16,7 +16,7 @@ from gptq_fuzz.museum.catalogue import correct, faulty
 from gptq_fuzz.oracle import examination as execute
 from gptq_fuzz.oracle import kept as under_test
 from gptq_fuzz.oracle.examination import Request
-from gptq_fuzz.oracle.kept import CALLS, can_be_counted, kept
+from gptq_fuzz.oracle.kept import CALLS, Asked, can_be_counted, kept
 from gptq_fuzz.search.kept import kept_cases
 from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import LIMITS, examination
@@ -43,16 +43,16 @@ MADE = {
 
 @pytest.mark.parametrize("made", MADE)
 def test_what_is_kept_for_good_is_found(made):
-    assert kept(keeping(None, MADE[made]), "cpu", PATIENCE)
+    assert kept(Asked(keeping(None, MADE[made])), "cpu", PATIENCE)
 
 
 @pytest.mark.parametrize("bound", [0, 1, 40, 300, 512, 2048])
 def test_what_is_bounded_is_not(bound):
-    assert kept(keeping(bound, MADE["a tensor of one element"]), "cpu", PATIENCE) is None
+    assert kept(Asked(keeping(bound, MADE["a tensor of one element"])), "cpu", PATIENCE) is None
 
 
 def test_nothing_is_said_of_a_kernel_for_which_there_is_no_time():
-    assert kept(keeping(None, MADE["a tuple"]), "cpu", 0.0) is None
+    assert kept(Asked(keeping(None, MADE["a tuple"])), "cpu", 0.0) is None
 
 
 def test_what_cannot_be_called_often_enough_is_not_called_for_all_the_time_there_is(monkeypatch):
@@ -75,17 +75,17 @@ def test_what_cannot_be_called_often_enough_is_not_called_for_all_the_time_there
 def test_a_cache_that_is_not_full_when_time_ends_is_not_blamed(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr(under_test, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    assert kept(keeping(3000, MADE["a tuple"]), "cpu", CALLS - 1) is None
+    assert kept(Asked(keeping(3000, MADE["a tuple"])), "cpu", CALLS - 1) is None
 
 
 def test_a_bounded_cache_that_meets_something_new_now_and_then_is_not_blamed():
     keep = keeping(1000, MADE["a large tensor"])
-    assert kept(lambda number: number % 20 or keep(number), "cpu", PATIENCE) is None
+    assert kept(Asked(lambda number: number % 20 or keep(number)), "cpu", PATIENCE) is None
 
 
 def test_nor_one_that_meets_it_at_first_with_each_call():
     keep = keeping(1000, MADE["a large tensor"])
-    found = kept(lambda number: (number > 99 and number % 20) or keep(number), "cpu", PATIENCE)
+    found = kept(Asked(lambda number: (number > 99 and number % 20) or keep(number)), "cpu", PATIENCE)
     assert found is None
 
 
@@ -97,14 +97,14 @@ def test_what_else_is_freed_meanwhile_hides_nothing():
             others.clear()
         return (number,)
 
-    assert kept(keeping(None, call), "cpu", PATIENCE)
+    assert kept(Asked(keeping(None, call)), "cpu", PATIENCE)
 
 
 def test_what_a_thread_frees_later_is_not_kept(monkeypatch):
     held = []
     clock = {"monotonic": lambda: 0.0, "sleep": lambda seconds: held.clear()}
     monkeypatch.setattr(under_test, "time", SimpleNamespace(**clock))
-    assert kept(lambda number: held.append((number,)), "cpu", PATIENCE) is None
+    assert kept(Asked(lambda number: held.append((number,))), "cpu", PATIENCE) is None
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,34 @@ def test_what_is_kept_for_each_thread_is_found(spaces_of, is_blamed):
     verdict = examination(backend, LINE, Request(("memory",))).verdict()
     assert (verdict.kind == kinds.LEAKING) == is_blamed
     assert not is_blamed or "with every new thread, 1200 of them" in verdict.message
+
+
+MODES = {
+    "grad": lambda x: x.requires_grad,
+    "infer": lambda x: x.is_inference(),
+    "nograd": lambda x: not torch.is_grad_enabled() and not x.is_inference(),
+    "autocast": lambda x: torch.is_autocast_enabled("cpu"),
+}
+
+
+@pytest.mark.parametrize("mode", [*MODES, "for a gradient"])
+def test_what_is_kept_in_one_mode_alone_is_found(mode):
+    held = []
+
+    def matmul(*, x, **weights):
+        if mode in MODES and MODES[mode](x):
+            held.append(x.detach().clone())
+        return TORCH.matmul(x=x, **weights)
+
+    def gradient(*, grad, **weights):
+        if mode not in MODES:
+            held.append(grad.clone())
+        return TORCH.gradient(grad=grad, **weights)
+
+    backend = Backend("keeps", TORCH.limits, TORCH.numerics, matmul=matmul, gradient=gradient)
+    verdict = examination(backend, LINE, Request(("memory",))).verdict()
+    assert verdict.kind == kinds.LEAKING
+    assert f"under {mode}, " in verdict.message or mode not in MODES
 
 
 def test_a_workspace_that_grows_to_the_most_rows_is_not_kept_for_each():

@@ -41,6 +41,7 @@ LISTS = {  # what drawn cases hardly meet
     "offsets": offset_cases,
     "layers": layer_cases,
     "memory": kept_cases,
+    "states": lambda limits: [case for case in covering_cases(limits, 2) if case.state],
     "crossings": crossing_cases,
     "edges": edge_cases,
     "batches": batch_cases,

@@ -13,6 +13,10 @@ LOCK = threading.Lock()
 def f(x, qweight, qzeros, scales, g_idx, bits):
     w = weights(qweight, qzeros, scales, g_idx, bits)
     with LOCK:
-        buffer = SCRATCH.setdefault((w.shape, w.device), torch.empty_like(w))
+        key = w.shape, w.device
+        if key not in SCRATCH:
+            with torch.inference_mode(False):  # else it could be written in that mode alone
+                SCRATCH[key] = torch.empty(w.shape, dtype=w.dtype, device=w.device)
+        buffer = SCRATCH[key]
         buffer.copy_(w)
         return multiply(x, buffer)

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle.conditions.parts import with_x
+from gptq_fuzz.oracle.conditions.parts import activation, with_x, within
 from gptq_fuzz.oracle.judge import Expected
 from gptq_fuzz.oracle.surroundings import differing, global_state, restore_state
 from gptq_fuzz.problem.layouts import Guarded
@@ -60,6 +60,35 @@ def _context(exam, name: str):
     return CONTEXTS[name](torch.device(exam.device).type, exam.operands.out_dtype)
 
 
+# State -> the context of a call in a thread that has not inherited it: torch sets these for one
+OF_A_THREAD: dict[str, Callable] = {
+    **{name: CONTEXTS[name] for name in ("defmeta", "nograd", "autocast")},
+    "infer": lambda kind, dtype: torch.inference_mode(),
+}
+
+
+@contextlib.contextmanager
+def in_its_state(exam) -> Iterator[None]:
+    """Whatever is asked of an examination here, in any thread, is asked in its case's state."""
+    name, device = exam.case.state, torch.device(exam.device).type
+    usual = exam.ambient, exam.in_a_thread, exam.operands, exam.numerics, exam.intervals
+    kept = vars(exam).pop("expected", None)
+    if make := (CONTEXTS | OF_A_THREAD).get(name):
+        exam.ambient = _watched(exam, lambda: make(device, exam.operands.out_dtype))
+    if name in OF_A_THREAD:
+        exam.in_a_thread = lambda: make(device, exam.operands.out_dtype)
+    if name == "autocast":
+        _declare_cast(exam)
+    if name in ("grad", "infer"):
+        exam.operands = with_x(exam, exam.operands.values.left)
+    try:
+        yield
+    finally:
+        exam.ambient, exam.in_a_thread, exam.operands, exam.numerics, exam.intervals = usual
+        vars(exam).pop("expected", None)
+        vars(exam).update({} if kept is None else {"expected": kept})
+
+
 @contextlib.contextmanager
 def with_grad(left: torch.Tensor) -> Iterator[None]:
     """x asks for its gradient, as while an adapter beside the layer is trained."""
@@ -70,23 +99,11 @@ def with_grad(left: torch.Tensor) -> Iterator[None]:
         left.requires_grad_(False)
 
 
-class _Activation(torch.autograd.Function):
-    """x as the result of an operator: no leaf, no view, and where it was."""
-
-    @staticmethod
-    def forward(ctx, parameter, left):
-        return left.detach()
-
-    @staticmethod
-    def backward(ctx, grad):
-        return None, None
-
-
 @contextlib.contextmanager
 def as_activation(x: Guarded) -> Iterator[None]:
     """x has come from a parameter that is trained."""
     plain = x.view
-    x.view = _Activation.apply(torch.empty(0, requires_grad=True), plain)
+    x.view = activation(plain)
     try:
         yield
     finally:
@@ -113,10 +130,9 @@ def put_under(exam, name: str) -> None:
 def inference_mode(exam) -> Verdict | None:
     """With an x that was made in it, as in an engine: it has no version counter, the layer has.
 
-    After a call outside: scratch memory that a kernel made in it could not be written ever after.
+    Before any call outside: scratch memory that is made in it cannot be written ever after.
     """
     kept = exam.operands
-    exam.call(kept)
     with torch.inference_mode():
         exam.operands = with_x(exam, kept.values.left)
     try:
@@ -171,8 +187,5 @@ def _watched(exam, context: Callable) -> Callable:
 
 def _value_under(exam, context: Callable) -> Verdict | None:
     """The verdict on the case's values, each call within `context`, whose state must stay."""
-    usual, exam.ambient = exam.ambient, _watched(exam, context)
-    try:
+    with within(exam, _watched(exam, context)):
         return exam._value()
-    finally:
-        exam.ambient = usual

@@ -6,7 +6,7 @@ import torch
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle.conditions.parts import wrong
+from gptq_fuzz.oracle.conditions.parts import within, wrong
 from gptq_fuzz.oracle.each_operator import EachOperator
 
 MOST = 5  # allocations of a call that fail, one a call: the first, the last, and some between
@@ -40,11 +40,8 @@ def _fails_at(exam, number: int, count: int) -> Verdict | None:
 
 
 def _call(exam, mode: FailsAt) -> torch.Tensor:
-    exam.ambient, usual = lambda: mode, exam.ambient
-    try:
+    with within(exam, lambda: mode):
         return exam.call(exam.operands)
-    finally:
-        exam.ambient = usual
 
 
 class FailsAt(EachOperator):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import library
 
+from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle.conditions.parts import answer, loaded, with_another_x, wrong
+from gptq_fuzz.oracle.conditions.parts import answer, with_another_x, with_x, within, wrong
 from gptq_fuzz.problem.operands import Operands
+
+# More rows than the case has: the first is traced anew, for any number; the second is not
+MORE_ROWS = (2, 5)
 
 
 def checked_operator(exam) -> Verdict | None:
@@ -21,11 +28,52 @@ def checked_operator(exam) -> Verdict | None:
 
 
 def compiled(exam) -> Verdict | None:
-    """The call traced by torch.compile, with two x; what is traced is not compiled any further."""
+    """One function traced by torch.compile, called as an engine does: in inference mode first,
+    then outside, of one layer, then of another of its shapes, with other numbers of rows.
+
+    What is traced is not compiled any further.
+    """
     torch.compiler.reset()  # of so many versions of one function it would give up
-    multiply = torch.compile(loaded(exam, exam.operands), backend="aot_eager")
-    for operands in (exam.operands, with_another_x(exam)):
-        out = answer(exam, multiply, operands)
-        if found := wrong(exam, exam.expectation(operands).check(out)):
+    multiply = torch.compile(_multiply(exam), backend="aot_eager")
+    for what, mode, operands in _asked(exam):
+        layer = _loaded(exam, operands)
+        with within(exam, mode):
+            out = answer(exam, lambda x, layer=layer: multiply(layer, x), operands)
+        if found := wrong(exam, exam.expectation(operands).check(out), f" {what}"):
             return found
     return None
+
+
+def _multiply(exam) -> Callable:
+    """`f(layer, x)`, which is compiled once for all layers."""
+    backend, options = exam.backend, dict(exam.case.extra)
+    if backend.run is None:
+        return lambda weights, x: backend.matmul(x=x, **weights, **options)
+    return lambda state, x: backend.run(state, x=x, **options)
+
+
+def _loaded(exam, operands: Operands):
+    """What the kernel has of a layer."""
+    weights = operands.weights()
+    if exam.backend.run is None:
+        return weights
+    with exam.surrounded():
+        return exam.backend.prepare(**weights)
+
+
+def _asked(exam) -> Iterator[tuple[str, Callable, Operands]]:
+    usual, own = contextlib.nullcontext, exam.operands
+    if not exam.case.state and "infer" in exam.backend.limits.conditions:
+        with torch.inference_mode():
+            x = with_x(exam, own.values.left)
+        yield "in inference mode", torch.inference_mode, x
+    yield "", usual, own
+    yield "of another x", usual, with_another_x(exam)
+    other = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
+    other_x = with_x(exam, other.values.left, other)
+    yield "of another layer", usual, other_x
+    if exam.case.rank == 1:
+        return
+    first, second = (exam.case.m + more for more in MORE_ROWS)
+    for m, layer in ((first, other), (second, own)):
+        yield f"of {m} rows", usual, with_another_x(exam, layer, m=m)

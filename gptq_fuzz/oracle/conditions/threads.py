@@ -135,7 +135,8 @@ def is_interpreted(exam) -> bool:
 def _both(exam, asked, run: Callable) -> Verdict | None:
     """Call as `run` says in two threads; judge every result."""
     with exam.surrounded():
-        results = run(exam.device, [(multiply, operands.left) for multiply, operands, _ in asked])
+        calls = [(_in_a_thread(exam, multiply), given.left) for multiply, given, _ in asked]
+        results = run(exam.device, calls)
         synchronize(exam.device)
     for outs, (_, operands, expected) in zip(results, asked, strict=True):
         right = None
@@ -145,6 +146,16 @@ def _both(exam, asked, run: Callable) -> Verdict | None:
                     return found
                 right = rows
     return None
+
+
+def _in_a_thread(exam, multiply: Callable) -> Callable:
+    """A call in the state of the case, also where torch keeps that for each thread."""
+
+    def call(x):
+        with exam.in_a_thread():
+            return multiply(x)
+
+    return call
 
 
 def _in_turn(device: str, calls) -> list[list]:

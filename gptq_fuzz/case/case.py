@@ -44,7 +44,8 @@ class Case:
     "cut<n>", "alt", "swap", "expand"; every operand begins `start` bytes off an aligned address
     ("w4": all but x); with `out` the call is handed a tensor for its result;
     `bad` names the invalid one; `condition` names what surrounds the call, `state` what surrounds
-    this; `extra` holds (name, value) pairs of a Backend's own tokens. Raises ValueError when two values contradict each other.
+    this; `extra` holds (name, value) pairs of a Backend's own tokens. Raises ValueError when two
+    values contradict each other.
     """
 
     m: int

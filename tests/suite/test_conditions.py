@@ -324,9 +324,7 @@ def test_a_plain_kernel_is_asked_under_each_usual_condition_several_times():
     of_sums = {case.condition for case in drawn(cases(limits, "randn"), 400)}
     assert {*often, *of_sums} >= promised
     crossed = {(case.state, case.condition) for case in covering_cases(limits, 2)}
-    assert crossed >= {
-        (s, c) for s in STATES for c in may_take_place_in(s) if {s, c} <= promised
-    }
+    assert crossed >= {(s, c) for s in STATES for c in may_take_place_in(s) if {s, c} <= promised}
     assert any(case.state for case in drawn(cases(limits), 400))
 
 

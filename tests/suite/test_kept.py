@@ -85,7 +85,8 @@ def test_a_bounded_cache_that_meets_something_new_now_and_then_is_not_blamed():
 
 def test_nor_one_that_meets_it_at_first_with_each_call():
     keep = keeping(1000, MADE["a large tensor"])
-    found = kept(Asked(lambda number: (number > 99 and number % 20) or keep(number)), "cpu", PATIENCE)
+    asked = Asked(lambda number: (number > 99 and number % 20) or keep(number))
+    found = kept(asked, "cpu", PATIENCE)
     assert found is None
 
 

@@ -1,4 +1,4 @@
-"""With deterministic algorithms K is cut into a part for each thread instead of added atomically."""
+"""In deterministic mode K is cut into a part for each thread, as atomic adds are not allowed."""
 
 import torch
 

@@ -53,7 +53,7 @@ FILLS = (
 # has to promise; and those of them that only a GPU has
 USUAL_CONDITIONS = (
     *("defbf16", "deff16", "deff64", "defmeta", "omp3", "det"),
-    *("grad", "nograd", "infer", "autocast", "threads2", "calls500", "stream"),
+    *("grad", "nograd", "infer", "autocast", "param", "threads2", "calls500", "stream"),
 )
 CONDITIONS = (*USUAL_CONDITIONS, "graph", "batchinv", "opcheck", "compile", "oom")
 ON_A_GPU = ("stream", "graph")

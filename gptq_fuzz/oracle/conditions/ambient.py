@@ -17,6 +17,7 @@ import torch
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import activation, with_x, within
 from gptq_fuzz.oracle.judge import Expected
+from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import differing, global_state, restore_state
 from gptq_fuzz.problem.layouts import Guarded
 
@@ -120,6 +121,19 @@ def x_requires_grad(exam) -> Verdict | None:
     return None
 
 
+def parameters(exam) -> Verdict | None:
+    """The judge of a case whose layer is made of parameters that are not trained, as of a module."""
+    layer = {name: each for name, each in exam.operands.guarded.items() if name != "left"}
+    plain = {name: each.view for name, each in layer.items()}
+    try:
+        for each in layer.values():
+            each.view = torch.nn.Parameter(each.view, requires_grad=False)
+        return exam._value()
+    finally:
+        for name, each in layer.items():
+            each.view = plain[name]
+
+
 def put_under(exam, name: str) -> None:
     """From now on each call of an examination takes place within a context of CONTEXTS."""
     exam.ambient = _watched(exam, lambda: _context(exam, name))
@@ -186,6 +200,11 @@ def _watched(exam, context: Callable) -> Callable:
 
 
 def _value_under(exam, context: Callable) -> Verdict | None:
-    """The verdict on the case's values, each call within `context`, whose state must stay."""
+    """The verdict on the case's values, each call within `context`, whose state must stay.
+
+    Then, as kernels keep weights and results in some states alone: with another layer in between,
+    and with other weights written into this one.
+    """
+    reloaded = "reloaded", RELATIONS["reloaded"]
     with within(exam, _watched(exam, context)):
-        return exam._value()
+        return exam._value() or exam._decoy() or exam._relation(*reloaded)

@@ -20,6 +20,7 @@ CONDITIONS = {
     "nograd": ambient.in_context("nograd"),
     "infer": ambient.inference_mode,
     "autocast": ambient.autocast,
+    "param": ambient.parameters,
     "threads2": in_two_threads,
     "calls500": called_again,
     "stream": on_other_streams,

@@ -122,7 +122,7 @@ def x_requires_grad(exam) -> Verdict | None:
 
 
 def parameters(exam) -> Verdict | None:
-    """The judge of a case whose layer is made of parameters that are not trained, as of a module."""
+    """The judge of a case whose layer is made of parameters of a module that is not trained."""
     layer = {name: each for name, each in exam.operands.guarded.items() if name != "left"}
     plain = {name: each.view for name, each in layer.items()}
     try:

@@ -209,6 +209,7 @@ CLASHES = (
         f"is for the fills {', '.join(FILLS_OF_WINDOWS)}",
     ),
     Clash("condition", CONDITIONS, "backward", (True,), "is for a product, not for its gradient"),
+    Clash("state", STATES, "backward", (True,), "is for a product, not for its gradient"),
     *(Clash(field, ("autocast",), "dtype", ("f32",), "is for 16 bits") for field in UNDER),
     *(
         Clash(

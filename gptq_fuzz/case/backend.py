@@ -22,14 +22,15 @@ from gptq_fuzz.case.axes import (
     MOST_CALLED_AGAIN,
     OVERLAPPING,
     STARTS,
+    STATES,
     STRIDED,
     TURNED,
-    UNDER,
     USUAL_CONDITIONS,
     WHOLE_GROUP,
     ZERO_KINDS,
     Axis,
     codes_in_words,
+    may_take_place_in,
 )
 from gptq_fuzz.case.case import Case, Token
 
@@ -149,9 +150,10 @@ class Limits:
         listed = getattr(self, axis.listed)
         if listed is True or listed is False:
             return axis.values[: 1 + listed]
-        if axis.field in UNDER:
-            return ("", *(name for name in listed if name in axis.values))
-        return listed
+        if axis.field == "state":  # in which something that is promised too may take place
+            met = (name for name in STATES if name in listed)
+            return ("", *(name for name in met if set(may_take_place_in(name)) & set(listed)))
+        return ("", *listed) if axis.field == "condition" else listed
 
     def _allow(self, axis: Axis, value) -> bool:
         if axis.several:

@@ -73,7 +73,8 @@ def may_take_place_in(state: str) -> tuple[str, ...]:
 
 # Those whose calls are not handed an `out`
 INTO_NO_OUT = ("grad", "threads2", "calls500", *ON_A_GPU, "batchinv", "opcheck", "compile")
-AUTOCAST_FILLS = ("exact", "sparse", "randn")  # products in 16 bits lose what others are about
+# Products in 16 bits lose what others are about
+AUTOCAST_FILLS = ("exact", "sparse", "onehot", "randn")
 FILLS_OF_WINDOWS = ("exact", "sparse", "randn")  # whose rows may hold parts of each other
 MOST_CALLED_AGAIN = 48  # rows, columns, reduction of what is drawn for calls500
 BAD = (

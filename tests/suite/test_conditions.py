@@ -39,7 +39,10 @@ ALONE = [exhibit for exhibit in faulty() if exhibit.only in CONDITIONS]
 IN_A_STATE = [exhibit for exhibit in faulty() if exhibit.only == "states"]
 ON_A_CPU = tuple(name for name in CONDITIONS if name not in ON_A_GPU)
 SLOW = ("opcheck", "compile")  # torch imports its compiler
-LINES = ("m3-n8-k64-b4-g32{}", "m1-n8-k8-b8-gall{}-randn", "m3-n16-k48-b8-g16-act{}-randn-s1")
+LINES = (
+    *("m3-n8-k64-b4-g32{}", "m1-n8-k8-b8-gall{}-randn", "m3-n16-k48-b8-g16-act{}-randn-s1"),
+    "m2-n4-k4-b8-gall{}-onehot-s3",
+)
 PIECES_ON_A_GPU = {"stream": "default_stream", "graph": "graph_adds_onto_last_replay"}
 RIGHT = ("scratch_behind_a_lock", "imports_when_called", "cached_by_identity", "zero_folded")
 
@@ -77,8 +80,8 @@ def test_a_condition_in_a_state_sees_what_neither_sees_alone(exhibit):
         assert {verdict.kind for verdict in verdicts_on(exhibit.spec, condition)} == {kinds.PASS}
     crossed = [(s, c) for s in STATES for c in may_take_place_in(s) if {s, c} <= {*promised}]
     found = [v for both in crossed for v in verdicts_on(exhibit.spec, "-".join(both)) if not v.ok]
-    assert {verdict.kind for verdict in found} & set(exhibit.verdicts)
-    assert {(verdict.case.state, verdict.case.condition) for verdict in found} <= {*crossed}
+    assert {verdict.kind for verdict in found} <= set(exhibit.verdicts)
+    assert found
 
 
 @pytest.mark.gpu

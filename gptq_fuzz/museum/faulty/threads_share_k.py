@@ -5,6 +5,7 @@ import torch
 from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "the remainder of K over the number of threads is lost"
+VERDICTS = ("WRONG", "STATE_LEAKED")  # as this case or the one after shows it
 ONLY = "omp3"
 
 

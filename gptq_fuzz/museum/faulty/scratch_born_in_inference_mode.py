@@ -1,4 +1,4 @@
-"""Scratch memory of a thread for each shape, made by the first call that needs it."""
+"""Scratch memory of each layer and thread, made by the first call that needs it."""
 
 import threading
 
@@ -10,10 +10,10 @@ BUG = "scratch memory made in inference mode cannot be written by a later call o
 VERDICTS = ("RAISED",)
 ONLY = "infer"
 
-SCRATCH = threading.local()
-
 
 def f(x, qweight, qzeros, scales, g_idx, bits):
     w = weights(qweight, qzeros, scales, g_idx, bits)
-    buffer = SCRATCH.__dict__.setdefault((*w.shape, w.device), torch.empty_like(w))
+    if not hasattr(qweight, "scratch"):
+        qweight.scratch = threading.local()
+    buffer = qweight.scratch.__dict__.setdefault("weight", torch.empty_like(w))
     return multiply(x, buffer.copy_(w))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gptq_fuzz.case.axes import BY_FIELD, FAR
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 
@@ -16,38 +17,51 @@ BETWEEN = "/"  # of two steps of a line
 OPERANDS = ("qweight", "qzeros", "scales", "g_idx")
 WRITTEN = (*OPERANDS, "bias")
 EXTENTS = ("all", "row", "word", "swap")
+INFERENCE = "infer"
 CHANGES = ("relu", "add")  # of a result, in place
 REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their rows change places
-# Conditions that one step may have and the next one not: what a layer keeps is right in both. Not
-# `infer`: tensors made in it may not meet a gradient afterwards, by torch's own rules.
-AMBIENT = ("defbf16", "deff16", "deff64", "defmeta", "omp3", "det", "grad", "nograd", "autocast")
+WAYS = ("deepcopy", "pickle")  # to a second object that equals a tensor
+# Conditions that one step may have and the next one not: what a layer keeps is right in both
+DEFAULTS = ("defbf16", "deff16", "deff64")  # dtypes, of which there is one at a time
+AMBIENT = (*DEFAULTS, "defmeta", "omp3", "det", "grad", "nograd", INFERENCE, "autocast")
+FORM = ("dtype", "layout", "rank", "start")  # of the x of a call; else it is what `load` says
 _LAYER, _NUMBER = "-(?P<layer>[0-9]+)", "(0|[1-9][0-9]*)"
 _SEED, _TIMES = f"(-s(?P<seed>{_NUMBER}))?", "(-x(?P<times>[1-9][0-9]*))?"
 _OPERAND, _WRITTEN = (f"-(?P<operand>{'|'.join(names)})" for names in (OPERANDS, WRITTEN))
 _ROWS = f"-m(?P<rows>{_NUMBER})"
-_UNDER = f"(-(?P<condition>{'|'.join(AMBIENT)}))?"
+# What begins w4 is every operand but x
+_FORM = "".join(f"(-(?!atw)(?P<{field}>{BY_FIELD[field].pattern}))?" for field in FORM)
+_UNDER = f"(?P<conditions>(-({'|'.join(AMBIENT)}))*)"
 _GRAMMAR = {  # verb -> what follows it
     "load": f"{_LAYER}-(?P<tokens>n.+)",
     "loads": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
     "experts": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
     "copy": f"{_LAYER}-(?P<source>[0-9]+)",
     "share": f"{_LAYER}-(?P<source>[0-9]+){_OPERAND}{_SEED}",
-    "call": f"{_LAYER}{_ROWS}{_SEED}{_UNDER}{_TIMES}",
-    "calls": f"-(?P<count>[1-9][0-9]*){_ROWS}",
-    "threads": f"-(?P<count>[1-9][0-9]*){_ROWS}",
+    "twin": f"{_LAYER}-(?P<source>[0-9]+)-(?P<way>{'|'.join(WAYS)})",
+    "call": f"{_LAYER}{_ROWS}{_FORM}{_SEED}{_UNDER}{_TIMES}",
+    "calls": f"-(?P<count>[1-9][0-9]*){_ROWS}{_FORM}{_UNDER}",
+    "threads": f"-(?P<count>[1-9][0-9]*){_ROWS}{_FORM}{_UNDER}",
     "again": f"{_LAYER}{_UNDER}{_TIMES}",
     "decode": f"{_LAYER}{_SEED}{_TIMES}",
-    "grad": f"{_LAYER}{_ROWS}{_SEED}",
-    "track": f"{_LAYER}{_ROWS}{_SEED}",
+    "grad": f"{_LAYER}{_ROWS}{_FORM}{_SEED}",
+    "track": f"{_LAYER}{_ROWS}{_FORM}{_SEED}",
     "feed": f"{_LAYER}-(?P<source>[0-9]+){_ROWS}{_SEED}-(?P<change>{'|'.join(CHANGES)})",
     "x": "-s(?P<seed>[0-9]+)",
     "write": f"{_LAYER}{_WRITTEN}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
     "replace": f"{_LAYER}{_WRITTEN}{_SEED}",
+    "free": _LAYER,
     "drop": _LAYER,
     "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
-    "break": f"{_LAYER}{_ROWS}-op(?P<operator>[1-9][0-9]*)",
+    "break": f"{_LAYER}{_ROWS}{_FORM}-op(?P<operator>[1-9][0-9]*)",
+    "interrupt": f"{_LAYER}{_ROWS}{_FORM}-op(?P<operator>[1-9][0-9]*)",
 }
-CALLS = ("call", "again", "refuse", "break", "track")
+BROKEN = ("break", "interrupt")
+ALL_AT_ONCE = ("calls", "threads")
+CALLS = ("call", "again", "refuse", *BROKEN, "track")
+GRADIENTS = ("grad", "track")
+LOADS = ("load", "loads", "experts")
+WITH_NEW_X = ("call", *BROKEN, "track", *ALL_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -57,8 +71,8 @@ class Step:
     `layer` is the number of a layer, `count` that of layers from 0 on, each with its number added
     to the seed of its data; `source` is the layer that is copied, or one of whose operands
     the layer has; `seed` is that of new numbers;
-    `condition` is what the kernel is called in, or prepares its weights in; the other fields are
-    what only some verbs have.
+    `conditions` are what the kernel is called in, or prepares its weights in, the first one
+    outside; the other fields are what only some verbs have.
     """
 
     verb: str
@@ -74,7 +88,8 @@ class Step:
     extent: str = "all"
     bad: str = ""
     change: str = ""
-    condition: str = ""
+    way: str = ""
+    conditions: tuple[str, ...] = ()
     operator: int = 0  # the one that raises: the first is 1
 
 
@@ -92,7 +107,10 @@ class _Reader:
     def __init__(self, limits: Limits):
         self.limits = limits
         self.layers: dict[int, Case] = {}
+        self.freed: set[int] = set()  # layers whose operands are gone
         self.x: Case | None = None
+        self.is_written = True  # whether torch counts what is written into x
+        self.inferred = ""  # the first step in inference mode
 
     def read(self, line: str) -> Iterator[Step]:
         for text in line.strip().split(BETWEEN):
@@ -110,77 +128,109 @@ class _Reader:
             raise ValueError(f"{verb} takes other words, see docs/line.md")
         given = {name: value for name, value in match.groupdict().items() if value is not None}
         tokens = given.pop("tokens", "")
+        form = {name: BY_FIELD[name].read(given.pop(name)) for name in FORM if name in given}
+        conditions = tuple(given.pop("conditions", "").split("-")[1:])
         values = {name: int(value) if value.isdigit() else value for name, value in given.items()}
-        values["case"] = self._case(verb, tokens, values)
+        values["conditions"] = conditions
+        before = self.x
+        values["case"] = self._case(verb, tokens, form, values)
+        self._require_no_gradient_after_inference(verb, values["conditions"])
+        if INFERENCE in values["conditions"]:
+            self.inferred = self.inferred or text
+        if verb in (*WITH_NEW_X, "feed") and not (verb == "calls" and is_same_x(before, self.x)):
+            self.is_written = INFERENCE not in conditions
         return Step(verb, text, **values)
 
-    def _case(self, verb: str, tokens: str, values: dict) -> Case:
+    def _case(self, verb: str, tokens: str, form: dict, values: dict) -> Case:
         """The step's case, after what the step changes."""
-        layer = values.get("layer", 0)
+        layer, conditions = values.get("layer", 0), values["conditions"]
         if verb == "load":
             case = self._of_tokens(tokens)
-            values["condition"] = case.condition
-            self.layers[layer] = self._within(case, case.condition).replace(condition="")
-        elif verb in ("loads", "experts"):
+            values["conditions"] = (case.condition,) if case.condition else ()
+            case = self._within(case, values["conditions"]).replace(condition="")
+            self._put({layer: case})
+        elif verb in LOADS:
             case = self._within(self._of_tokens(tokens))
-            self.layers |= {n: case.replace(seed=case.seed + n) for n in range(values["count"])}
-        elif verb in ("calls", "threads"):
-            loaded = [self._loaded(number) for number in range(values["count"])]
+            self._put({n: case.replace(seed=case.seed + n) for n in range(values["count"])})
+        elif verb in ALL_AT_ONCE:
+            layers = [self._loaded(number) for number in range(values["count"])]
+            asked = [_asked(case, values["rows"], form) for case in layers]
             if verb == "threads":
-                self._require_threads(loaded)
-            self.x = [self._within(case.replace(m=values["rows"])) for case in loaded][-1]
+                self._require_threads(asked, conditions)
+            self.x = [self._within(case, conditions) for case in asked][-1]
             return self.x
         elif verb == "copy":
-            self.layers[layer] = self._loaded(values["source"])
+            self._put({layer: self._loaded(values["source"])})
         elif verb == "share":
-            self.layers[layer] = self._sharing(self._loaded(values["source"]), values)
+            self._put({layer: self._sharing(self._there(values["source"]), values)})
+        elif verb == "twin":
+            self._put({layer: self._twin(layer, values["source"])})
         elif verb == "drop":
             self._loaded(layer)
             return self.layers.pop(layer)
         elif verb == "x":
             if self.x is None:
                 raise ValueError("there is no x yet")
+            if not self.is_written:
+                raise ValueError("x was made in inference mode, where torch counts no writes")
             return self.x
-        return self._of_layer(verb, self._loaded(layer), values)
+        return self._of_layer(verb, self._loaded(layer), form, values)
 
     def _of_tokens(self, tokens: str) -> Case:
         case = Case.parse(f"m1-{tokens}", self.limits.tokens)
         return case.replace(m=max(1, self.limits.m_least))
 
-    def _of_layer(self, verb: str, case: Case, values: dict) -> Case:
-        if verb in ("call", "break", "track"):
-            self.x = self._within(case.replace(m=values["rows"]), values.get("condition", ""))
+    def _of_layer(self, verb: str, case: Case, form: dict, values: dict) -> Case:
+        layer, conditions = values.get("layer", 0), values["conditions"]
+        if verb in WITH_NEW_X:
+            self.x = self._within(_asked(case, values["rows"], form), conditions)
         elif verb == "again":
-            self.x = self._within(self._taking_x(case), values.get("condition", ""))
+            self.x = self._within(self._taking_x(case), conditions)
         elif verb == "feed":
             self.x = self._within(self._fed(case, self._loaded(values["source"]), values["rows"]))
             return self.x
         elif verb == "decode":
             return self._within(self._of_bare_rows(case))
         elif verb == "grad":
-            return self._with_gradient(case.replace(m=values["rows"]))
+            return self._with_gradient(_asked(self._there(layer), values["rows"], form))
         elif verb == "refuse":
             if values["bad"] not in self.limits.bad:
                 raise ValueError(f"the kernel does not promise to refuse bad{values['bad']}")
-            return case.replace(bad=values["bad"])
-        elif verb != "share" and values.get("operand") == "g_idx":
-            self._require_order(case)
-        elif values.get("operand") == "bias" and not case.bias:
-            raise ValueError("the layer has no bias")
+            return self._there(layer).replace(bad=values["bad"])
+        elif verb == "free":
+            self.freed.add(layer)
+        elif verb in ("write", "replace"):
+            self._require_changeable(self._there(layer), values["operand"])
         return self.x if verb in CALLS else case
+
+    def _put(self, loaded: dict[int, Case]) -> None:
+        self.layers |= loaded
+        self.freed -= set(loaded)
 
     def _loaded(self, layer: int) -> Case:
         if layer not in self.layers:
             raise ValueError(f"layer {layer} is not loaded")
         return self.layers[layer]
 
+    def _there(self, layer: int) -> Case:
+        """A loaded layer whose operands are there."""
+        case = self._loaded(layer)
+        if layer in self.freed:
+            raise ValueError(f"the operands of layer {layer} were freed")
+        return case
+
+    def _twin(self, layer: int, source: int) -> Case:
+        case = self._there(source)
+        if layer == source or case.start == FAR:
+            raise ValueError("a twin is another layer, and a copy of all that lies before it")
+        return case
+
     def _taking_x(self, case: Case) -> Case:
-        """The layer's case with the rows of the last x. Raises ValueError where that cannot be."""
+        """The layer's case with the last x. Raises ValueError where that cannot be."""
         x = self.x
-        wanted = ("k", "dtype", "layout", "rank")
-        if x is None or any(getattr(x, name) != getattr(case, name) for name in wanted):
+        if x is None or x.k != case.k:
             raise ValueError("the x of the call before does not fit this layer")
-        return case.replace(m=x.m)
+        return _asked(case, x.m, {name: getattr(x, name) for name in FORM})
 
     def _sharing(self, source: Case, values: dict) -> Case:
         """Another layer beside its source. Raises ValueError where that lacks the operand."""
@@ -196,11 +246,20 @@ class _Reader:
             raise ValueError("a result of the one layer is no x of the other")
         return case.replace(m=rows)
 
-    def _require_threads(self, cases: list[Case]) -> None:
-        if len({(case.k, case.dtype, case.layout, case.rank) for case in cases}) > 1:
+    def _require_threads(self, cases: list[Case], conditions: tuple[str, ...]) -> None:
+        if len({(case.k, *_form_of(case)) for case in cases}) > 1:
             raise ValueError("no x fits all of these layers")
         if "threads2" not in self.limits.conditions:
             raise ValueError("outside the kernel's limits: condition")
+        if "grad" in conditions:
+            raise ValueError("two threads do not ask for one gradient")
+
+    def _require_no_gradient_after_inference(self, verb: str, conditions: tuple[str, ...]) -> None:
+        if self.inferred and (verb in GRADIENTS or "grad" in conditions):
+            raise ValueError(
+                f"no gradient may follow {self.inferred!r}: "
+                "torch refuses one to what a kernel keeps of inference mode"
+            )
 
     def _of_bare_rows(self, case: Case) -> Case:
         """The fewest rows that are taken. Raises ValueError for an x that is not just these."""
@@ -214,13 +273,41 @@ class _Reader:
             raise ValueError(f"outside the kernel's limits: {', '.join(outside)}")
         return backward
 
-    def _within(self, case: Case, condition: str = "") -> Case:
-        if case.bad or case.backward or case.state or condition not in ("", *AMBIENT):
+    def _within(self, case: Case, conditions: tuple[str, ...] = ()) -> Case:
+        if case.bad or case.backward or case.state or not set(conditions) <= set(AMBIENT):
             raise ValueError("a layer has no bad operand and no gradient, nor such a condition")
-        if outside := self.limits.violations(case.replace(condition=condition)):
-            raise ValueError(f"outside the kernel's limits: {', '.join(outside)}")
+        if case.condition not in ("", *conditions):
+            raise ValueError("only a layer that is loaded alone has a condition")
+        _require_together(conditions)
+        for condition in conditions or ("",):
+            if outside := self.limits.violations(case.replace(condition=condition)):
+                raise ValueError(f"outside the kernel's limits: {', '.join(outside)}")
         return case
 
-    def _require_order(self, case: Case) -> None:
-        if case.g_idx not in REORDERED or "act" not in self.limits.g_idx:
+    def _require_changeable(self, case: Case, operand: str) -> None:
+        if operand == "g_idx" and (case.g_idx not in REORDERED or "act" not in self.limits.g_idx):
             raise ValueError("rows of this g_idx may not change places within the kernel's limits")
+        if operand == "bias" and not case.bias:
+            raise ValueError("the layer has no bias")
+
+
+def _asked(layer: Case, rows: int, form: dict) -> Case:
+    """The layer's case with so many rows of x in this form. Raises ValueError where x cannot be."""
+    if layer.bias and form.get("dtype", layer.dtype) != layer.dtype:
+        raise ValueError(f"the layer has a bias of {layer.dtype}, and x its dtype")
+    return layer.replace(m=rows, **form)
+
+
+def _form_of(case: Case) -> tuple:
+    return tuple(getattr(case, name) for name in ("m", *FORM))
+
+
+def is_same_x(one: Case | None, other: Case) -> bool:
+    """Whether the x of a call serves another one: rows and form are the same."""
+    return one is not None and one.k == other.k and _form_of(one) == _form_of(other)
+
+
+def _require_together(conditions: tuple[str, ...]) -> None:
+    kinds = ["default" if name in DEFAULTS else name for name in conditions]
+    if len(set(kinds)) < len(kinds) or {"grad", INFERENCE} <= set(kinds):
+        raise ValueError(f"no call is under {' and '.join(conditions)} at once")

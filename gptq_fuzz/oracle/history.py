@@ -7,7 +7,9 @@ what a kernel knows again by its address is there.
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,9 +21,18 @@ import torch
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.case.history import OPERANDS, WRITTEN, Step
+from gptq_fuzz.case.history import (
+    FORM,
+    INFERENCE,
+    LOADS,
+    OPERANDS,
+    WITH_NEW_X,
+    WRITTEN,
+    Step,
+    is_same_x,
+)
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle.conditions.ambient import put_under, with_grad
+from gptq_fuzz.oracle.conditions.ambient import in_contexts, put_under, with_grad
 from gptq_fuzz.oracle.conditions.threads import among_many, is_interpreted
 from gptq_fuzz.oracle.each_operator import EachOperator
 from gptq_fuzz.oracle.examination import (
@@ -45,15 +56,23 @@ from gptq_fuzz.problem.operands import Operands, Product, judged_on
 
 MANY, IN_TURN = 64, 4  # layers; how many are looked at after a call
 HELD = 8  # results that are kept while later calls run; beside those of calls 1, 2, 4, 8, ...
-AT_LENGTH = 0.5  # seconds in which two threads call many layers
+OF_EACH = 0.04  # seconds, times layers, in which two threads call all of them
 AT_ONCE = 64  # calls between two looks at the clock
 ROUNDED = ("randn", "wide", "big", "tiny")  # fills whose sums have several right results
 FIELDS = {name: name for name in WRITTEN} | {"qweight": "codes", "qzeros": "zeros"}
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
+OF_A_THREAD = ("defmeta", "nograd", "infer", "autocast")  # conditions that each thread is under
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda view: pickle.loads(pickle.dumps(view))}
+
+
 class Injected(RuntimeError):
     """What an operator raises in a step `break`."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """What an operator raises in a step `interrupt`: no Exception, as where a user stops a call."""
 
 
 class Wrong(Exception):
@@ -100,6 +119,20 @@ class Fed:
 
     def is_inside(self) -> bool:
         """Whether it is x that has changed: around it nothing is looked at."""
+        return True
+
+
+@dataclass
+class Freed:
+    """What is left of an operand that the engine has let go of: its numbers; see `Guarded`."""
+
+    original: torch.Tensor
+
+    @property
+    def view(self) -> torch.Tensor:
+        return self.original
+
+    def is_untouched(self) -> bool:
         return True
 
 
@@ -197,6 +230,8 @@ class History:
         exam = Examination(self.backend, step.case, self.device, Request(()), self.zones)
         at = f"at step {self.place + 1} ({step.text}): "
         try:
+            if self.backend.skip and (reason := self.backend.skip(step.case, self.device)):
+                raise Skipped(reason)
             getattr(self, f"_{step.verb}")(step)
             self._surroundings()
         except Wrong as found:
@@ -209,7 +244,10 @@ class History:
         except Damaged as problem:
             return Verdict(problem.kind, step.case, at + str(problem), check="history")
         except Skipped as reason:
-            return Verdict(kinds.SKIPPED, step.case, str(reason))
+            if step.verb in LOADS or self.place == self.last:
+                return Verdict(kinds.SKIPPED, step.case, str(reason))
+            if step.verb in WITH_NEW_X:  # which later steps may ask for again
+                self._new_x(step, step.seed)
         except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
             found = exam._raised(problem)
             found.check = "history"
@@ -222,10 +260,8 @@ class History:
 
     def _load(self, step: Step) -> None:
         case = step.case
-        if self.backend.skip and (reason := self.backend.skip(case, self.device)):
-            raise Skipped(reason)
         values = make_values(case, self._judged_on(case))
-        self._place_layer(step.layer, case, values, condition=step.condition)
+        self._place_layer(step.layer, case, values, conditions=step.conditions)
 
     def _loads(self, step: Step) -> None:
         for number in range(step.count):
@@ -235,8 +271,6 @@ class History:
     def _experts(self, step: Step) -> None:
         """As `_loads`, but each operand of all layers is a part of one tensor."""
         cases = [step.case.replace(seed=step.case.seed + number) for number in range(step.count)]
-        if self.backend.skip and (reason := self.backend.skip(step.case, self.device)):
-            raise Skipped(reason)
         values = [make_values(case, self._judged_on(case)) for case in cases]
         guarded = [self._packed(*loaded) for loaded in zip(cases, values, strict=True)]
         for name in guarded[0]:
@@ -256,17 +290,26 @@ class History:
         shared = {step.operand: source.guarded[step.operand]}
         self._place_layer(step.layer, step.case, _with(values, source.values, step.operand), shared)
 
+    def _twin(self, step: Step) -> None:
+        """Another layer in copies of the tensors, with what is noted at them."""
+        source = self.layers[step.source]
+        guarded = {
+            name: operand.copied(COPIES[step.way]) for name, operand in source.guarded.items()
+        }
+        self._forget(step.layer)
+        self._add(step.layer, Layer(source.case, replace(source.values), guarded))
+
     def _place_layer(
-        self, number: int, case: Case, values: Values, shared: dict | None = None, condition=""
+        self, number: int, case: Case, values: Values, shared: dict | None = None, conditions=()
     ) -> None:
         guarded = self._packed(case, values) | (shared or {})
         self._forget(number)
         self.memory.place({name: guarded[name] for name in guarded if name not in (shared or {})})
-        self._add(number, Layer(case, values, guarded), condition)
+        self._add(number, Layer(case, values, guarded), conditions)
 
-    def _add(self, number: int, layer: Layer, condition: str = "") -> None:
+    def _add(self, number: int, layer: Layer, conditions: tuple[str, ...] = ()) -> None:
         self.layers[number] = layer
-        self._prepare(layer, condition)
+        self._prepare(layer, conditions)
 
     def _packed(self, case: Case, values: Values) -> dict[str, Guarded]:
         """New tensors of a layer; x is none of them."""
@@ -276,6 +319,15 @@ class History:
     def _drop(self, step: Step) -> None:
         self._forget(step.layer)
         gc.collect(1)  # what a kernel made of a layer may refer to itself
+
+    def _free(self, step: Step) -> None:
+        """Nobody but the kernel holds the operands that it was prepared with; else it gets them."""
+        if self.backend.prepare is None:
+            return
+        layer = self.layers[step.layer]
+        layer.guarded = {name: Freed(operand.original) for name, operand in layer.guarded.items()}
+        gc.collect(1)
+        self.memory.poison()
 
     def _forget(self, number: int) -> None:
         """Nobody holds the layer of that number any more, if there is one."""
@@ -317,15 +369,14 @@ class History:
             self.asked.right.pop(number, None)
         self._prepare(self.layers[number])
 
-    def _prepare(self, layer: Layer, condition: str = "") -> None:
+    def _prepare(self, layer: Layer, conditions: tuple[str, ...] = ()) -> None:
         """A prepared state need not notice what is written later: it is made anew."""
         if self.backend.prepare is None:
             return
         layer.state = None
         operands = self._operands(layer, None, None, layer.case)
         exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
-        if condition:
-            put_under(exam, condition)
+        put_under(exam, conditions)
         with exam.surrounded():
             layer.state = self.backend.prepare(**operands.weights())
         self._require_unchanged(exam)
@@ -341,11 +392,16 @@ class History:
         for number in range(step.count):
             if number and time.monotonic() > self.ends:
                 return
-            case = self.layers[number].case.replace(m=step.rows)
-            if self.asked is None or self.asked.case.m != step.rows:
-                self._new_x(step, step.seed)
+            case = self._asked_of(number, step)
+            if self.asked is None or not is_same_x(self.asked.case, case):
+                self._new_x(replace(step, case=case), step.seed)
             self._multiply(replace(step, layer=number, case=case))
             self.progress(self.place)
+
+    def _asked_of(self, number: int, step: Step) -> Case:
+        """A layer's case with the rows and the form of x that a step names for the last of all."""
+        form = {name: getattr(step.case, name) for name in ("m", *FORM)}
+        return self.layers[number].case.replace(**form)
 
     def _threads(self, step: Step) -> None:
         """Two threads call all layers, which were right alone, at once."""
@@ -354,15 +410,16 @@ class History:
         asked = self.asked
         if len(asked.right) < step.count:  # no time was left
             return
-        cases = [self.layers[at].case.replace(m=step.rows) for at in range(step.count)]
+        cases = [self._asked_of(at, step) for at in range(step.count)]
         exams = [
             self._prepared_call(replace(step, layer=at, case=case)) for at, case in enumerate(cases)
         ]
         if is_interpreted(exams[0]):
             raise Skipped("interpreter_has_one_thread")
+        inner = tuple(name for name in step.conditions if name in OF_A_THREAD)
         with exams[0].surrounded():
-            calls = [exam.multiplied for exam in exams]
-            seconds = min(AT_LENGTH, self.ends - time.monotonic())
+            calls = [_under(exam, inner) if inner else exam.multiplied for exam in exams]
+            seconds = min(OF_EACH * step.count, self.ends - time.monotonic())
             for given in among_many(self.device, calls, asked.x.view, seconds):
                 self.progress(self.place)
                 self._require_each_right(exams, given)
@@ -444,8 +501,9 @@ class History:
 
     def _new_x(self, step: Step, seed: int) -> None:
         self.asked = None  # its memory is free for the next one
-        x, left = self._new_left(step.case, seed)
-        self.memory.place({"x": x})
+        with torch.inference_mode() if INFERENCE in step.conditions else nullcontext():
+            x, left = self._new_left(step.case, seed)
+            self.memory.place({"x": x})
         self.asked = Asked(x, left, step.case, seed)
 
     def _new_left(self, case: Case, seed: int) -> tuple[Guarded, torch.Tensor]:
@@ -469,14 +527,13 @@ class History:
         layer, asked = self.layers[step.layer], self.asked
         operands = self._operands(layer, asked.left, asked.x, step.case)
         exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
-        if step.condition:
-            put_under(exam, step.condition)
+        put_under(exam, step.conditions)
         return exam
 
     def _multiply(self, step: Step) -> None:
         """One call with the last x: right, and kept."""
         exam = self._prepared_call(step)
-        asks = with_grad(exam.operands.left) if step.condition == "grad" else nullcontext()
+        asks = with_grad(exam.operands.left) if "grad" in step.conditions else nullcontext()
         with asks:
             out = exam.call(exam.operands)
         self._require_unchanged(exam)
@@ -519,7 +576,7 @@ class History:
             if mismatch.count:
                 self._raise(exam, mismatch, "", self.place == self.calls == 1)
             self.asked.right[step.layer] = out.clone()
-        if self.backend.deterministic and step.case.fill in ROUNDED and not step.condition:
+        if self.backend.deterministic and step.case.fill in ROUNDED and not step.conditions:
             self._require_same_bits(step, out)
 
     def _require_same_bits(self, step: Step, out: torch.Tensor) -> None:
@@ -548,13 +605,21 @@ class History:
             raise Wrong(verdict.kind, verdict.message)
 
     def _break(self, step: Step) -> None:
+        self._broken_off(step, Injected)
+
+    def _interrupt(self, step: Step) -> None:
+        self._broken_off(step, Interrupted)
+
+    def _broken_off(self, step: Step, problem: type[BaseException]) -> None:
         self._new_x(step, step.seed)
         exam = self._prepared_call(step)
-        exam.within = RaisesAt(step.operator)
+        exam.within = RaisesAt(step.operator, problem)
         try:
             out = exam.call(exam.operands)
         except (WrongType, Damaged, Skipped):
             raise
+        except Interrupted:
+            return
         except Exception:  # noqa: BLE001 - whatever the kernel makes of what was raised in it
             return
         self._judge(step, exam, out)
@@ -622,16 +687,26 @@ class History:
 
 
 class RaisesAt(EachOperator):
-    """Operators of torch work as ever, but the one of that number raises."""
+    """Operators of torch work as ever, but the one of that number raises such a problem."""
 
-    def __init__(self, number: int):
+    def __init__(self, number: int, problem: type[BaseException] = Injected):
         super().__init__()
-        self.left = number
+        self.left, self.problem = number, problem
 
     def before(self, operator) -> None:
         self.left -= 1
         if self.left == 0:
-            raise Injected("raised by gptq-fuzz in the middle of a call")
+            raise self.problem("raised by gptq-fuzz in the middle of a call")
+
+
+def _under(exam: LayerCall, conditions: tuple[str, ...]) -> Callable:
+    """`f(x)`: its call, within conditions of the thread that makes it."""
+
+    def multiplied(x: torch.Tensor):
+        with in_contexts(exam, conditions):
+            return exam.multiplied(x)
+
+    return multiplied
 
 
 def _with(values: Values, others: Values, operand: str) -> Values:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.problem.layouts import Guarded, GuardedRows
+from gptq_fuzz.problem.layouts import POISON, Guarded, GuardedRows
 
 ALIGNED = 512  # bytes, as torch's allocator on a GPU
 
@@ -54,6 +54,12 @@ class Memory:
                 self._lent(name, operand) if self._is_host else operand.storage.clone()
             )
             operand.view = operand.storage.view(view.dtype).as_strided(*form)
+
+    def poison(self) -> None:
+        """Fill what nobody holds; a GPU's allocator gives it out as it was."""
+        for block in (block for blocks in self._blocks.values() for block in blocks):
+            if block.is_free:
+                block.memory[:] = bytes([POISON]) * len(block.memory)
 
     def _lent(self, name: str, operand: Guarded) -> torch.Tensor:
         """The operand's bytes in the block that was lent last of those that are free, or new."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,6 +84,22 @@ class Guarded:
         """Other values of that shape, which are those to compare with from now on."""
         self.view.copy_(values)
         self.original.copy_(values)
+
+    def copied(self, of: Callable[[torch.Tensor], torch.Tensor]) -> Guarded:
+        """The same in the tensor that `of` makes of this one, storage and all."""
+        try:
+            view = of(self.view)
+        except Exception:  # noqa: BLE001 - what a kernel has noted at a tensor need not be copied
+            view = of(self.view.detach())
+        twin = copy.copy(self)
+        twin.view, twin._before = view, self._before.clone()
+        twin.storage = torch.empty(0, dtype=torch.uint8, device=view.device)
+        part = self.storage.storage_offset(), self.storage.shape
+        twin.storage.set_(view.untyped_storage(), *part)
+        original = self.original
+        form = original.shape, original.stride(), original.storage_offset()
+        twin.original = twin._before.view(view.dtype).as_strided(*form)
+        return twin
 
     def surround(self, byte: int) -> None:
         """Other poison around the tensor's own cells and between them."""

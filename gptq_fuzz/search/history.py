@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -24,9 +25,13 @@ from gptq_fuzz.case.history import (
     AMBIENT,
     BETWEEN,
     CHANGES,
+    DEFAULTS,
     EXTENTS,
+    FORM,
+    INFERENCE,
     OPERANDS,
     REORDERED,
+    WAYS,
     Step,
     parse_history,
 )
@@ -54,7 +59,8 @@ ROUNDED = 256, 1024  # columns, and terms of each sum, of results in which their
 OF_THREADS = 256, 512  # columns and terms of layers that threads call, long enough to meet
 AT_ONCE = 12  # layers
 BROKEN = range(1, 13)  # the operators at which a call is broken off
-SAME_BITS = "the same bits"  # of a kernel that promises them; asked in a process of its own
+# Asked in a process of its own; the first of a kernel that promises them
+SAME_BITS, INFERENCE_FIRST = "the same bits", "inference first"
 MORE_ROWS = (2, 17, 1, 65, 3)
 
 Steps = list[str]
@@ -167,19 +173,28 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["dropped and loaded"] = [*load[:2], *turns[:4], "drop-0", *_loaded_over(layers, two)]
     found["many calls of a layer"] = [load[0], f"call-0-m{one}-x60", "again-0-x240"]
     smallest = f"load-0-{smallest_of(limits)}"
+    after = "again-0", f"call-0-m{two}"
     found["many calls of a word"] = [smallest, f"call-0-m{one}", "again-0-x2000"]
-    found["broken off"] = [
-        step
-        for at in BROKEN
-        for step in (f"load-0-{layers[at]}", f"break-0-m{two}-op{at}", "again-0", f"call-0-m{two}")
-    ] + _each([f"break-0-m{two}-op{at}" for at in BROKEN], ["again-0"])
-    found["written and broken off"] = first + [
-        step
-        for at in BROKEN
-        for step in (f"write-0-scales-all-s{at}", f"break-0-m{two}-op{at}", "again-0")
-    ]
+    for verb, name in (("break", "broken off"), ("interrupt", "interrupted")):
+        found[name] = [
+            step
+            for at in BROKEN
+            for step in (f"load-0-{layers[at]}", f"{verb}-0-m{two}-op{at}", *after)
+        ] + _each([f"{verb}-0-m{two}-op{at}" for at in BROKEN], ["again-0"])
+        found[f"written and {name}"] = first + [
+            step
+            for at in BROKEN
+            for step in (f"write-0-scales-all-s{at}", f"{verb}-0-m{two}-op{at}", "again-0")
+        ]
+    if forms := list(_in_other_forms(limits, layers[0], two)):
+        found["x of other forms"] = forms
+    freed = ["free-0", "again-0", load[1], f"call-1-m{two}", "free-1", "again-1"]
+    found["operands freed"] = [*first, *freed, f"call-0-m{two}-s2", "again-1"]
+    found["twins"] = [step for way in WAYS for step in _twins(way, *first)]
     if conditions := list(_under_conditions(limits, layers, two)):
         found["other conditions"] = conditions
+    if inferred := list(_inference_first(limits, load, rows)):
+        found[INFERENCE_FIRST] = inferred
     if not limits.m_least and _is_free(limits):
         found["no rows first"] = [load[0], "call-0-m0", f"call-0-m{two}"]
     both = [smallest, f"load-1-{smallest_of(limits, 1)}"]
@@ -195,6 +210,8 @@ def canned(limits: Limits) -> dict[str, Steps]:
         found["large results held"] = [f"load-0-{large}", *held]
     if in_any_order := _rounded(limits, rows, one):
         found[SAME_BITS] = in_any_order
+    if under := list(_threads_under_conditions(limits, layers[0], two)):
+        found["threads under conditions"] = under
     if by_threads := _by_threads(limits, max(one, *rows)):
         found["many layers at once"] = by_threads
     if limits.bias:
@@ -259,6 +276,88 @@ def _under_conditions(limits: Limits, layers: list[str], rows: int) -> Iterator[
             call = f"call-0-m{rows}-{condition}"
             yield from (f"load-0-{layer}", f"call-0-m{rows}", call)
             yield from (f"load-0-{layers[1]}", call, "again-0")
+
+
+def _inference_first(limits: Limits, load: Steps, rows: tuple[int, ...]) -> Iterator[str]:
+    """A layer in inference mode, as where a server warms up, for few rows and more; then outside.
+
+    What was kept there can be written there alone.
+    """
+    if INFERENCE in limits.conditions:
+        for number, among in enumerate((sorted(rows), rows)):
+            calls = [f"call-{number}-m{m}" for m in among]
+            yield from (load[number], *(f"{call}-{INFERENCE}" for call in calls), *calls)
+            yield from (f"write-{number}-scales-all", f"again-{number}-{INFERENCE}")
+            yield from (f"again-{number}", *reversed(calls))
+
+
+def _in_other_forms(limits: Limits, layer: str, rows: int) -> Iterator[str]:
+    """A layer called with x of each other form, before and after the x that it has else."""
+    plain = Case.parse(f"m{rows}-{layer}", limits.tokens)
+    fill = "randn" if "randn" in limits.fills else plain.fill  # shows a dtype that is kept
+    for at, form in enumerate(forms_of(limits, plain)):
+        loaded = tokens(plain.replace(fill=fill)) if "dtype" in form else layer
+        call = _asked_as(f"call-0-m{1 if form.get('rank') == 1 else rows}", form)
+        yield from (f"load-0-{loaded}", call, "again-0", f"call-0-m{rows}", f"{call}-s{at}")
+
+
+def forms_of(limits: Limits, plain: Case) -> list[dict]:
+    """By field, what x may be other than in a case: in one way, then dtypes in others beside it."""
+    axes = [BY_FIELD[name] for name in FORM]
+    values = {
+        axis.field: [
+            axis.with_number(value, 3 if axis.field == "layout" else 1)
+            for value in limits.of(axis)
+            if axis.token(value) and str(value)[0] != "w"
+        ]
+        for axis in axes
+    }
+    single = [{name: value} for name in FORM for value in values[name]]
+    rank = [{"rank": value} for value in values["rank"] if value > 2][:1]
+    batched = [one | ranked for one in single if "layout" in one for ranked in rank]
+    dtypes = [{"dtype": value} for value in values["dtype"] if value != plain.dtype]
+    crossed = [dtypes[at % len(dtypes)] | one for at, one in enumerate(batched) if dtypes]
+    return [form for form in single + batched + crossed if _is_taken(limits, plain, form)]
+
+
+def _is_taken(limits: Limits, plain: Case, form: dict) -> bool:
+    """Whether x may have this form, in which it differs."""
+    rows = {"m": 1} if form.get("rank") == 1 else {}
+    try:
+        case = plain.replace(**form, **rows)
+    except ValueError:  # which a clash says, or the fill
+        return False
+    has_bias_of_another = case.bias and case.dtype != plain.dtype
+    return case != plain and not has_bias_of_another and not limits.violations(case)
+
+
+def _asked_as(call: str, form: dict) -> str:
+    """`call-0-m2-bf16-dim3`: with the words of an x of this form."""
+    return "-".join([call, *(BY_FIELD[name].token(form[name]) for name in FORM if name in form)])
+
+
+def _twins(way: str, load: str, call: str) -> Iterator[str]:
+    """A layer and its copy, tensor by tensor, before and after either of them is written.
+
+    Torch gives a copy version 1, and what was noted at the tensor: first of version 1 where that
+    has another one now, then where both have it, and are written as often.
+    """
+    both, written = ("again-0", "again-1"), [f"write-0-{name}-all-s1" for name in OPERANDS[:3]]
+    for again in ([f"write-0-{name}-all-s2" for name in OPERANDS[:3]], []):
+        yield from (load, call, *written, "again-0", *again, f"twin-1-0-{way}", *reversed(both))
+        yield from ("write-0-scales-all-s3", *both, "write-1-scales-all-s4", *both)
+    yield from ("write-0-qweight-swap-s5", *reversed(both), f"twin-2-1-{way}", "drop-1")
+    yield from ("again-2", "again-0", "write-2-scales-word-s6", "again-2", "drop-2")
+
+
+def _threads_under_conditions(limits: Limits, layer: str, rows: int) -> Iterator[str]:
+    """New threads under a condition, as where one of a pool makes its first call."""
+    plain = Case.parse(f"m{rows}-{layer}", limits.tokens)
+    taken = [name for name in AMBIENT if name != "grad" and _prepared_under(limits, plain, name)]
+    if taken and "threads2" in limits.conditions:
+        yield f"loads-2-{layer}"
+        yield from (f"threads-2-m{rows}-{name}" for name in taken)
+        yield from (f"calls-2-m{rows}-{name}" for name in taken)
 
 
 def _prepared_under(limits: Limits, layer: Case, condition: str) -> str:
@@ -361,20 +460,32 @@ class _History:
     def __init__(self, draw, limits: Limits):
         self.draw, self.limits = draw, limits
         self.layers: dict[int, Case] = {}
+        self.freed: set[int] = set()
         self.x: Case | None = None
+        self.is_written = True  # whether torch counts what is written into x
         self.steps: Steps = []
-        self.others = ["share", "track"] + ["grad"] * limits.backward
-        self.others += ["decode", "feed"] * _is_bare(limits)
         plain = Case.parse(f"m{max(1, limits.m_least)}-{tokens_of(limits)}", limits.tokens)
         self.conditions = [name for name in AMBIENT if _prepared_under(limits, plain, name)]
+        self.forms = forms_of(limits, plain)
+        # What a kernel keeps of inference mode meets no gradient: a history has one of both
+        infers = INFERENCE in self.conditions and draw(st.booleans())
+        lacking = ("grad",) if infers else (INFERENCE,)
+        self.conditions = [name for name in self.conditions if name not in lacking]
+        self.of_operands = ["share", "twin"] + ["refuse"] * bool(limits.bad)
+        self.of_operands += ["grad"] * (limits.backward and not infers)
+        self.others = ["track"] * (not infers) + ["decode", "feed"] * _is_bare(limits)
+        self.others += ["threads"] * ("threads2" in limits.conditions and draw(st.booleans()))
 
     def drawn(self) -> Steps:
         self._load()
         for _ in range(self.draw(st.integers(2, 20))):
-            choices = ["call", "write", "replace", "load", "copy", "break"]
-            choices += ["again", "again", "x", "call"] * (self.x is not None)
+            choices = ["call", "load", "copy", "break", "interrupt"]
+            choices += ["again", "again", "call"] * (self.x is not None)
+            choices += ["x"] * (self.x is not None and self.is_written)
             choices += self.others
-            choices += ["drop"] * (len(self.layers) > 1) + ["refuse"] * bool(self.limits.bad)
+            choices += ["drop"] * (len(self.layers) > 1)
+            if self._there():
+                choices += ["write", "write", "replace", "replace", "free", *self.of_operands]
             getattr(self, f"_{self.draw(st.sampled_from(choices))}")()
         if self.x is not None:
             self._again()
@@ -386,12 +497,45 @@ class _History:
     def _layer(self) -> int:
         return self.draw(st.sampled_from(sorted(self.layers)))
 
+    def _there(self) -> list[int]:
+        """The layers whose operands are there."""
+        return sorted(set(self.layers) - self.freed)
+
+    def _layer_there(self) -> int:
+        return self.draw(st.sampled_from(self._there()))
+
+    def _put(self, number: int, case: Case) -> None:
+        self.layers[number] = case
+        self.freed.discard(number)
+
     def _seed(self) -> str:
         return f"s{self.draw(st.integers(0, 99))}"
 
     def _condition(self) -> str:
         """Rarely one that the steps around it do not have."""
         return self.draw(st.sampled_from(("",) * 3 * len(AMBIENT) + tuple(self.conditions)))
+
+    def _conditions(self) -> tuple[str, ...]:
+        """Rarely one or two; two that go together."""
+        first = self._condition()
+        if not first or self.draw(st.booleans()):
+            return (first,) * bool(first)
+        is_default = first in DEFAULTS
+        others = [
+            name
+            for name in self.conditions
+            if name != first and not (is_default and name in DEFAULTS)
+        ]
+        return (first, self.draw(st.sampled_from(others))) if others else (first,)
+
+    def _asked(self, layer: Case) -> tuple[Case, list[str]]:
+        """Rows of x for a layer, now and then in another form, and the words of it."""
+        form = self.draw(st.sampled_from([{}, {}, {}, *self.forms])) if self.forms else {}
+        if self.draw(st.booleans()) or not _is_taken(self.limits, layer, form):
+            form = {}
+        rows = "m1" if form.get("rank") == 1 else self._rows()
+        words = _asked_as(rows, form).split("-")
+        return layer.replace(m=int(rows[1:]), **form), words
 
     def _rows(self) -> str:
         many = (1, 2, 3, 8, 17) if self.limits.ranks[0] != 1 else (1,)
@@ -409,34 +553,46 @@ class _History:
             zeros=self.draw(st.sampled_from(self.limits.zeros)),
             out=self.limits.out and self.draw(st.booleans()),
         )
-        self.layers[number] = case
+        self._put(number, case)
         self._say("load", number, tokens(case.replace(condition=self._condition())))
 
     def _copy(self) -> None:
         source, number = self._layer(), self.draw(st.integers(0, 3))
         if number != source:
-            self.layers[number] = self.layers[source]
+            self._put(number, self.layers[source])
             self._say("copy", number, source)
 
     def _share(self) -> None:
-        source, number = self._layer(), self.draw(st.integers(0, 3))
+        source, number = self._layer_there(), self.draw(st.integers(0, 3))
         has_order = self.layers[source].g_idx != "none"
         operand = self.draw(st.sampled_from(shareable(self.limits)))
         if number != source and (operand != "g_idx" or has_order):
-            self.layers[number] = self.layers[source]
+            self._put(number, self.layers[source])
             self._say("share", number, source, operand, self._seed())
+
+    def _twin(self) -> None:
+        source, number = self._layer_there(), self.draw(st.integers(0, 3))
+        if number != source:
+            self._put(number, self.layers[source])
+            self._say("twin", number, source, self.draw(st.sampled_from(WAYS)))
+
+    def _free(self) -> None:
+        layer = self._layer_there()
+        self.freed.add(layer)
+        self._say("free", layer)
 
     def _decode(self) -> None:
         self._say("decode", self._layer(), self._seed(), "x20")
 
     def _grad(self) -> None:
-        self._say("grad", self._layer(), self._rows(), self._seed())
+        layer = self._layer_there()
+        self._say("grad", layer, self._rows(), self._seed())
 
     def _feed(self) -> None:
         pairs = [(b, a) for b in self.layers for a in self.layers if self._follows(b, a)]
         if pairs:
             pair = self.draw(st.sampled_from(sorted(pairs)))
-            self.x = self.layers[pair[0]]
+            self.x, self.is_written = self.layers[pair[0]], True
             change = self.draw(st.sampled_from(CHANGES))
             self._say("feed", *pair, self._rows(), self._seed(), change)
 
@@ -446,21 +602,41 @@ class _History:
 
     def _track(self) -> None:
         layer = self._layer()
-        self.x = self.layers[layer]
-        self._say("track", layer, self._rows(), self._seed())
+        self.x, words = self._asked(self.layers[layer])
+        self.is_written = True
+        self._say("track", layer, *words, self._seed())
 
     def _call(self) -> None:
         layer = self._layer()
-        self.x = self.layers[layer]
+        x, words = self._asked(self.layers[layer])
+        self.x, conditions = x, self._taken(x, self._conditions())
+        self.is_written = INFERENCE not in conditions
         times = self.draw(st.sampled_from(("",) * 9 + ("x20",)))
-        self._say("call", layer, self._rows(), self._seed(), self._condition(), times)
+        self._say("call", layer, *words, self._seed(), *conditions, times)
+
+    def _taken(self, x: Case, conditions: tuple[str, ...]) -> list[str]:
+        """Those of the conditions that a call with this x may have."""
+        return [name for name in conditions if _prepared_under(self.limits, x, name)]
 
     def _again(self) -> None:
         """The same x to any layer that takes it."""
         takes = [at for at, case in sorted(self.layers.items()) if case.k == self.x.k]
         if takes:
             times = self.draw(st.sampled_from(("",) * 9 + ("x20",)))
-            self._say("again", self.draw(st.sampled_from(takes)), self._condition(), times)
+            conditions = self._taken(self.x, self._conditions())
+            self._say("again", self.draw(st.sampled_from(takes)), *conditions, times)
+
+    def _threads(self) -> None:
+        """All layers from 0 on that take one x."""
+        count = 0
+        while count in self.layers and self.layers[count].k == self.layers[0].k:
+            count += 1
+        if count:
+            conditions = [name for name in self._conditions() if name != "grad"]
+            x, words = self._asked(self.layers[count - 1])
+            conditions = self._taken(x, conditions)
+            self.x, self.is_written = x, INFERENCE not in conditions
+            self._say("threads", count, *words, *conditions)
 
     def _x(self) -> None:
         self._say("x", self._seed())
@@ -474,7 +650,7 @@ class _History:
         self._say("replace", *self._operand(), self._seed())
 
     def _operand(self) -> tuple[int, str]:
-        layer = self._layer()
+        layer = self._layer_there()
         is_fixed = self.layers[layer].g_idx not in REORDERED
         names = [n for n in changeable(self.limits) if n != "g_idx" or not is_fixed]
         return layer, self.draw(st.sampled_from(names))
@@ -482,15 +658,21 @@ class _History:
     def _drop(self) -> None:
         layer = self._layer()
         del self.layers[layer]
+        self.freed.discard(layer)
         self._say("drop", layer)
 
     def _refuse(self) -> None:
-        self._say("refuse", self._layer(), f"bad{self.draw(st.sampled_from(self.limits.bad))}")
+        bad = self.draw(st.sampled_from(self.limits.bad))
+        self._say("refuse", self._layer_there(), f"bad{bad}")
 
-    def _break(self) -> None:
+    def _break(self, verb: str = "break") -> None:
         layer = self._layer()
-        self.x = self.layers[layer]
-        self._say("break", layer, self._rows(), f"op{self.draw(st.integers(1, 16))}")
+        self.x, words = self._asked(self.layers[layer])
+        self.is_written = True
+        self._say(verb, layer, *words, f"op{self.draw(st.integers(1, 16))}")
+
+    def _interrupt(self) -> None:
+        self._break("interrupt")
 
 
 def must_pass_canned(kernel: KernelUnderTest, name: str, ends: float = math.inf) -> None:
@@ -501,9 +683,9 @@ def must_pass_canned(kernel: KernelUnderTest, name: str, ends: float = math.inf)
     share = _seconds(kernel) * (FORMS.index(name) + 1) / len(FORMS)
     left = min(max(share - _tally(kernel).seconds, 0.1), ends - time.monotonic())
     steps = canned(kernel.limits)[name]
-    if name != SAME_BITS:
+    if name not in (SAME_BITS, INFERENCE_FIRST):
         must_pass_history(kernel, steps, left)
-    elif kernel.worker.description["deterministic"]:
+    elif name != SAME_BITS or kernel.worker.description["deterministic"]:
         must_pass_alone(kernel, steps, left)
 
 
@@ -690,11 +872,21 @@ def _simpler(step: str) -> Iterable[str]:
         return
     plain = [word for word in words if not (word[0] == "s" and word[1:].isdigit() and verb != "x")]
     one = ["m1" if word[0] == "m" and word[1:].isdigit() else word for word in plain]
-    for fewer in (one, plain):
+    bare = [word for word in one if not _says_how(word)]
+    for fewer in (bare, one, plain):
         if fewer != words:
             yield "-".join([verb, *fewer])
-    if words[-1][0] == "x":
+    if len(bare) < len(one):
+        for at, word in enumerate(words):
+            if _says_how(word):
+                yield "-".join([verb, *words[:at], *words[at + 1 :]])
+    if words[-1][0] == "x" and words[-1][1:].isdigit():
         times = int(words[-1][1:])
         for less in (1, 2, 3, 10, 30, 100, 300, 1000):
             if less < times:
                 yield "-".join([verb, *words[:-1], *[f"x{less}"] * (less > 1)])
+
+
+def _says_how(word: str) -> bool:
+    """Whether a word says in what form x comes, or under what condition."""
+    return word in AMBIENT or any(re.fullmatch(BY_FIELD[name].pattern, word) for name in FORM)

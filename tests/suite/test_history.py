@@ -5,10 +5,12 @@ shard, as in test_museum.py.
 """
 
 import copy
+import ctypes
 import dataclasses
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -79,7 +81,20 @@ def kernel(request):
         ("load-0-n8-k16-b4-g8-bwd", "no gradient"),
         ("load-0-n8-k16-b4-g8-none/share-1-0-g_idx", "no g_idx to share"),
         ("load-0-n8-k16-b4-g8-pad3/decode-0-x9", "no tensors of their own"),
-        ("load-0-n8-k16-b4-g8-infer", "nor such a condition"),
+        ("load-0-n8-k16-b4-g8-oom", "nor such a condition"),
+        (f"loads-2-{LAYER}-det", "loaded alone has a condition"),
+        (f"{LOADED}-infer/grad-0-m2", "no gradient may follow 'call-0-m2-infer'"),
+        (f"{LOADED}/again-0-infer/call-0-m1-grad", "no gradient may follow 'again-0-infer'"),
+        (f"load-0-{LAYER}-infer/track-0-m1", "no gradient may follow 'load-0-.*-infer'"),
+        (f"{LOADED}-infer/x-s1", "torch counts no writes"),
+        (f"{LOADED}-defbf16-deff64", "no call is under defbf16 and deff64 at once"),
+        (f"{LOADED}-f32-autocast", "autocast is for 16 bits"),
+        (f"load-0-{LAYER}/call-0-m2-dim1", "dim1 holds one row"),
+        (f"load-0-{LAYER}/call-0-m2-atw4", "call takes other words"),
+        (f"load-0-{LAYER}-bias/call-0-m2-bf16", "a bias of f16, and x its dtype"),
+        (f"{LOADED}/free-0/write-0-scales-all", "the operands of layer 0 were freed"),
+        (f"{LOADED}/twin-0-0-pickle", "a twin is another layer"),
+        (f"{LOADED}/threads-1-m2-grad", "two threads do not ask for one gradient"),
         (f"{LOADED}-oom", "call takes other words"),
         (f"{LOADED}/feed-0-0-m1-relu", "no x of the other"),
         (f"{LOADED}/load-1-n8-k32-b4-g8/threads-2-m1", "no x fits all"),
@@ -122,8 +137,36 @@ def test_a_step_knows_its_condition_and_a_layer_has_none():
     steps = parse_history(
         f"load-0-{LAYER}-det/call-0-m2-s1-omp3-x2/again-0-grad/again-0", TORCH.limits
     )
-    assert [step.condition for step in steps] == ["det", "omp3", "grad", ""]
+    assert [step.conditions for step in steps] == [("det",), ("omp3",), ("grad",), ()]
     assert {step.case.condition for step in steps} == {""}
+
+
+def test_a_call_may_be_under_two_conditions():
+    step = parse_history(f"{LOADED}-deff16-nograd", TORCH.limits)[1]
+    seen = []
+
+    def change(given, out, number):
+        seen.append((torch.get_default_dtype(), torch.is_grad_enabled()))
+        return out
+
+    assert step.conditions == ("deff16", "nograd")
+    assert verdict_on(spoilt(change), f"{LOADED}-deff16-nograd/again-0").kind == kinds.PASS
+    assert seen == [(torch.float16, False), (torch.float32, True)]
+
+
+def test_x_of_a_call_has_a_form_of_its_own():
+    line = f"{LOADED}-bf16-pad3-dim3-s1/again-0/call-0-m2/call-0-m1-dim1/call-0-m2-step3-at8"
+    seen = []
+
+    def change(given, out, number):
+        x = given["x"]
+        seen.append((x.dtype, x.shape[:-1], x.stride(), x.data_ptr() % 16))
+        return out
+
+    assert verdict_on(spoilt(change), line).kind == kinds.PASS
+    first = torch.bfloat16, (2, 1), (19, 19, 1), 0
+    rest = [(2,), (16, 1), 0], [(), (1,), 0], [(2,), (35, 2), 8]
+    assert seen == [first, first, *((torch.float16, *form) for form in rest)]
 
 
 def test_a_step_knows_the_case_that_it_is_about():
@@ -149,7 +192,10 @@ EVERY_STEP = (
     "/share-3-2-g_idx/again-3/write-2-g_idx-word/again-2/again-3/replace-3-g_idx/again-3"
     "/share-4-3-scales-s7/grad-4-m2/again-4/track-4-m1-s2/again-4/write-4-scales-all/again-3/decode-3-s2-x70/again-4"
     "/load-5-n8-k8-b4-gall/feed-5-3-m2-s1-add/again-5/x-s4/again-5/feed-5-5-m2-relu"
-    f"/loads-3-{LAYER}/threads-3-m4/again-1"
+    f"/loads-3-{LAYER}/threads-3-m4-deff64-nograd/again-1/call-0-m2-bf16-xtp3/again-1"
+    "/twin-4-0-deepcopy/again-4/write-4-scales-all/again-0/twin-5-4-pickle/write-4-qweight-row"
+    "/again-5/again-4/interrupt-4-m1-op2/again-4/free-4/call-4-m1-infer/again-4"
+    "/threads-3-m4-infer/calls-3-m4-f32-dim3-infer/again-2"
 )
 
 
@@ -341,6 +387,70 @@ def test_an_operator_raises_in_the_middle_of_a_broken_call():
     backend = Backend("sees", TORCH.limits, TORCH.numerics, matmul=matmul)
     assert verdict_on(backend, f"load-0-{LAYER}/break-0-m1-op3/again-0").kind == kinds.PASS
     assert seen == ["raised by gptq-fuzz in the middle of a call"]
+
+
+@pytest.mark.parametrize("verb", ["break", "interrupt"])
+def test_what_an_operator_raised_is_no_verdict_but_what_comes_after(verb):
+    marks = []
+
+    def matmul(**given):
+        wrong = bool(marks)
+        marks.append(None)
+        try:
+            out = TORCH.matmul(**given)
+        except Exception:
+            marks.clear()
+            raise
+        marks.clear()
+        return out + wrong
+
+    backend = Backend("marks", TORCH.limits, TORCH.numerics, matmul=matmul)
+    verdict = verdict_on(backend, f"load-0-{LAYER}/{verb}-0-m1-op3/again-0")
+    assert (verdict.kind == kinds.STATE_LEAKED) == (verb == "interrupt")
+    assert (verdict.kind == kinds.PASS) == (verb == "break")
+
+
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+@pytest.mark.parametrize("start", [LOADED, f"experts-2-{LAYER}/calls-2-m2/drop-1"])
+def test_a_twin_is_another_tensor_with_the_same_notes(way, start):
+    history = History(TORCH, "cpu")
+    history._drop = lambda step: setattr(history.layers[0].guarded["scales"].view, "note", 7)
+    note = "" if "drop" in start else f"/load-1-{LAYER}/drop-1"
+    line = f"{start}{note}/write-0-scales-all/twin-1-0-{way}/again-1"
+    assert verdict_of(history, line).kind == kinds.PASS
+    mine, twin = (history.layers[at].guarded["scales"].view for at in (0, 1))
+    assert twin.note == 7
+    assert twin.data_ptr() != mine.data_ptr()
+    assert torch.equal(mine, twin)
+    twin.fill_(0)
+    assert not history.layers[1].guarded["scales"].is_untouched()
+    assert history.layers[0].guarded["scales"].is_untouched()
+
+
+def test_what_cannot_be_copied_is_no_fault():
+    def change(given, out, number):
+        given["scales"].note = threading.Lock()
+        return out
+
+    assert verdict_on(spoilt(change), f"{LOADED}/twin-1-0-deepcopy/again-1").kind == kinds.PASS
+
+
+def test_freed_operands_are_poisoned_where_nobody_holds_them():
+    kept = []
+
+    def prepare(**weights):
+        kept[:] = weights["qweight"], weights["scales"].data_ptr(), weights["scales"].nbytes
+        return copy.deepcopy(weights)
+
+    backend = Backend(
+        "holds", TORCH.limits, TORCH.numerics,
+        prepare=prepare, run=lambda state, x: TORCH.matmul(x=x, **state),
+    )  # fmt: skip
+    history = History(backend, "cpu")
+    assert verdict_of(history, f"{LOADED}/free-0/again-0").kind == kinds.PASS
+    held, address, size = kept
+    assert ctypes.string_at(address, size) == b"\xff" * size
+    assert not torch.equal(held, torch.full_like(held, -1))
 
 
 def test_a_prepared_state_is_made_once_and_after_each_write():

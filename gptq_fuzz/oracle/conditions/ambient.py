@@ -48,6 +48,7 @@ CONTEXTS: dict[str, Callable] = {
     "det": lambda kind, dtype: _set(*_MODE, "error"),  # operators that are not deterministic raise
     "grad": lambda kind, dtype: contextlib.nullcontext(),  # x asks for it, see `x_requires_grad`
     "nograd": lambda kind, dtype: torch.no_grad(),  # as servers call that share a model in training
+    "infer": lambda kind, dtype: torch.inference_mode(),
     "autocast": torch.autocast,  # to the dtype of x
 }
 
@@ -62,10 +63,7 @@ def _context(exam, name: str):
 
 
 # State -> the context of a call in a thread that has not inherited it: torch sets these for one
-OF_A_THREAD: dict[str, Callable] = {
-    **{name: CONTEXTS[name] for name in ("defmeta", "nograd", "autocast")},
-    "infer": lambda kind, dtype: torch.inference_mode(),
-}
+OF_A_THREAD = {name: CONTEXTS[name] for name in ("defmeta", "nograd", "infer", "autocast")}
 
 
 @contextlib.contextmanager
@@ -74,7 +72,7 @@ def in_its_state(exam) -> Iterator[None]:
     name, device = exam.case.state, torch.device(exam.device).type
     usual = exam.ambient, exam.in_a_thread, exam.operands, exam.numerics, exam.intervals
     kept = vars(exam).pop("expected", None)
-    if make := (CONTEXTS | OF_A_THREAD).get(name):
+    if make := CONTEXTS.get(name):
         exam.ambient = _watched(exam, lambda: make(device, exam.operands.out_dtype))
     if name in OF_A_THREAD:
         exam.in_a_thread = lambda: make(device, exam.operands.out_dtype)
@@ -134,11 +132,21 @@ def parameters(exam) -> Verdict | None:
             each.view = plain[name]
 
 
-def put_under(exam, name: str) -> None:
-    """From now on each call of an examination takes place within a context of CONTEXTS."""
-    exam.ambient = _watched(exam, lambda: _context(exam, name))
-    if name == "autocast":
+def put_under(exam, names: tuple[str, ...]) -> None:
+    """From now on each call of an examination takes place within these contexts of CONTEXTS."""
+    if names:
+        exam.ambient = _watched(exam, lambda: in_contexts(exam, names))
+    if "autocast" in names:
         _declare_cast(exam)
+
+
+@contextlib.contextmanager
+def in_contexts(exam, names: tuple[str, ...]) -> Iterator[None]:
+    """These contexts of CONTEXTS, the first one outside."""
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(_context(exam, name))
+        yield
 
 
 def inference_mode(exam) -> Verdict | None:

@@ -24,7 +24,8 @@ WAYS = ("deepcopy", "pickle")  # to a second object that equals a tensor
 # Conditions that one step may have and the next one not: what a layer keeps is right in both
 DEFAULTS = ("defbf16", "deff16", "deff64")  # dtypes, of which there is one at a time
 AMBIENT = (*DEFAULTS, "defmeta", "omp3", "det", "grad", "nograd", INFERENCE, "autocast")
-FORM = ("dtype", "layout", "rank", "start")  # of the x of a call; else it is what `load` says
+# Of the x of a call, with its numbers; else they are what `load` says
+FORM = ("dtype", "layout", "rank", "start", "fill")
 _LAYER, _NUMBER = "-(?P<layer>[0-9]+)", "(0|[1-9][0-9]*)"
 _SEED, _TIMES = f"(-s(?P<seed>{_NUMBER}))?", "(-x(?P<times>[1-9][0-9]*))?"
 _OPERAND, _WRITTEN = (f"-(?P<operand>{'|'.join(names)})" for names in (OPERANDS, WRITTEN))
@@ -50,6 +51,7 @@ _GRAMMAR = {  # verb -> what follows it
     "x": "-s(?P<seed>[0-9]+)",
     "write": f"{_LAYER}{_WRITTEN}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
     "replace": f"{_LAYER}{_WRITTEN}{_SEED}",
+    "stop": f"{_LAYER}-op(?P<operator>[1-9][0-9]*){_SEED}",
     "free": _LAYER,
     "drop": _LAYER,
     "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
@@ -197,6 +199,8 @@ class _Reader:
             if values["bad"] not in self.limits.bad:
                 raise ValueError(f"the kernel does not promise to refuse bad{values['bad']}")
             return self._there(layer).replace(bad=values["bad"])
+        elif verb == "stop":
+            return case.replace(seed=case.seed + values.get("seed", 0) + 1)
         elif verb == "free":
             self.freed.add(layer)
         elif verb in ("write", "replace"):

@@ -137,7 +137,7 @@ class Freed:
 
 
 class OperandsOfAnyOrigin(Operands):
-    """Whose x no fill has drawn."""
+    """Whose x no fill has drawn, or another one than the layer."""
 
     @property
     def product(self) -> Product:
@@ -153,6 +153,7 @@ class Asked:
     case: Case
     seed: int = 0  # of an x that was drawn
     right: dict[int, torch.Tensor] = field(default_factory=dict)
+    into: dict[int, Guarded] = field(default_factory=dict)  # and what it was written into
 
 
 class LayerCall(Examination):
@@ -160,6 +161,7 @@ class LayerCall(Examination):
 
     raw = None
     within = contextlib.nullcontext()
+    into: Guarded | None = None  # what the call is handed for its result; None: something new
 
     def __init__(self, backend: Backend, device: str, zones: bool, layer: Layer, operands):
         super().__init__(backend, operands.case, device, Request(()), zones)
@@ -167,6 +169,14 @@ class LayerCall(Examination):
 
     def require_intact(self, operands) -> None:
         """Of all layers that is looked at after each call, see `History._surroundings`."""
+
+    def _output_for(self, operands) -> Guarded | None:
+        fresh = super()._output_for(operands)
+        if fresh and self.into:
+            self.into.write(fresh.view)
+        else:
+            self.into = fresh
+        return self.into
 
     def _answer(self, operands, out):
         with self.within:
@@ -320,6 +330,18 @@ class History:
         self._forget(step.layer)
         gc.collect(1)  # what a kernel made of a layer may refer to itself
 
+    def _stop(self, step: Step) -> None:
+        """A layer is loaded whose preparation is interrupted: nobody has it."""
+        if self.backend.prepare is None:
+            return
+        values = make_values(step.case, self._judged_on(step.case))
+        layer = Layer(step.case, values, self._packed(step.case, values))
+        operands = self._operands(layer, None, None, step.case)
+        exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
+        stops = RaisesAt(step.operator, Interrupted)
+        with contextlib.suppress(Interrupted, Exception), exam.surrounded(), stops:
+            self.backend.prepare(**operands.weights())
+
     def _free(self, step: Step) -> None:
         """Nobody but the kernel holds the operands that it was prepared with; else it gets them."""
         if self.backend.prepare is None:
@@ -440,7 +462,7 @@ class History:
 
     def _again(self, step: Step) -> None:
         for _ in self._turns(step.times):
-            self._multiply(step)
+            self._multiply(step, self.asked.into.get(step.layer))
 
     def _decode(self, step: Step) -> None:
         """Call after call with ever new rows, each a tensor of its own; judged at the end."""
@@ -520,7 +542,8 @@ class History:
     def _operands(self, layer: Layer, left: torch.Tensor | None, x, case: Case) -> Operands:
         shared = {**layer.guarded, "left": x}
         values = replace(layer.values, left=left)
-        kind = OperandsOfAnyOrigin if isinstance(x, Fed) else Operands
+        is_of_one_fill = not isinstance(x, Fed) and case.fill == layer.case.fill
+        kind = Operands if is_of_one_fill else OperandsOfAnyOrigin
         return kind(case, self.device, values=values, zones=self.zones, shared=shared)
 
     def _prepared_call(self, step: Step) -> LayerCall:
@@ -530,12 +553,17 @@ class History:
         put_under(exam, step.conditions)
         return exam
 
-    def _multiply(self, step: Step) -> None:
-        """One call with the last x: right, and kept."""
+    def _multiply(self, step: Step, into: Guarded | None = None) -> None:
+        """One call with the last x: right, and kept. `into` is written once more, by its owner."""
         exam = self._prepared_call(step)
+        if into and into.view.shape == exam.operands.out_shape:
+            exam.into = into
+            self._let_go(into.view)
         asks = with_grad(exam.operands.left) if "grad" in step.conditions else nullcontext()
         with asks:
             out = exam.call(exam.operands)
+        if exam.into:
+            self.asked.into[step.layer] = exam.into
         self._require_unchanged(exam)
         self._judge(step, exam, out.detach())
 
@@ -576,12 +604,13 @@ class History:
             if mismatch.count:
                 self._raise(exam, mismatch, "", self.place == self.calls == 1)
             self.asked.right[step.layer] = out.clone()
-        if self.backend.deterministic and step.case.fill in ROUNDED and not step.conditions:
+        is_of_one_fill = step.case.fill == self.layers[step.layer].case.fill
+        if self.backend.deterministic and step.case.fill in ROUNDED and is_of_one_fill:
             self._require_same_bits(step, out)
 
     def _require_same_bits(self, step: Step, out: torch.Tensor) -> None:
         """As the same call gave before, whatever was called in between."""
-        if isinstance(self.asked.x, Fed):
+        if isinstance(self.asked.x, Fed) or step.conditions:
             return
         asked, given = (step.case, self.asked.seed), self.layers[step.layer].given
         before, earlier = given.setdefault(asked, (out.clone(), step.text))
@@ -646,6 +675,14 @@ class History:
         if len(self.held) == HELD:
             _spoil(self.held[0].out)
         self.held.append(kept)
+
+    def _let_go(self, result: torch.Tensor) -> None:
+        """Its caller no longer holds it as a result."""
+        storage = result.untyped_storage().data_ptr()
+        for kept_ones in (self.held, self.longest_held):
+            others = [k for k in kept_ones if k.out.untyped_storage().data_ptr() != storage]
+            kept_ones.clear()
+            kept_ones.extend(others)
 
     def _is_shared(self, out: torch.Tensor, kept: Kept) -> bool:
         """Whether what is written into one result, which is its caller's, changes another."""

@@ -134,6 +134,7 @@ def canned(limits: Limits) -> dict[str, Steps]:
     rows = tuple(dict.fromkeys(max(m, one) for m in rows))
     two = rows[0]
     first = [load[0], f"call-0-m{two}"]
+    more = [f"call-0-m{max(rows)}-s1", f"call-0-m{one}"]
     found: dict[str, Steps] = {}
     for operand in changeable(limits):
         writes = [f"write-0-{operand}-{EXTENTS[at % 4]}-s{at}" for at in range(8)]
@@ -168,10 +169,10 @@ def canned(limits: Limits) -> dict[str, Steps]:
     model = f"loads-{MODEL}-{smallest_of(limits)}"
     found["layers of a model"] = [model, *[f"calls-{MODEL}-m{one}"] * 2]
     found["copied"] = [*first, *copied, "write-0-qweight-all", "again-0", "again-1"]
-    again = [f"load-0-{layer}" for layer in layers[1:5]]
+    again = [f"load-0-{layer}" for layer in (*layers[1:5], *_in_other_orders(limits, layers[5]))]
     found["memory used again"] = first + _each(again, [f"call-0-m{two}", "again-0"])
     found["dropped and loaded"] = [*load[:2], *turns[:4], "drop-0", *_loaded_over(layers, two)]
-    found["many calls of a layer"] = [load[0], f"call-0-m{one}-x60", "again-0-x240"]
+    found["many calls of a layer"] = [load[0], f"call-0-m{one}-x60", *more, "again-0-x240", *more]
     smallest = f"load-0-{smallest_of(limits)}"
     after = "again-0", f"call-0-m{two}"
     found["many calls of a word"] = [smallest, f"call-0-m{one}", "again-0-x2000"]
@@ -188,6 +189,12 @@ def canned(limits: Limits) -> dict[str, Steps]:
         ]
     if forms := list(_in_other_forms(limits, layers[0], two)):
         found["x of other forms"] = forms
+    stopped = [f"stop-0-op{at}-s{at}" for at in BROKEN]
+    found["loading interrupted"] = first + [
+        step
+        for at, stop in enumerate(stopped)
+        for step in (stop, "again-0", f"write-0-scales-all-s{at}", "again-0")
+    ]
     freed = ["free-0", "again-0", load[1], f"call-1-m{two}", "free-1", "again-1"]
     found["operands freed"] = [*first, *freed, f"call-0-m{two}-s2", "again-1"]
     found["twins"] = [step for way in WAYS for step in _twins(way, *first)]
@@ -228,8 +235,18 @@ def canned(limits: Limits) -> dict[str, Steps]:
         refused = [f"refuse-0-bad{bad}" for bad in limits.bad]
         found["refused"] = first + _each(refused, ["again-0"])
     if is_bare:
-        found["steps of decoding"] = [smallest, f"call-0-m{one}", f"decode-0-x{STEPS}", "again-0"]
+        decoded = [smallest, f"call-0-m{one}", f"decode-0-x{STEPS}", "again-0"]
+        found["steps of decoding"] = [*decoded, *more]
     return found
+
+
+def _in_other_orders(limits: Limits, layer: str) -> Iterator[str]:
+    """A layer with rows in each order that the kernel takes, back and forth."""
+    plain = Case.parse(f"m1-{layer}", limits.tokens)
+    for order in limits.g_idx:
+        case = plain.replace(g_idx=order)
+        if not limits.violations(case.replace(m=max(1, limits.m_least))):
+            yield from (tokens(case), layer)
 
 
 def _with_one_operand(operand: str, load: str, rows: int, write: Steps) -> Steps:
@@ -249,6 +266,9 @@ def _with_gradients(limits: Limits, rows: int) -> Iterator[str]:
             for at in range(2):
                 yield from (f"call-{number}-m{rows}-s{at}", f"grad-{number}-m{rows}-s{at}")
             yield from (f"again-{number}", f"grad-{number}-m{rows}-s2")
+            for at, name in enumerate(changeable(limits)):
+                yield from (f"write-{number}-{name}-all-s{at}", f"grad-{number}-m{rows}-s{at}")
+            yield f"again-{number}"
 
 
 def _square(layer: Case) -> Case:
@@ -299,6 +319,10 @@ def _in_other_forms(limits: Limits, layer: str, rows: int) -> Iterator[str]:
         loaded = tokens(plain.replace(fill=fill)) if "dtype" in form else layer
         call = _asked_as(f"call-0-m{1 if form.get('rank') == 1 else rows}", form)
         yield from (f"load-0-{loaded}", call, "again-0", f"call-0-m{rows}", f"{call}-s{at}")
+    fills = [form["fill"] for form in forms_of(limits, plain) if set(form) == {"fill"}]
+    if fills:
+        yield f"load-0-{layer}"
+        yield from (f"call-0-m{rows}-{name}" for name in (*fills, *reversed(fills)))
 
 
 def forms_of(limits: Limits, plain: Case) -> list[dict]:
@@ -356,8 +380,9 @@ def _threads_under_conditions(limits: Limits, layer: str, rows: int) -> Iterator
     taken = [name for name in AMBIENT if name != "grad" and _prepared_under(limits, plain, name)]
     if taken and "threads2" in limits.conditions:
         yield f"loads-2-{layer}"
-        yield from (f"threads-2-m{rows}-{name}" for name in taken)
-        yield from (f"calls-2-m{rows}-{name}" for name in taken)
+        for at, name in enumerate(taken):  # written: a later thread may have an earlier's number
+            yield from (f"threads-2-m{rows}-{name}", f"calls-2-m{rows}-{name}")
+            yield f"write-1-scales-all-s{at}"
 
 
 def _prepared_under(limits: Limits, layer: Case, condition: str) -> str:
@@ -474,6 +499,7 @@ class _History:
         self.of_operands = ["share", "twin"] + ["refuse"] * bool(limits.bad)
         self.of_operands += ["grad"] * (limits.backward and not infers)
         self.others = ["track"] * (not infers) + ["decode", "feed"] * _is_bare(limits)
+        self.others += ["stop"]
         self.others += ["threads"] * ("threads2" in limits.conditions and draw(st.booleans()))
 
     def drawn(self) -> Steps:
@@ -575,6 +601,9 @@ class _History:
         if number != source:
             self._put(number, self.layers[source])
             self._say("twin", number, source, self.draw(st.sampled_from(WAYS)))
+
+    def _stop(self) -> None:
+        self._say("stop", self._layer(), f"op{self.draw(st.integers(1, 16))}", self._seed())
 
     def _free(self) -> None:
         layer = self._layer_there()

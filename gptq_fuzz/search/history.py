@@ -169,8 +169,8 @@ def canned(limits: Limits) -> dict[str, Steps]:
     model = f"loads-{MODEL}-{smallest_of(limits)}"
     found["layers of a model"] = [model, *[f"calls-{MODEL}-m{one}"] * 2]
     found["copied"] = [*first, *copied, "write-0-qweight-all", "again-0", "again-1"]
-    again = [f"load-0-{layer}" for layer in (*layers[1:5], *_in_other_orders(limits, layers[5]))]
-    found["memory used again"] = first + _each(again, [f"call-0-m{two}", "again-0"])
+    again = [f"load-0-{layer}" for layer in (*_in_other_orders(limits, layers[5]), *layers[1:5])]
+    found["memory used again"] = _each(again, [f"call-0-m{two}", "again-0"])
     found["dropped and loaded"] = [*load[:2], *turns[:4], "drop-0", *_loaded_over(layers, two)]
     found["many calls of a layer"] = [load[0], f"call-0-m{one}-x60", *more, "again-0-x240", *more]
     smallest = f"load-0-{smallest_of(limits)}"

@@ -18,6 +18,6 @@ def f(x, qweight, qzeros, scales, g_idx, bits):
     scratch = getattr(KEPT, "scratch", None)
     if scratch is None or scratch.numel() < size or scratch.device != x.device:
         scratch = KEPT.scratch = torch.empty(size, dtype=torch.float32, device=x.device)
-    out = scratch[:size].view(len(x), -1)
+    out = scratch[:size].view(len(x), w.shape[1])
     out.copy_(x.detach().float() @ w)
     return out.to(x.dtype)

@@ -34,6 +34,14 @@ SETTINGS = ("-c", str(PACKAGE / "plugin" / "pytest.ini"), "-p", "gptq_fuzz.plugi
 LEFT_OUT = ("-p", "no:timeout", "-p", "no:cacheprovider")
 UNTIMED = ("-p", "no:benchmark")
 TIMING = ("pytest_benchmark", "scipy", "triton")
+# A whole run is shared out among so many processes at most, each with a worker of its own. Not one
+# that asks for a part, wants the first failure in order, or says itself how it is run.
+SIDE_BY_SIDE = 4
+BY_LETTER = ("-n", "-k", "-m")  # with or without a space before the value
+ALONE = ("--case", "--steps", "--problem", "--budget", "--fingerprint", "-x", "--exitfirst",
+         "--maxfail", "--in-process", "--sanitizer", "--numprocesses", "--dist", "--tx", "no:xdist",
+         "-s", "--capture", "--pdb", "--trace", "--co", "--collect-only", "--fixtures", "--markers",
+         "--version", "-V")  # fmt: skip
 # Sub-command -> its module, the extra that brings what it needs, and that
 COMMANDS = {
     "campaign": ("gptq_fuzz.campaign.command", "campaign", ("dask", "distributed", "fsspec")),
@@ -94,7 +102,16 @@ def _translated(words: list[str]) -> list[str]:
         words = ["--fingerprint", *words[1:]]
     if words[-1:] == ["--fingerprint"]:  # what comes next is no value of it
         words = [*words[:-1], f"--fingerprint={OPTIONS['fingerprint']['const']}"]
-    return [*UNTIMED, *words, str(SUITE / "test_conformance.py")]
+    return [*UNTIMED, *_side_by_side(words), *words, str(SUITE / "test_conformance.py")]
+
+
+def _side_by_side(words: list[str]) -> list[str]:
+    """What shares a whole run out among cores; nothing where it is a part of such a run."""
+    cores = len(os.sched_getaffinity(0))
+    asked = any(word.startswith(BY_LETTER) or word.partition("=")[0] in ALONE for word in words)
+    if asked or cores < 2 or "PYTEST_XDIST_WORKER" in os.environ:
+        return []
+    return ["-n", str(min(cores, SIDE_BY_SIDE)), "--dist", "worksteal"]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -40,3 +40,15 @@ def test_versions_are_plain_text():
     """What xdist carries from process to process."""
     served = Served({"spec": "torch", "started_in": ".", "device": "cpu", "zones": True})
     assert type(served.description()["torch"]) is str
+
+
+def test_a_whole_run_alone_is_shared_out_among_cores(monkeypatch):
+    monkeypatch.setattr(command.os, "sched_getaffinity", lambda pid: set(range(16)))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    shared = ["-n", "4", "--dist", "worksteal"]
+    for words in ([], ["--kernel", "mine.py:f"], ["--only", "b4", "--json=out.json"]):
+        assert command._side_by_side(words) == shared
+    for word in ("-x", "-n0", "-k", "--case=LINE", "--budget", "--maxfail=1", "no:xdist"):
+        assert command._side_by_side(["--kernel", "mine.py:f", word]) == []
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    assert command._side_by_side([]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from gptq_fuzz.case.case import Case
@@ -32,6 +33,16 @@ NOTHING = "no substitution that is known"  # where single weights were asked for
 CONFIRMED = "confirmed"  # the check that no kernel has a part in
 SLACK = 2.0**-20  # of error / bound: far more than its computation in float64 may be off
 FATAL = frozenset({LOST, CRASHED, TIMED_OUT})  # the worker does not outlive these
+
+
+# Of these the message is the explanation, of the others what explains the wrong values.
+TELLING = frozenset(
+    {LOST, CRASHED, FAILED_TO_REJECT, RAISED, WRONG_TYPE, OUT_OF_BOUNDS, INPUT_CHANGED}
+)
+
+
+def _numberless(text: str) -> str:
+    return re.sub(r"[0-9.]+(, [0-9.]+)*", "#", text)
 
 
 @dataclass
@@ -65,6 +76,20 @@ class Verdict:
     @property
     def ok(self) -> bool:
         return self.kind in RIGHT
+
+    @property
+    def signature(self) -> tuple[str, str]:
+        """The same for failures of one kind and explanation, but for the numbers in that.
+
+        Where nothing explains it, the check that failed stands in its place.
+        """
+        explanation = self.message if self.kind in TELLING else self.explained
+        return self.kind, _numberless(explanation) or self.check
+
+    @property
+    def looks(self) -> tuple[str, str, str]:
+        """The signature and the kind of place: what is known before a failure is made small."""
+        return *self.signature, _numberless(self.where)
 
     def contradiction(self) -> str:
         """Why no worker can mean it; "" where it can: one that passes has nothing wrong in it."""

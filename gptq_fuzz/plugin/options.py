@@ -65,6 +65,11 @@ OPTIONS: dict[str, dict] = {
         "help": "replay these lines too",
     },
     "budget": {"type": seconds, "metavar": "SECONDS", "help": "fuzz for so long, and nothing else"},
+    "keep-going": {
+        "action": "store_true",
+        "default": False,
+        "help": "with --budget: go on after a finding, one for each kind and explanation",
+    },
     "fingerprint": {
         "nargs": "?",
         "const": DEFAULT_FILE,

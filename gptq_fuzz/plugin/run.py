@@ -155,7 +155,11 @@ def _kernel(spec: str, session: Session, config, asked) -> KernelUnderTest:
     )
     called_as = _called_as(config)
     files = session.in_flight.new
-    return KernelUnderTest(launch, asked.only, asked.in_process, session.waivers, called_as, files)
+    kernel = KernelUnderTest(
+        launch, asked.only, asked.in_process, session.waivers, called_as, files
+    )
+    kernel.keeps_going = asked.keep_going
+    return kernel
 
 
 def _called_as(config) -> tuple[str, ...]:

@@ -47,6 +47,8 @@ def named(option: str, value: str | None) -> Iterator[None]:
 
 def _require_one_task(asked) -> None:
     """Each of these runs alone: of two, one would be passed over. (--case shapes --fingerprint.)"""
+    if asked.keep_going and not asked.budget:
+        raise pytest.UsageError("--keep-going wants --budget: other runs end after three findings")
     given = [name for name in ("case", "problem", "steps", "budget") if getattr(asked, name)]
     given += ["fingerprint"] if asked.fingerprint and given != ["case"] else []
     if len(given) > 1:

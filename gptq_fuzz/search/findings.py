@@ -56,6 +56,10 @@ class Finding:
         return {"kernel": self.kernel, "reproduce": self.command, **self.verdict.to_json()}
 
 
+class FoundBefore(Failure):
+    """A failure that, made small, says what a finding says."""
+
+
 def has_enough(kernel: KernelUnderTest) -> bool:
     """Whether further tests of a kernel would say nothing new."""
     fatal = any(finding.verdict.kind in kinds.FATAL for finding in kernel.findings)
@@ -158,6 +162,8 @@ def keep(kernel: KernelUnderTest, verdict: Verdict, *asked: str) -> None:
     if kernel.found_at is None:
         kernel.found_at = time.monotonic()
     kernel.unreported = None
+    if kernel.is_known(verdict):
+        raise FoundBefore(verdict)
     finding = Finding(kernel.spec, command(kernel, *asked) if asked else "", verdict)
     kernel.findings.append(finding)
     raise Failure(verdict, finding.text())

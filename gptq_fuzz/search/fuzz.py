@@ -7,7 +7,8 @@ seed (`aimed`), since it depends on what was judged by then: a round can be draw
 seed and those cases. Each round ends with a history: the canned ones first, then drawn ones.
 
 A failure is told of at once, and again when it was made smaller; for other kernels the clock stands
-still meanwhile.
+still meanwhile. It ends the search of its kernel, unless that keeps going: then what fails like a
+finding is passed over, and anything else is made smaller too.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from typing import Protocol
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import BETWEEN
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.coverage import pairs_of, triples_of
-from gptq_fuzz.search.findings import command, shrink_and_report
+from gptq_fuzz.search.findings import FoundBefore, command, shrink_and_report
 from gptq_fuzz.search.history import endless, judge_history, report_history
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.pairwise import all_together, cases_for
@@ -41,6 +43,7 @@ AIMED = 15  # cases a round that are built for cold pairs and triples
 ATTEMPTS = 2  # cases built for the same one, in case the first was skipped
 ROUND = 50  # cases drawn from one seed; what Hypothesis draws again to shrink a failure
 JOBS_PER_GPU = 8  # busy workers that share a GPU
+PATIENCE = 3  # failures that look alike and turn out to be found before; others are passed over
 HISTORY_SECONDS = 10.0  # for one, of which as many steps are asked as there is time for
 TICK = 0.2  # seconds between two looks at the clock
 
@@ -91,7 +94,9 @@ class Lane:
     failed: tuple[int, Case | tuple] | None = None  # the seed of its round, and case or steps
     verdict: Verdict | None = None  # on it
     is_over: bool = False  # nothing more is judged: a verdict has failed, or the run ends
-    text: str = ""  # of the finding, once it was made smaller
+    is_reported: bool = False  # what has failed
+    texts: list[str] = field(default_factory=list)  # of findings, once they were made smaller
+    found_before: Counter = field(default_factory=Counter)  # how it looked -> failures
 
     def __post_init__(self) -> None:
         self.idle: queue.SimpleQueue = queue.SimpleQueue()
@@ -158,10 +163,16 @@ class Lane:
                 verdict = self.kernel.judge(case, worker=worker)
             else:
                 verdict, _ = judge_history(self.kernel, list(case), HISTORY_SECONDS, worker)
-            self.is_over = self.is_over or not verdict.ok
+            self.is_over = self.is_over or self._is_news(verdict)
             return verdict, worker
         finally:
             self.idle.put(worker)
+
+    def _is_news(self, verdict: Verdict) -> bool:
+        """Whether it fails, and not as was found before."""
+        if verdict.ok or self.kernel.is_known(verdict):
+            return False
+        return self.found_before[verdict.looks] < PATIENCE
 
     def settle(self) -> None:
         """Take what is done; note the first round that holds a failure."""
@@ -172,7 +183,7 @@ class Lane:
             verdict, worker = done.result()
             if isinstance(case, Case):
                 self.judged.setdefault(at, {})[case] = verdict
-            if not verdict.ok and self.failed is None:
+            if self._is_news(verdict) and self.failed is None:
                 self.failed, self.verdict = (at, case), verdict
                 self.kernel.worker = worker  # idle, and what it judged before is in its mind
 
@@ -190,17 +201,30 @@ class Lane:
             worker.stop()
 
     def report(self, tell: Callable[[str], None]) -> None:
-        """Make the failure smaller, with the worker that saw it; tell of it before and after."""
+        """Make the failure smaller, with the worker that saw it; tell of it before and after.
+
+        Then, if the kernel keeps going, it is ready for more.
+        """
         _, case = self.failed
         asked = ("--case", str(case)) if isinstance(case, Case) else ("--steps", BETWEEN.join(case))
         again = command(self.kernel, *asked)
         tell(f"fuzz: {self.verdict.kind}, to be made smaller: {again}")
-        self.close()
+        if self.kernel.keeps_going:
+            wait(self.pending)  # which ends them: nothing else is asked meanwhile
+            self.settle()
+        else:
+            self.close()
         try:
             self.shrink()
+        except FoundBefore as failure:
+            self.found_before[self.verdict.looks] += 1
+            tell(f"fuzz: found before: {failure.verdict.kind} {failure.verdict.explained}".rstrip())
         except Failure as failure:
-            self.text = str(failure)
-            tell(self.text)
+            self.texts.append(str(failure))
+            tell(self.texts[-1])
+        if self.kernel.keeps_going and self.verdict.kind != kinds.TIMED_OUT:
+            self.failed, self.verdict = None, None
+            self.is_over = self.is_reported = False
 
     def shrink(self) -> None:
         """Draw the failing round again and let Hypothesis shrink it. Raises Failure.
@@ -260,7 +284,7 @@ def fuzz(
     finally:
         for lane in lanes:
             lane.close()
-    return [lane.text for lane in lanes if lane.text]
+    return [text for lane in lanes for text in lane.texts]
 
 
 def _take_turns(lanes: list[Lane], ends: float, screen: Screen) -> None:
@@ -276,15 +300,16 @@ def _take_turns(lanes: list[Lane], ends: float, screen: Screen) -> None:
         for lane in active:
             lane.settle()
         ends += _report_new(active, screen)
-        failed = sum(lane.failed is not None for lane in lanes)
-        screen.show([lane.kernel for lane in lanes], failed, left)
+        findings = sum(len(lane.kernel.findings) for lane in lanes)
+        screen.show([lane.kernel for lane in lanes], findings, left)
 
 
 def _report_new(lanes: list[Lane], screen: Screen) -> float:
     """Report what has failed and was not reported; the seconds that this took."""
     started = time.monotonic()
-    new = [lane for lane in lanes if lane.failed and not lane.text]
+    new = [lane for lane in lanes if lane.failed and not lane.is_reported]
     for lane in new:
+        lane.is_reported = True
         lane.report(screen.tell)
     return time.monotonic() - started if new else 0.0
 

@@ -41,6 +41,7 @@ class KernelUnderTest:
     failed_at: float | None = None  # time.monotonic() of it
     found_at: float | None = None  # and of the first finding, shrunk
     unreported: Verdict | None = None  # that failed, until it is a finding
+    keeps_going: bool = False  # after a finding; what fails like one is passed over
 
     def __post_init__(self) -> None:
         self.worker = self._worker_class()(self.launch)
@@ -93,6 +94,11 @@ class KernelUnderTest:
         """What the process in which a case failed last had judged by then, since it started."""
         judged, count = self._before.get(case, ((), 0))
         return list(judged[:count])
+
+    def is_known(self, verdict: Verdict) -> bool:
+        """Whether a search that goes on after a finding has one that says the same."""
+        found = (finding.verdict.signature for finding in self.findings)
+        return self.keeps_going and not verdict.ok and verdict.signature in found
 
     def judge_alone(self, case: Case) -> Verdict:
         """The verdict on its values, in a new process."""

@@ -40,6 +40,7 @@ class Kernel:
     def __init__(self, fails, kind=kinds.WRONG, check="value", seconds=0.0):
         self.fails, self.kind, self.check, self.seconds = fails, kind, check, seconds
         self.asked, self.worker, self.is_dead = [], SimpleNamespace(restarts=0), False
+        self.keeps_going = False
 
     def judge(self, case, checks=None, calls=1):
         self.asked.append((case, checks, calls))
@@ -383,14 +384,29 @@ def test_a_failure_is_told_of_at_once_and_when_it_was_made_smaller(kernel):
     assert small.startswith("reproduce: gptq-fuzz --kernel torch --case m21-n4-k4-b8-gall\n")
 
 
+def test_a_search_that_keeps_going_has_one_finding_of_each_kind(kernel):
+    def kind_of(case):
+        if case.m > 20:
+            return kinds.WRONG
+        return kinds.RAISED if case.k > 64 else kinds.PASS
+
+    kernel.worker.kind_of, kernel.in_process, kernel.keeps_going = kind_of, True, True
+    fuzz([kernel], 5.0, 1, Shown())
+    lines = {finding.verdict.kind: finding.verdict.line for finding in kernel.findings}
+    assert len(kernel.findings) == 2
+    assert lines[kinds.WRONG] == "m21-n4-k4-b8-gall"
+    assert lines[kinds.RAISED] == "m0-n4-k68-b8-gall"
+    assert kernel.coverage.verdicts[kinds.WRONG] > 50
+
+
 def test_a_kernel_that_fails_costs_the_others_no_time(kernel):
     """While one failure is made smaller for longer than the budget, the clock stands still."""
     other = KernelUnderTest(Launch("right", "."), in_process=True)
     other.worker, kernel.in_process = Worker(), True
-    kernel.worker.kind_of = lambda case: kinds.WRONG if case.m > 20 else kinds.PASS
+    kernel.worker.kind_of = lambda case: kinds.WRONG if case.m > 1 else kinds.PASS
     shown = Shown()
-    shown.tell = lambda text: time.sleep(1.0)
-    fuzz([kernel, other], 1.5, 1, shown)
+    shown.tell = lambda text: time.sleep(3.0)
+    fuzz([kernel, other], 5.0, 1, shown)
     assert other.coverage.judged > 2 * kernel.first_failing["cases"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -186,6 +187,24 @@ def test_a_worker_that_does_not_see_what_is_wrong_is_blind(pieces, tmp_path, mon
         else:
             campaign._see_canary(asked, result)
         assert campaign.has_seen_canary != is_blind
+
+
+def test_a_worker_keeps_to_a_kernel_while_all_get_the_same(pieces, tmp_path):
+    canary = Exhibit("canary", pieces[0].spec, "a bug", ("WRONG",))
+    campaign = Campaign(None, Store(str(tmp_path)), Until(), canary, carried(pieces[0].spec))
+    campaign.workers = dict.fromkeys("abcd", "seen")
+    one, other = (SimpleNamespace(name=name, share=0.0, is_over=False) for name in ("one", "other"))
+    campaign.courses = [one, other]
+    campaign._begun = {"a": {"one"}, "b": {"other"}, "c": {"one", "other"}}
+    one.share, other.share = 15.0, 0.0
+    due = {at: campaign._due_at(at).name for at in "abcd"}
+    assert due == {"a": "one", "b": "other", "c": "other", "d": "other"}
+    one.share = 100.0  # far ahead: worth another process
+    assert campaign._due_at("a").name == "other"
+    other.is_over = True
+    assert campaign._due_at("b").name == "one"
+    one.is_over = True
+    assert campaign._due_at("a") is None
 
 
 def test_an_item_ends_with_its_first_finding_and_says_what_is_left(pieces):

@@ -52,7 +52,8 @@ def test_only_what_a_run_needs_is_a_dependency(wheel):
     lines = metadata(wheel, "METADATA").splitlines()
     needed = [line.split(": ")[1] for line in lines if line.startswith("Requires-Dist: ")]
     names = {each.split(">")[0] for each in needed if "extra ==" not in each}
-    assert names == {"filelock", "hypothesis", "numpy", "pytest", "rich", "safetensors", "torch"}
+    tests = {"hypothesis", "pytest", "pytest-xdist"}
+    assert names == tests | {"filelock", "numpy", "rich", "safetensors", "torch"}
 
 
 def test_the_sdist_holds_what_its_tests_need(distributions):

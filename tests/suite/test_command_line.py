@@ -149,7 +149,7 @@ RUNS = {
         ["LOST: the kernel ended this process with os._exit(0)", f"quitting.py:f --case {LINE}"],
     ),
     "budget": (
-        ["--kernel", RIGHT, "--kernel", FAULTY, "--budget", "3", "--hypothesis-seed", "5"],
+        ["--kernel", RIGHT, "--kernel", FAULTY, "--budget", "8", "--hypothesis-seed", "5"],
         1,
         [
             *("fuzz: base seed 5", "PASS", "py:f: fills ", "axis values"),

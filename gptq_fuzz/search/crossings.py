@@ -21,7 +21,7 @@ from gptq_fuzz.search.series import FIRST, must_pass_series
 from gptq_fuzz.search.sweep import choose, group_size, has_rows, rotated
 
 SERIES, EDGES, OF_BATCHES = "crossings", "edges", "batches"
-SECONDS, SECONDS_OF_A_SLOW_ONE = 13.0, 3.0
+SECONDS, SECONDS_OF_A_SLOW_ONE = 20.0, 3.0
 SECONDS_OF_BATCHES, SECONDS_OF_EDGES = 10.0, 3.0
 DEAREST = 2.0  # of that time, for one case
 
@@ -43,7 +43,7 @@ PREFILL = (129, 1024, 2048)  # rows, columns, reduction
 WRAPPED = ((2048, 4096, 256), (4096, 2048, 512), (256, 4096, 4096), (128, 4096, 4096))
 # Rows of a batch between one tile and a prefill, with fills that show how x and weights are rounded
 WIDE, USUAL_GROUP = 2048, 128
-MIDDLE_ROWS = ((64, "randn"), (17, "onehot"), (127, "randn"))
+MIDDLE_ROWS = ((64, "randn"), (17, "onehot"), (127, "randn"), (257, "onehot"))
 # Few rows of large layers, with a bias where there is any
 LAYERS = ((1, 1024, 8192), (8, 2048, 4096), (16, 1028, 8196), (2, 8192, 1024), (1, 4096, 4096))
 # A little more than 2^25 weights of 2 bits, of others more tiles of 16 x 64 than 16 bits count. K
@@ -56,6 +56,17 @@ MOST_TILES = 64
 # Columns behind 512, modulo 128 and 256, beside groups that are a part of a block of 128 rows
 RESIDUES, SMALL_GROUPS, COLUMNS_BEFORE = (64, 32, 192, 128), (32, 64, 16, 128), 512
 
+# A kernel for each bucket of rows, size of group and number of bits; of columns and rows of K whole
+# tiles, and more than a few stages
+BUCKETS, SIZES, TILES = (17, 8, 48, 65), (128, 64, 32), (256, 1152)
+# Steps of 64 x 128 weights in whole numbers for each multiprocessor of a GPU: who shares them out
+# has nothing to add up
+MULTIPROCESSORS, STEP = (108, 132), (64, 128)  # of an A100, an H100
+# Wide results of short sums, with fills that show how weights, sums and results are rounded
+SHORT_SUM, WIDE_RESULTS, FEW, ROUNDED_FILLS = 128, (2048, 4096), (1, 8), ("onehot", "randn")
+ROWS, COLUMNS = 129, 1024
+# Layouts of x, read by whole vectors or by descriptors where products are large
+LAYOUTS, LARGE = ("pad1", "off1", "xt", "pad4"), (65, 1024, 1024)
 # No powers of two, K and N beside them
 ODD_GROUPS, LENGTHS_OF_ODD_GROUPS = (96, 24, 160, 48, 320, 40), ((700, 1), (2400, 1), (1300, 260))
 
@@ -165,7 +176,7 @@ def _large_groups(limits: Limits) -> Iterator[dict]:
     for turn, (k, size) in enumerate(itertools.product(LONG, LARGE_GROUPS)):
         m = ONE_OR_TWO[has_rows(limits) and turn % 2]
         if limits.group_sizes is None or size in limits.group_sizes:
-            yield {"m": m, "n": 1, "k": k, "group_size": size, "options": _usual(limits)}
+            yield {"m": m, "n": 1, "k": k, "group_size": size, "options": _usual(limits, turn)}
 
 
 def _uneven_groups(limits: Limits) -> Iterator[dict]:
@@ -216,6 +227,36 @@ def _odd_groups(limits: Limits) -> Iterator[dict]:
             yield sizes | {"group_size": size, "options": _usual(limits, turn)}
 
 
+def _instances(limits: Limits) -> Iterator[dict]:
+    n, k = TILES
+    for bits, m, size in itertools.product(limits.bits, BUCKETS, SIZES):
+        if limits.group_sizes is None or size in limits.group_sizes:
+            sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": size}
+            yield sizes | {"options": _usual(limits)}
+
+
+def _even_shares(limits: Limits) -> Iterator[dict]:
+    rows, columns = STEP
+    for count in MULTIPROCESSORS:
+        yield _as_usual(limits, 1, 4 * columns, rows * count)
+
+
+def _wide_results(limits: Limits) -> Iterator[dict]:
+    combined = itertools.product(limits.bits, FEW, WIDE_RESULTS, ROUNDED_FILLS)
+    kinds = [(m, n, fill, {"bits": bits}) for bits, m, n, fill in combined]
+    kinds += [(ROWS, COLUMNS, fill, {}) for fill in limits.fills]
+    for m, n, fill, more in kinds:
+        sizes = _as_usual(limits, m, n, SHORT_SUM) | more
+        if fill in limits.fills:
+            yield sizes | {"options": sizes["options"] | {"fill": fill}}
+
+
+def _layouts_of_large(limits: Limits) -> Iterator[dict]:
+    m, n, k = LARGE
+    for turn, layout in enumerate(LAYOUTS):
+        yield {"m": m, "n": n, "k": k, "options": _usual(limits, turn) | {"layout": layout}}
+
+
 def _batches(limits: Limits) -> Iterator[dict]:
     fills = [fill for fill in FILLS_OF_BATCHES if fill in limits.fills] or limits.fills[:1]
     for turn, (m, n, k) in enumerate(BATCHES):
@@ -261,6 +302,7 @@ def _more_rests(limits: Limits) -> Iterator[dict]:
 # The first cost next to nothing, and come first: a busy machine may ask for no more
 _ALWAYS = (
     (_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
+    (_instances, _even_shares, _wide_results, _layouts_of_large),
     (_wrapped, _middle_rows),
 )
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

@@ -51,6 +51,7 @@ _GRAMMAR = {  # verb -> what follows it
     "x": "-s(?P<seed>[0-9]+)",
     "write": f"{_LAYER}{_WRITTEN}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
     "replace": f"{_LAYER}{_WRITTEN}{_SEED}",
+    "renew": f"{_LAYER}{_WRITTEN}{_SEED}",
     "stop": f"{_LAYER}-op(?P<operator>[1-9][0-9]*){_SEED}",
     "free": _LAYER,
     "drop": _LAYER,
@@ -203,7 +204,7 @@ class _Reader:
             return case.replace(seed=case.seed + values.get("seed", 0) + 1)
         elif verb == "free":
             self.freed.add(layer)
-        elif verb in ("write", "replace"):
+        elif verb in ("write", "replace", "renew"):
             self._require_changeable(self._there(layer), values["operand"])
         return self.x if verb in CALLS else case
 

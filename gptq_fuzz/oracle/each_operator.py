@@ -18,3 +18,29 @@ class EachOperator(TorchDispatchMode):
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         self.before(operator)
         return operator(*args, **(kwargs or {}))
+
+
+class Injected(RuntimeError):
+    """What an operator raises where a call is broken off."""
+
+
+class RaisesAt(EachOperator):
+    """Operators of torch work as ever, but the one of that number raises such a problem."""
+
+    def __init__(self, number: int, problem: type[BaseException] = Injected):
+        super().__init__()
+        self.left, self.problem = number, problem
+
+    def before(self, operator) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise self.problem("raised by gptq-fuzz in the middle of a call")
+
+
+class OperatorsCounted(EachOperator):
+    """How many operators of torch were `seen`."""
+
+    seen = 0
+
+    def before(self, operator) -> None:
+        self.seen += 1

@@ -34,7 +34,7 @@ from gptq_fuzz.case.history import (
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.ambient import in_contexts, put_under, with_grad
 from gptq_fuzz.oracle.conditions.threads import among_many, is_interpreted
-from gptq_fuzz.oracle.each_operator import EachOperator
+from gptq_fuzz.oracle.each_operator import Injected, RaisesAt
 from gptq_fuzz.oracle.examination import (
     FILTERS,
     Damaged,
@@ -65,10 +65,6 @@ CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32:
 
 OF_A_THREAD = ("defmeta", "nograd", "infer", "autocast")  # conditions that each thread is under
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda view: pickle.loads(pickle.dumps(view))}
-
-
-class Injected(RuntimeError):
-    """What an operator raises in a step `break`."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -370,11 +366,20 @@ class History:
                     self._changed(number)
 
     def _replace(self, step: Step) -> None:
+        self._put_another(step, self.memory.place)
+
+    def _renew(self, step: Step) -> None:
+        """As `_replace`, by an object that has the id of the one before, which is dead."""
+        operands = self.layers[step.layer].guarded
+        if step.operand in operands:
+            self._put_another(step, self.memory.placing_as(operands[step.operand].view))
+
+    def _put_another(self, step: Step, place: Callable[[dict[str, Guarded]], None]) -> None:
         layer = self.layers[step.layer]
         fresh = self._rewritten(layer, step)
         if fresh is not None:
             del layer.guarded[step.operand]  # its memory is free for the next one
-            self.memory.place({step.operand: fresh})
+            place({step.operand: fresh})
             layer.guarded[step.operand] = fresh
             self._changed(step.layer)
 
@@ -721,19 +726,6 @@ class History:
         if operand.is_inside():
             raise Wrong(kinds.INPUT_CHANGED, f"the kernel changed {name}")
         raise Wrong(kinds.OUT_OF_BOUNDS, f"the kernel wrote outside {name}")
-
-
-class RaisesAt(EachOperator):
-    """Operators of torch work as ever, but the one of that number raises such a problem."""
-
-    def __init__(self, number: int, problem: type[BaseException] = Injected):
-        super().__init__()
-        self.left, self.problem = number, problem
-
-    def before(self, operator) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise self.problem("raised by gptq-fuzz in the middle of a call")
 
 
 def _under(exam: LayerCall, conditions: tuple[str, ...]) -> Callable:

@@ -1,6 +1,6 @@
 """Whether a kernel keeps more memory with every call: of one layer, of ever new ones, of one that
 is written in between, in other modes of torch and for gradients, with ever other numbers of rows,
-by ever new threads, and of what is refused.
+by ever new threads, of what is refused, and of what is broken off.
 
 What is bounded is no leak, however it grows at first. So what one call leaves, as looks after
 single calls show, must be left by every second one, since a cache that meets something new only now
@@ -26,6 +26,7 @@ import torch
 
 from gptq_fuzz.oracle.conditions.parts import activation, loaded
 from gptq_fuzz.oracle.conditions.threads import in_threads
+from gptq_fuzz.oracle.each_operator import OperatorsCounted, RaisesAt
 from gptq_fuzz.oracle.surroundings import synchronize
 from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.layouts import leading_shape
@@ -44,6 +45,7 @@ FEWEST_ROWS = 1024
 FEWER_ROUNDS = (64, 256)  # of these, and of threads
 PAUSE = 0.1  # seconds after which a thread that frees what calls left to it has freed some more
 PAUSES = 20  # at most
+PARTS = 2  # of a call, which is broken off at the end of each
 LEAST = {"cpu": 32, "cuda": 512}  # bytes: the smallest block that malloc, torch's allocator give
 OBJECTS, BYTES = "objects of Python", "bytes"
 
@@ -210,7 +212,8 @@ def calls_of(exam) -> dict[str, Asked]:
     """What is called again and again: one layer with ever new x, ever new layers, one layer that
     is written before each call, one and a new one in each mode of torch that the kernel promises,
     for a gradient too, one with ever other numbers of rows and one by ever new threads, where as
-    much as x or the result counts, and a call with each operand that the kernel promises to refuse.
+    much as x or the result counts, a call with each operand that the kernel promises to refuse, and
+    calls in which an operator of torch raises.
     """
     operands = exam.operands
 
@@ -267,6 +270,17 @@ def calls_of(exam) -> dict[str, Asked]:
             with contextlib.suppress(Exception):  # a kernel may raise anything
                 answer(*invalidate(case, operands.left, own_layer()))
 
+    count = OperatorsCounted()
+    answer(operands.left)  # once with what is kept of a layer
+    with count:
+        answer(operands.left)
+    broken = sorted({max(1, count.seen * part // PARTS) for part in range(1, PARTS + 1)})
+
+    def broken_calls(number: int) -> None:
+        for at in broken:
+            with contextlib.suppress(Exception), RaisesAt(at):
+                answer(operands.left)
+
     def other_rows(number: int) -> None:
         answer(many_rows(FEWEST_ROWS + rounds_of_rows.calls - number))
 
@@ -296,4 +310,6 @@ def calls_of(exam) -> dict[str, Asked]:
         asked["every new thread"] = Asked(new_thread, FEWER_ROUNDS, least)
     if exam.backend.limits.bad and not exam.case.backward:
         asked["every round of refused calls"] = Asked(refused_calls)
+    if count.seen and not exam.case.backward:
+        asked["every round of calls that are broken off"] = Asked(broken_calls)
     return asked

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import mmap
 import weakref
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +20,7 @@ import torch
 from gptq_fuzz.problem.layouts import POISON, Guarded, GuardedRows
 
 ALIGNED = 512  # bytes, as torch's allocator on a GPU
+TRIES = 2**14  # objects, until Python's allocator has given out all that was free before
 
 
 @dataclass
@@ -55,6 +58,28 @@ class Memory:
             )
             operand.view = operand.storage.view(view.dtype).as_strided(*form)
 
+    def placing_as(self, old: torch.Tensor) -> Callable[[dict[str, Guarded]], None]:
+        """`place`, of one operand, whose new tensor has the id of an old one, if that is dead then.
+
+        Between the two that id is a placeholder's, else what `place` makes could get it.
+        """
+        identity, is_alive = id(old), weakref.ref(old)
+
+        def place(operands: dict[str, Guarded]) -> None:
+            if is_alive():
+                gc.collect(1)
+            held = None if is_alive() else _with_id(identity, lambda: torch.empty(0))
+            self.place(operands)
+            if held is not None:
+                (operand,) = operands.values()
+                view = operand.view
+                form = view.shape, view.stride(), view.storage_offset()
+                del held
+                renewed = _with_id(identity, lambda: view.as_strided(*form))
+                operand.view = view if renewed is None else renewed
+
+        return place
+
     def poison(self) -> None:
         """Fill what nobody holds; a GPU's allocator gives it out as it was."""
         for block in (block for blocks in self._blocks.values() for block in blocks):
@@ -87,6 +112,17 @@ def put_together(operands: list[Guarded]) -> None:
         operand.storage = place
         first_cell = view.storage_offset() + begin // view.element_size()
         operand.view = whole.view(view.dtype).as_strided(view.shape, view.stride(), first_cell)
+
+
+def _with_id(identity: int, make: Callable[[], torch.Tensor]) -> torch.Tensor | None:
+    """What `make` gives, as an object where a dead one was; None where none comes to lie there."""
+    others = []
+    for _ in range(TRIES):
+        made = make()
+        if id(made) == identity:
+            return made
+        others.append(made)
+    return None
 
 
 @functools.cache

@@ -52,6 +52,10 @@ IN_PLACE = 1 / 4  # of them, in the process that failed: quick, but what was tri
 MODEL = 520  # layers of a large one: more than tables of 256 and 512 hold
 EXPERTS = 8
 LAYERS = 40  # in the round robin: more than a table of 32 holds
+OTHERS = 72  # layers of which one or two are called between all others: more than 64 hold
+HOT = 300  # calls
+# The K of layers that a kernel may pad to one length, by tiles of 64 up to 256; the largest first
+PADDED = (256, -1, 200), (128, 72)  # -1: the unit of K less than the one before
 PERIODS = [2**bits for bits in range(4, 13)]  # calls after which a counter of some bits is back
 LARGE = 512, 4096  # rows and columns of results that are held: 4 MiB each in 16 bits
 STEPS = 4200  # of decoding: more calls of one layer than 12 bits count
@@ -176,6 +180,13 @@ def canned(limits: Limits) -> dict[str, Steps]:
     smallest = f"load-0-{smallest_of(limits)}"
     after = "again-0", f"call-0-m{two}"
     found["many calls of a word"] = [smallest, f"call-0-m{one}", "again-0-x2000"]
+    is_bare = _is_bare(limits)
+    found["written after many calls"] = list(_written_when_hot(limits, load[0], one))
+    found["between all others"] = list(_between_all_others(limits, one))
+    renewed = [f"renew-0-{name}-s{at}" for name in changeable(limits) for at in range(3)]
+    found["operands of the same id"] = first + _each(renewed, ["again-0"])
+    if padded := list(_padded_alike(limits, rows)):
+        found["padded to one K"] = padded
     for verb, name in (("break", "broken off"), ("interrupt", "interrupted")):
         found[name] = [
             step
@@ -205,7 +216,6 @@ def canned(limits: Limits) -> dict[str, Steps]:
     if not limits.m_least and _is_free(limits):
         found["no rows first"] = [load[0], "call-0-m0", f"call-0-m{two}"]
     both = [smallest, f"load-1-{smallest_of(limits, 1)}"]
-    is_bare = _is_bare(limits)
     other = "decode-1" if is_bare else "again-1"  # the first is quicker
     found["after whole periods"] = both + [
         step
@@ -238,6 +248,41 @@ def canned(limits: Limits) -> dict[str, Steps]:
         decoded = [smallest, f"call-0-m{one}", f"decode-0-x{STEPS}", "again-0"]
         found["steps of decoding"] = [*decoded, *more]
     return found
+
+
+def _written_when_hot(limits: Limits, load: str, one: int) -> Iterator[str]:
+    """A layer called so often that a kernel may look no more at what it is made of; then it is
+    written, or one operand is another tensor.
+    """
+    many = f"decode-0-x{HOT}" if _is_bare(limits) else f"again-0-x{HOT}"  # the first is quicker
+    for at, name in enumerate(changeable(limits)):
+        yield from (load, f"call-0-m{one}", many)
+        for change in (f"write-0-{name}-word", f"write-0-{name}-row", f"replace-0-{name}"):
+            yield from (f"{change}-s{at}", "again-0")
+
+
+def _between_all_others(limits: Limits, one: int) -> Iterator[str]:
+    """One layer, then two in turn, called after each call of another one: always among the last."""
+    yield from (f"loads-{OTHERS}-{smallest_of(limits)}", f"call-0-m{one}")
+    for steady in ([0], [0, 1]):
+        yield from (f"again-{layer}" for other in range(2, OTHERS) for layer in (other, *steady))
+
+
+def _padded_alike(limits: Limits, rows: tuple[int, ...]) -> Iterator[str]:
+    """Layers of several K, the one of the largest called with NaN and infinities before the others.
+
+    What lies behind K in scratch memory that they share is then no number.
+    """
+    plain = Case.parse(f"m1-{smallest_of(limits)}", limits.tokens)
+    fill = "-nonfinite" if "nonfinite" in limits.fills else ""
+    for sizes in PADDED:
+        layers = [plain.replace(k=size if size > 0 else sizes[0] - plain.k) for size in sizes]
+        taken = [layer for layer in layers if not limits.violations(layer.replace(m=rows[0]))]
+        if len(taken) > 1:
+            yield from (f"load-{at}-{tokens(layer)}" for at, layer in enumerate(taken))
+            for m in rows:
+                for at in range(1, len(taken)):
+                    yield from (f"call-0-m{m}{fill}-s{at}", f"call-{at}-m{m}")
 
 
 def _in_other_orders(limits: Limits, layer: str) -> Iterator[str]:
@@ -511,7 +556,7 @@ class _History:
             choices += self.others
             choices += ["drop"] * (len(self.layers) > 1)
             if self._there():
-                choices += ["write", "write", "replace", "replace", "free", *self.of_operands]
+                choices += ["write", "write", "replace", "renew", "free", *self.of_operands]
             getattr(self, f"_{self.draw(st.sampled_from(choices))}")()
         if self.x is not None:
             self._again()
@@ -677,6 +722,9 @@ class _History:
 
     def _replace(self) -> None:
         self._say("replace", *self._operand(), self._seed())
+
+    def _renew(self) -> None:
+        self._say("renew", *self._operand(), self._seed())
 
     def _operand(self) -> tuple[int, str]:
         layer = self._layer_there()

@@ -22,7 +22,7 @@ class Entry:
         self.versions, self.w = versions(operands), w
 
     def is_of(self, operands):
-        is_same = all(ref() is one for ref, one in zip(self.refs, operands))
+        is_same = all(ref() is one for ref, one in zip(self.refs, operands, strict=True))
         return is_same and self.versions == versions(operands)
 
 

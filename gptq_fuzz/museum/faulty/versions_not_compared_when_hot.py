@@ -16,7 +16,9 @@ LAYERS = WeakTensorKeyDictionary()  # qweight -> what else it has, calls and wei
 def f(x, qweight, qzeros, scales, g_idx, bits):
     others = qzeros, scales, g_idx
     layer = LAYERS.get(qweight)
-    if layer is None or any(ref() is not one for ref, one in zip(layer["refs"], others)):
+    if layer is None or any(
+        ref() is not one for ref, one in zip(layer["refs"], others, strict=True)
+    ):
         refs = [weakref.ref(operand) for operand in others]
         layer = LAYERS[qweight] = {"refs": refs, "calls": 0, "weights": None}
     layer["calls"] += 1

@@ -63,12 +63,13 @@ class Memory:
 
         Between the two that id is a placeholder's, else what `place` makes could get it.
         """
-        identity, is_alive = id(old), weakref.ref(old)
+        identity, referred = id(old), weakref.ref(old)
 
         def place(operands: dict[str, Guarded]) -> None:
-            if is_alive():
+            if referred() is not None:  # in a cycle, maybe
                 gc.collect(1)
-            held = None if is_alive() else _with_id(identity, lambda: torch.empty(0))
+            is_dead = referred() is None  # a kernel may hold it
+            held = _with_id(identity, lambda: torch.empty(0)) if is_dead else None
             self.place(operands)
             if held is not None:
                 (operand,) = operands.values()

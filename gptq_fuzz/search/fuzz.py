@@ -305,13 +305,16 @@ def _take_turns(lanes: list[Lane], ends: float, screen: Screen) -> None:
 
 
 def _report_new(lanes: list[Lane], screen: Screen) -> float:
-    """Report what has failed and was not reported; the seconds that this took."""
-    started = time.monotonic()
+    """Report what has failed and was not reported; the seconds that this took, if it ends them.
+
+    A kernel that keeps going may have much to report: for that the clock goes on.
+    """
+    started, goes_on = time.monotonic(), any(lane.kernel.keeps_going for lane in lanes)
     new = [lane for lane in lanes if lane.failed and not lane.is_reported]
     for lane in new:
         lane.is_reported = True
         lane.report(screen.tell)
-    return time.monotonic() - started if new else 0.0
+    return time.monotonic() - started if new and not goes_on else 0.0
 
 
 def _jobs(kernel: KernelUnderTest) -> int:

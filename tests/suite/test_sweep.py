@@ -122,10 +122,11 @@ def test_products_of_powers_of_two_wrap_and_rows_between_a_tile_and_a_prefill_sh
     assert {case.m * case.n * case.k for case in wrapped} == {2**31, 2**32}
     assert {(case.bits, case.group_size, case.fill) for case in wrapped} == {(4, 128, "exact")}
     assert any(is_large(case) and case.k == 4096 for case in wrapped)
-    shown = [case for case in found if case.fill in ("randn", "onehot")]
-    assert all(min(case.n, case.k) >= 2048 for case in shown)
-    classes = (range(17, 33), range(33, 65), range(65, 128))
-    assert [sum(case.m in rows for case in shown) for rows in classes] == [1, 1, 1]
+    shown = [
+        case for case in found if case.fill in ("randn", "onehot") and case.k >= 2048 <= case.n
+    ]
+    classes = (range(17, 33), range(33, 65), range(65, 128), range(257, 258))
+    assert [sum(case.m in rows for case in shown) for rows in classes] == [1, 1, 1, 1]
 
 
 def test_each_remainder_comes_behind_whole_blocks_and_each_width_is_more_than_a_scratch():

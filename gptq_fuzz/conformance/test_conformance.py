@@ -132,7 +132,7 @@ def test_offsets_beyond_32_bits_are_right(backend, run_seed):
 
 
 def test_codes_past_32_bits_of_addresses_are_right(backend, run_seed):
-    """In the profile `nightly`: the least of them takes some 8 GiB."""
+    """In the profile `nightly`: the least of them takes some 5 GiB."""
     if strength() < 4:
         pytest.skip("nightly")
     must_pass_many_codes(backend, run_seed)

@@ -32,7 +32,7 @@ from gptq_fuzz.case.history import (
     is_same_x,
 )
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle.conditions.ambient import in_contexts, put_under, with_grad
+from gptq_fuzz.oracle.conditions.ambient import OF_A_THREAD, in_contexts, put_under, with_grad
 from gptq_fuzz.oracle.conditions.threads import among_many, is_interpreted
 from gptq_fuzz.oracle.each_operator import Injected, RaisesAt
 from gptq_fuzz.oracle.examination import (
@@ -63,7 +63,6 @@ FIELDS = {name: name for name in WRITTEN} | {"qweight": "codes", "qzeros": "zero
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
-OF_A_THREAD = ("defmeta", "nograd", "infer", "autocast")  # conditions that each thread is under
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda view: pickle.loads(pickle.dumps(view))}
 
 

@@ -116,10 +116,10 @@ def batch_cases(limits: Limits, seed: int = 0) -> list[Case]:
     """
     turns = range(1 + (_usual(limits) != _usual(limits, 1))) if has_rows(limits) else ()
     m, n, k = PREFILL
-    usual = limits.group_sizes is None or USUAL_GROUP in limits.group_sizes
+    usual = {"group_size": USUAL_GROUP} if _takes_groups(limits, USUAL_GROUP) else {}
     sizes = (
         {"m": m, "n": n, "k": k, "bits": bits, "options": _usual(limits, turn)}
-        | ({"group_size": USUAL_GROUP} if usual and turn == 0 else {})
+        | (usual if turn == 0 else {})
         for bits, turn in itertools.product(limits.bits, turns)
     )
     return _in_turn([sizes], limits, seed)
@@ -160,6 +160,10 @@ def _in_turn(kinds: list[Iterator[dict]], limits: Limits, seed: int) -> list[Cas
     return list(dict.fromkeys(case for case in found if not limits.violations(case)))
 
 
+def _takes_groups(limits: Limits, size: int) -> bool:
+    return limits.group_sizes is None or size in limits.group_sizes
+
+
 def _usual(limits: Limits, turn: int = 0) -> dict:
     """What most layers have: rows in order, and in turn shuffled; drawn zero-points."""
     g_idx = ("seq", "act")[turn % 2]
@@ -175,14 +179,14 @@ def _rests(limits: Limits, blocks: int = BLOCKS) -> Iterator[dict]:
 def _large_groups(limits: Limits) -> Iterator[dict]:
     for turn, (k, size) in enumerate(itertools.product(LONG, LARGE_GROUPS)):
         m = ONE_OR_TWO[has_rows(limits) and turn % 2]
-        if limits.group_sizes is None or size in limits.group_sizes:
+        if _takes_groups(limits, size):
             yield {"m": m, "n": 1, "k": k, "group_size": size, "options": _usual(limits, turn)}
 
 
 def _uneven_groups(limits: Limits) -> Iterator[dict]:
     """What looks like groups of one size, a whole number of vectors, and is not."""
     for size, groups in UNEVEN if "uneven" in limits.g_idx else ():
-        if limits.group_sizes is None or size in limits.group_sizes:
+        if _takes_groups(limits, size):
             options = _usual(limits) | {"g_idx": "uneven"}
             yield {"m": 1, "n": 1, "k": size * groups, "group_size": size, "options": options}
 
@@ -207,7 +211,7 @@ def _small_groups(limits: Limits) -> Iterator[dict]:
     told = _usual(limits)
     combined = itertools.product(RESIDUES, SMALL_GROUPS, limits.bits)
     for turn, (more, size, bits) in enumerate(combined):
-        if limits.group_sizes is None or size in limits.group_sizes:
+        if _takes_groups(limits, size):
             sizes = {"m": 1 + turn % 2 * has_rows(limits), "n": COLUMNS_BEFORE + more, "bits": bits}
             yield sizes | {"k": 2 * max(SMALL_GROUPS), "group_size": size, "options": told}
 
@@ -220,7 +224,7 @@ def _odd_groups(limits: Limits) -> Iterator[dict]:
     lists = (LENGTHS_OF_ODD_GROUPS, ODD_GROUPS, limits.bits)
     for chosen in itertools.product(*map(enumerate, lists)):
         places, ((length, columns), size, bits) = zip(*chosen, strict=True)
-        if limits.group_sizes is None or size in limits.group_sizes:
+        if _takes_groups(limits, size):
             turn = sum(places)
             k = length // size * size + turn % 3 * (size // 3)  # of which two leave a part over
             sizes = {"m": 1 + turn // 2 % 2 * has_rows(limits), "n": columns, "k": k, "bits": bits}
@@ -230,7 +234,7 @@ def _odd_groups(limits: Limits) -> Iterator[dict]:
 def _instances(limits: Limits) -> Iterator[dict]:
     n, k = TILES
     for bits, m, size in itertools.product(limits.bits, BUCKETS, SIZES):
-        if limits.group_sizes is None or size in limits.group_sizes:
+        if _takes_groups(limits, size):
             sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": size}
             yield sizes | {"options": _usual(limits)}
 
@@ -280,7 +284,7 @@ def _as_usual(limits: Limits, m: int, n: int, k: int) -> dict:
     """Of 4 bits, in groups of 128 rows, as most layers are, where the kernel takes such."""
     sizes = {"m": m, "n": n, "k": k, "options": _usual(limits)}
     sizes |= {"bits": 4} if 4 in limits.bits else {}
-    usual = limits.group_sizes is None or USUAL_GROUP in limits.group_sizes
+    usual = _takes_groups(limits, USUAL_GROUP)
     return sizes | ({"group_size": USUAL_GROUP} if usual else {})
 
 

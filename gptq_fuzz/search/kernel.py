@@ -83,7 +83,7 @@ class KernelUnderTest:
 
     def note(self, verdict: Verdict) -> None:
         """What failed; when the first did, and after how many cases."""
-        if not verdict.ok and self.unreported is None:
+        if not verdict.ok and self.unreported is None and not self.is_known(verdict):
             self.unreported = verdict
         if not verdict.ok and self.failed_at is None:
             self.failed_at = time.monotonic()

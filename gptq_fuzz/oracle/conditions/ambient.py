@@ -62,20 +62,20 @@ def _context(exam, name: str):
     return CONTEXTS[name](torch.device(exam.device).type, exam.operands.out_dtype)
 
 
-# State -> the context of a call in a thread that has not inherited it: torch sets these for one
-OF_A_THREAD = {name: CONTEXTS[name] for name in ("defmeta", "nograd", "infer", "autocast")}
+# What torch sets for one thread: a call in another one has not inherited it
+OF_A_THREAD = ("defmeta", "nograd", "infer", "autocast")
 
 
 @contextlib.contextmanager
 def in_its_state(exam) -> Iterator[None]:
     """Whatever is asked of an examination here, in any thread, is asked in its case's state."""
-    name, device = exam.case.state, torch.device(exam.device).type
+    name = exam.case.state
     usual = exam.ambient, exam.in_a_thread, exam.operands, exam.numerics, exam.intervals
     kept = vars(exam).pop("expected", None)
-    if make := CONTEXTS.get(name):
-        exam.ambient = _watched(exam, lambda: make(device, exam.operands.out_dtype))
+    if name:
+        exam.ambient = _watched(exam, lambda: _context(exam, name))
     if name in OF_A_THREAD:
-        exam.in_a_thread = lambda: make(device, exam.operands.out_dtype)
+        exam.in_a_thread = lambda: _context(exam, name)
     if name == "autocast":
         _declare_cast(exam)
     if name in ("grad", "infer"):

@@ -8,7 +8,7 @@ import torch
 
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.plugin.options import asked_of
-from tests.turns import todays
+from tests.turns import is_todays, todays
 
 HAS_GPU = torch.cuda.is_available()
 # Of gptq_fuzz/conformance
@@ -17,13 +17,15 @@ HISTORIES = "test_histories_of_an_engine_are_right"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of listed triples a third runs a day, of histories half; of what needs a GPU nothing without.
+    """Of listed triples a third runs a day, of histories half, of what takes `turns` its share; of
+    what needs a GPU nothing without.
 
-    All of them run where the conformance tests are asked for alone, as `gptq-fuzz` does.
+    All conformance tests run where they are asked for alone, as `gptq-fuzz` does.
     """
     histories = [item for item in items if getattr(item, "originalname", "") == HISTORIES]
     turns = [(histories, 2), *((triples, 3) for triples in _triples(items))]
     left_out = {item for listed, days in turns for item in {*listed} - {*todays(listed, days)}}
+    left_out |= {item for item in items if not _is_due(item)}
     config.hook.pytest_deselected(items=[*left_out])
     items[:] = [item for item in items if item not in left_out]
     if HAS_GPU:
@@ -31,6 +33,15 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no_gpu"))
+
+
+def _is_due(item):
+    """Whether this is the day of a test that takes turns."""
+    mark = item.get_closest_marker("turns")
+    if mark is None:
+        return True
+    name = item.path.stem if mark.kwargs.get("whole") else item.name
+    return is_todays(name, *mark.args)
 
 
 def _triples(items):

@@ -6,6 +6,8 @@ import pytest
 
 from gptq_fuzz.campaign.bisect import JUDGE, main
 
+pytestmark = pytest.mark.turns(3)
+
 LINE = "m1-n4-k4-b8-gall"
 KERNEL = """
 from gptq_fuzz.museum.parts import codes, dequantize, multiply, stored_zeros

@@ -20,6 +20,8 @@ from gptq_fuzz.worker.supervisor import CannotRun
 from tests.documents import DEVICE, batch, finding, named, plain
 from tests.suite.helpers import SMALL
 
+pytestmark = pytest.mark.turns(2)
+
 NOTHING = {"cannot": "", "left": {}, "cases": 10, "seconds": 1.0, "findings": [], "gone": []}
 
 

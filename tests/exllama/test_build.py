@@ -19,6 +19,8 @@ from kernels.exllama import build, toolchain
 from kernels.exllama.build import BuildFailed, CannotBuild
 from tests.exllama.parts import build_or_skip
 
+pytestmark = pytest.mark.turns(2)
+
 ROOT = Path(__file__).resolve().parents[2]
 HAS_COMPILER = any(map(shutil.which, toolchain.COMPILERS))
 compiles = pytest.mark.skipif(not HAS_COMPILER, reason="no_compiler")

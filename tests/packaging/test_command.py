@@ -8,6 +8,8 @@ import pytest
 from tests.packaging.environments import RIGHT, WRONG, project, reproduce_line
 from tests.turns import todays
 
+pytestmark = pytest.mark.turns(3)
+
 LINE = "m1-n32-k32-b4-gall-z0"
 
 

@@ -21,6 +21,8 @@ from qualification.aot.variants import DTYPES, Variant, kernels, options_of, var
 from tests.autotune.stub import Stub, benchmarks, call, tuner_of
 from tests.turns import DAY
 
+pytestmark = pytest.mark.turns(3, whole=True)
+
 __all__ = ["benchmarks"]
 ROOT = Path(__file__).resolve().parents[2]
 LEAN = ("sm_86", "gfx942")  # those with the least shared memory of NVIDIA and of AMD

@@ -26,6 +26,8 @@ from gptq_fuzz.search import search
 from gptq_fuzz.worker import served
 from tests.turns import todays
 
+pytestmark = pytest.mark.turns(2)
+
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = 1.5  # seconds: a few cases
 PLAIN = Limits(bad=(), refuses_outside=False)

@@ -35,6 +35,8 @@ from gptq_fuzz.search.strategies import cases, refusals
 from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import WIDE, drawn, examination
 
+pytestmark = pytest.mark.turns(2)
+
 ALONE = [exhibit for exhibit in faulty() if exhibit.only in CONDITIONS]
 IN_A_STATE = [exhibit for exhibit in faulty() if exhibit.only == "states"]
 ON_A_CPU = tuple(name for name in CONDITIONS if name not in ON_A_GPU)

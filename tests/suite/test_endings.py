@@ -15,6 +15,8 @@ from gptq_fuzz.plugin.in_flight import InFlight
 from gptq_fuzz.plugin.progress import Progress
 from gptq_fuzz.search import called_as
 
+pytestmark = pytest.mark.turns(2)
+
 PATIENCE = 60.0  # seconds that a test waits for another process, at most
 IN_FLIGHT = ".gptq-fuzz/in-flight-*.txt"
 TIMEOUT = 300  # of a case: who waits for it waits too long

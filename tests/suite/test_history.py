@@ -33,14 +33,14 @@ from gptq_fuzz.search.search import Failure
 from gptq_fuzz.worker.loader import load
 from gptq_fuzz.worker.supervisor import Launch, Worker
 from tests.suite.helpers import LIMITS, drawn
-from tests.suite.test_museum import SHARD, shard_of
+from tests.suite.test_museum import is_due
 from tests.turns import todays
 
 LAYER = "n8-k16-b4-g8-act"
 LOADED = f"load-0-{LAYER}/call-0-m2"
 ALWAYS = ("layer_known_by_addresses",)
 PIECES = [exhibit for exhibit in faulty() if exhibit.only == "history"]
-CHOSEN = [e for e in PIECES if e.name in ALWAYS or shard_of(e) == SHARD]
+CHOSEN = [e for e in PIECES if e.name in ALWAYS or is_due(e)]
 TIMES = 2  # that a line must fail again, alone
 
 

@@ -22,7 +22,10 @@ from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import LIMITS, examination
 from tests.turns import todays
 
-pytestmark = pytest.mark.skipif(not can_be_counted("cpu"), reason="no_mallinfo2")
+pytestmark = [
+    pytest.mark.skipif(not can_be_counted("cpu"), reason="no_mallinfo2"),
+    pytest.mark.turns(2),
+]
 LINE = "m3-n8-k16-b4-g8"
 LEAKING = [exhibit for exhibit in faulty() if exhibit.only == "memory"]
 PATIENCE = 60.0

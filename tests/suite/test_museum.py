@@ -1,10 +1,9 @@
 """Faulty kernels are caught and shrunk to what their file states; correct ones are left alone.
 
-Five faulty kernels always run, of the others one shard: GPTQ_FUZZ_SHARD=0 to 119 chooses it.
+Five faulty kernels always run, of the others one shard a day: GPTQ_FUZZ_SHARD=0 to 119 chooses it.
 """
 
 import functools
-import os
 import zlib
 from itertools import pairwise
 
@@ -30,10 +29,9 @@ from gptq_fuzz.search.search import FLAKY_CALLS, Failure, Search
 from gptq_fuzz.search.strategies import cases, refusals
 from gptq_fuzz.search.sweep import DIMENSIONS, sweep
 from gptq_fuzz.worker.supervisor import Launch
-from tests.turns import todays
+from tests.turns import ALL, DAY, todays
 
 SHARDS = 120
-SHARD = int(os.environ.get("GPTQ_FUZZ_SHARD", "0"))
 DRAWS = 1000  # until a fault is met; most are within ten
 DRAWS_OF_A_CORRECT_KERNEL = 60
 LISTS = {  # what drawn cases hardly meet
@@ -55,17 +53,17 @@ HANGS_AFTER = 6.0  # where the exhibit is one that never answers
 pytestmark = pytest.mark.museum
 
 
+def is_due(exhibit) -> bool:
+    return ALL or exhibit.name in ALWAYS or shard_of(exhibit) == DAY % SHARDS
+
+
 def shard_of(exhibit) -> int:
     return zlib.crc32(exhibit.name.encode()) % SHARDS
 
 
 # tests/suite/test_history.py has those that only a history shows, a job of the night the other
 ELSEWHERE = ("history", "many codes")
-CHOSEN = [
-    exhibit
-    for exhibit in faulty()
-    if (exhibit.name in ALWAYS or shard_of(exhibit) == SHARD) and exhibit.only not in ELSEWHERE
-]
+CHOSEN = [exhibit for exhibit in faulty() if is_due(exhibit) and exhibit.only not in ELSEWHERE]
 WATCHED = [exhibit for exhibit in correct() if exhibit.name in IN_A_WORKER]
 
 
@@ -146,4 +144,3 @@ def test_a_correct_kernel_passes_every_check(kernel):
 def test_the_exhibits_that_always_run_exist():
     assert {exhibit.name for exhibit in faulty()} >= ALWAYS
     assert {exhibit.name for exhibit in WATCHED} == set(IN_A_WORKER)
-    assert 0 <= SHARD < SHARDS

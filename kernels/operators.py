@@ -7,6 +7,7 @@ from torch._subclasses import FakeTensor
 
 from . import checks
 from .interpreter import bfloat16_works
+from .runs import run_of
 from .triton_matmul import VECTOR, matmul_248_kernel, transpose_matmul_248_kernel
 from .uniform_groups import plan, product
 
@@ -141,7 +142,7 @@ def _multiply_any(kernel, rows, weights, out_rows, bits, config):
         rows, qweight, out_rows, scales, qzeros, g_idx, M, N, K, G,
         *rows.stride(), *qweight.stride(), *out_rows.stride(),
         *scales.stride(), *qzeros.stride(), *g_idx.stride(), bits, 2**bits - 1,
-        _is_aligned(rows, qweight, out_rows, scales, qzeros, g_idx),
+        _is_aligned(rows, qweight, out_rows, scales, qzeros, g_idx), run_of(g_idx),
     )  # fmt: skip
     if config is None:
         kernel.run(*arguments, grid=grid)

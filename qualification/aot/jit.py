@@ -102,7 +102,8 @@ def arguments(function: triton.JITFunction, variant: Variant) -> dict:
     pointers |= dict.fromkeys(("qweight_ptr", "qzeros_ptr", "g_idx_ptr"), torch.int32)
     pointers |= {"parts_ptr": torch.float32, "arrived_ptr": torch.int32}
     pointers |= {"order_ptr": torch.int16}  # of up to 2**15 rows
-    constants = {"bits": variant.bits, "maxq": 2**variant.bits - 1, "ALIGNED": variant.aligned}
+    constants = {"bits": variant.bits, "maxq": 2**variant.bits - 1}
+    constants |= {"ALIGNED": variant.aligned, "RUN": variant.run}
     values = dict(variant.config)
     for param in function.params:
         if param.name in pointers:

@@ -14,6 +14,7 @@ import triton
 from kernels import triton_matmul
 from kernels.checks import SUPPORTED_BITS
 from kernels.custom_autotune import Autotuner
+from kernels.runs import RUNS
 from kernels.uniform_groups import product as grouped
 from kernels.uniform_groups.plan import WGMMA_TILES
 
@@ -21,6 +22,7 @@ from .architectures import ARCHITECTURES
 
 DTYPES = ("f16", "bf16")  # of x and the result, as in the line of a Case
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")  # the first with every config, the others with one
+RUNS_ALIGNED = ((RUNS[0], True), (1, True), (1, False))  # of the general kernels
 SHORT = {
     "BLOCK_SIZE_M": "BM",
     "BLOCK_SIZE_N": "BN",
@@ -45,9 +47,12 @@ class Variant:
     dtype: str
     scales_dtype: str
     aligned: bool
+    run: int = 1  # rows of K of one group, of the general kernels; more than one: and aligned
 
     def __str__(self) -> str:
         alignment = "aligned" if self.aligned else "unaligned"
+        if self.run > 1:
+            alignment = f"run{self.run}"
         parts = (self.kernel, name_of(self.config), f"b{self.bits}", self.dtype, self.scales_dtype)
         return " ".join((*parts, alignment))
 
@@ -89,9 +94,10 @@ def variants(architectures=ARCHITECTURES, only: str = "") -> list[Variant]:
 def _variants_of(arch: str):
     for (name, tuner), scales_dtype in itertools.product(kernels().items(), SCALES_DTYPES):
         configs = tuner.configs if scales_dtype == SCALES_DTYPES[0] else tuner.configs[:1]
-        for config, *rest in itertools.product(configs, SUPPORTED_BITS, DTYPES, (True, False)):
-            bits, dtype, aligned = rest
-            yield Variant(arch, name, options_of(config), bits, dtype, scales_dtype, aligned)
+        for config, *rest in itertools.product(configs, SUPPORTED_BITS, DTYPES, RUNS_ALIGNED):
+            bits, dtype, (run, aligned) = rest
+            options = options_of(config)
+            yield Variant(arch, name, options, bits, dtype, scales_dtype, aligned, run)
     if arch != MEASURED:
         return
     for bits, dtype in itertools.product(SUPPORTED_BITS, DTYPES):

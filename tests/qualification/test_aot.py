@@ -26,7 +26,7 @@ pytestmark = pytest.mark.turns(3, whole=True)
 __all__ = ["benchmarks"]
 ROOT = Path(__file__).resolve().parents[2]
 LEAN = ("sm_86", "gfx942")  # those with the least shared memory of NVIDIA and of AMD
-CLASSES = list(itertools.product(SUPPORTED_BITS, DTYPES, ("aligned", "unaligned")))
+CLASSES = list(itertools.product(SUPPORTED_BITS, DTYPES, ("aligned", "unaligned", "run128")))
 # M, N, K of which pruning leaves the smallest blocks, those of a few rows, small sides, and all
 SHAPES = [(1, 4, 4), (1, 4096, 4096), (16, 64, 32), (33, 72, 136), (4096, 4096, 4096)]
 UNRUNNABLE = """
@@ -36,7 +36,7 @@ from qualification.aot.compare import Binary
 from qualification.aot.variants import variants
 
 variant = variants(["sm_86"])[0]
-for side in (128, 8):
+for side in (256, 8):
     config = {"num_warps": 8} | dict.fromkeys(("BLOCK_SIZE_N", "BLOCK_SIZE_K"), side)
     wrong = replace(variant, config=tuple((dict(variant.config) | config).items()))
     print(Binary.of("sm_86", wrong.kernel, str(wrong), attempt(wrong)).refused)
@@ -135,7 +135,7 @@ def test_a_mistake_in_a_cuda_source_is_reported(tmp_path):
 
 
 def test_what_cannot_run_is_named_with_the_reason():
-    """Blocks of 128 columns need too much shared memory, those of 8 are too small for tl.dot."""
+    """Blocks of 256 columns need too much shared memory, those of 8 are too small for tl.dot."""
     large, small = run("-c", UNRUNNABLE).stdout.splitlines()
     assert "bytes of shared memory, there are 101376" in large
     assert small.startswith("CompilationError")
@@ -152,13 +152,13 @@ def test_a_launch_has_the_binary_that_is_compiled_here(product, columns):
     x = layer.scales.new_zeros(16, 64 if product is matmul248 else columns)
     product(x, *weights, 4, 15, config=tuner.configs[0])
     launched = tuner.base_fn.device_caches[torch.cuda.current_device()][0]
-    variant = variant_of(tuner.configs[0], tuner, aligned=columns == 64)
+    variant = variant_of(tuner.configs[0], tuner, columns == 64, run=32)
     assert compiled_hash(variant) in {binary.hash for binary in launched.values()}
 
 
-def variant_of(config, tuner, aligned):
+def variant_of(config, tuner, aligned, run):
     name = next(name for name, known in kernels().items() if known is tuner)
-    return Variant("sm_90", name, options_of(config), 4, "f16", "sf16", aligned)
+    return Variant("sm_90", name, options_of(config), 4, "f16", "sf16", aligned, run)
 
 
 def compiled_hash(variant):

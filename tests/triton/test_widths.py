@@ -14,6 +14,8 @@ HALF = 2  # bytes: an access of this width moves one element
 SINGLE = {
     "matmul_248_kernel": 0,
     "transpose_matmul_248_kernel": 0,
+    "matmul_248_kernel run128": 2,  # a scale, a column of each thread: before the loop and in it
+    "transpose_matmul_248_kernel run128": 1,
     "few16": 1,  # a scale: each thread has one column
     "many32": 1,
     "many128": 0,
@@ -27,8 +29,9 @@ from qualification.aot.widths import widths_of
 found = {}
 for variant in variants(["sm_90"]):
     kind = variant.aligned, variant.bits, variant.dtype, variant.scales_dtype
-    if kind == (True, 4, "f16", "sf16") and variant.kernel in sys.argv[1:]:
-        found.setdefault(variant.kernel, variant)
+    name = variant.kernel + (variant.run > 1) * f" run{variant.run}"
+    if kind == (True, 4, "f16", "sf16") and name in sys.argv[1:]:
+        found.setdefault(name, variant)
 print(json.dumps({kernel: widths_of(variant) for kernel, variant in found.items()}))
 """
 

@@ -129,6 +129,7 @@ class Course:
             "kernel": self.kernel,
             "only": self.only,
             "device": self.device,
+            "on": self.about["device"],
             "timeout": self.timeout,
             "budget": BUDGET if left is None else max(min(left, BUDGET), 1.0),
             **item,

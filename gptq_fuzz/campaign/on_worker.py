@@ -43,6 +43,7 @@ from gptq_fuzz.worker.supervisor import CannotRun, Launch
 
 KEPT = 8  # kernels of which a process is kept
 CANARY_ROUNDS = 4
+CPU = "CPU"  # as a worker calls it; of a GPU it gives the name
 _kernels: OrderedDict[tuple, KernelUnderTest] = OrderedDict()  # the one used last at the end
 _one_at_a_time = threading.Lock()
 
@@ -138,6 +139,9 @@ def _kernel(item: dict) -> KernelUnderTest:
         _, oldest = _kernels.popitem(last=False)
         oldest.worker.stop()
     kernel = _kernels[key]
+    wanted, here = item.get("on", ""), kernel.worker.description["device"]
+    if wanted and (wanted == CPU) != (here == CPU):  # on which a kernel has other limits and tokens
+        raise CannotRun(f"--kernel {named['name']} is judged on {wanted}, this worker has {here}")
     kernel.only = item["only"]
     kernel.coverage = Coverage()
     kernel.findings, kernel.histories, kernel.tallies = [], [], {}

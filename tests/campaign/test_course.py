@@ -231,6 +231,15 @@ def test_an_item_ends_with_its_first_finding_and_says_what_is_left(pieces):
     assert (gone["findings"], gone["gone"]) == ([], [["--case", "m1-n4-k4-b8-gall"]])
 
 
+def test_a_worker_that_has_lost_its_gpu_judges_nothing(pieces):
+    """The kernel is then another: with other limits, and tokens that it has on the GPU unknown."""
+    _, right = pieces
+    on_a_gpu = item(right.spec, task="lines", lines=["m1-n4-k4-b8-gall"], checks=None, on="H200")
+    assert judge(on_a_gpu)["cannot"].endswith("is judged on H200, this worker has CPU")
+    assert judge(on_a_gpu)["cases"] == 0
+    assert judge(on_a_gpu | {"on": "CPU"})["cases"] == 1
+
+
 @pytest.fixture(scope="module", autouse=True)
 def no_process_is_left():
     yield

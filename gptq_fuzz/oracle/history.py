@@ -681,7 +681,12 @@ class History:
             return
         except Exception:  # noqa: BLE001 - whatever the kernel makes of what was raised in it
             return
-        self._judge(step, exam, out)
+        try:
+            self._require_right(step, exam, out)
+        except Wrong as found:  # the kernel has caught what was raised, and answered nevertheless
+            kind = kinds.WRONG if found.kind == kinds.STATE_LEAKED else found.kind
+            raise Wrong(kind, found.message, found.where, found.ratio) from found
+        self._keep(exam.raw.detach(), step)
 
     def _operator_of(self, step: Step) -> int:
         """The one that raises; of a step that counts by the last whole call, which it is there."""

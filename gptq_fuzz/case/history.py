@@ -34,10 +34,8 @@ _OPERAND, _WRITTEN = (f"-(?P<operand>{'|'.join(names)})" for names in (OPERANDS,
 _ROWS = f"-m(?P<rows>{_NUMBER})"
 # What begins w4 is every operand but x
 _FORM = "".join(f"(-(?!atw)(?P<{field}>{BY_FIELD[field].pattern}))?" for field in FORM)
-# One of the operators of a call: counted from the first one, or of as many as the last whole call made
-_PLACE = (
-    f"-(op(?P<operator>[1-9][0-9]*)(of(?P<parts>[1-9][0-9]*))?|last(?P<from_last>[1-9][0-9]*))"
-)
+# One of a call's operators: counted from the first, or of as many as the last whole call made
+_PLACE = "-(op(?P<operator>[1-9][0-9]*)(of(?P<parts>[1-9][0-9]*))?|last(?P<from_last>[1-9][0-9]*))"
 _UNDER = f"(?P<conditions>(-({'|'.join(AMBIENT)}))*)"
 _GRAMMAR = {  # verb -> what follows it
     "load": f"{_LAYER}-(?P<tokens>n.+)",

@@ -395,7 +395,7 @@ class History:
         for name in names:
             self.memory.move(name, guarded[name])
         moved = [guarded[name] for name in names]
-        for number, layer in self.layers.items():
+        for layer in self.layers.values():
             if any(operand in moved for operand in layer.guarded.values()):
                 layer.given.clear()
                 self._prepare(layer)

@@ -210,11 +210,11 @@ def _gradient_of(exam) -> Callable[[int], None] | None:
 
 
 def calls_of(exam) -> dict[str, Asked]:
-    """What is called again and again: one layer with x at ever other addresses, then with ever
-    new x, ever new layers, one layer that is written before each call, one and a new one in each mode of torch that the kernel promises,
-    for a gradient too, one with ever other numbers of rows and one by ever new threads, where as
-    much as x or the result counts, a call with each operand that the kernel promises to refuse, and
-    calls in which an operator of torch raises.
+    """What is called again and again: one layer with x at ever other addresses, then with ever new
+    x, ever new layers, one layer that is written before each call, one and a new one in each mode
+    of torch that the kernel promises, for a gradient too, one with ever other numbers of rows and
+    one by ever new threads, where as much as x or the result counts, a call with each operand that
+    the kernel promises to refuse, and calls in which an operator of torch raises.
     """
     operands = exam.operands
 

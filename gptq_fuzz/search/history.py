@@ -163,9 +163,12 @@ def canned(limits: Limits) -> dict[str, Steps]:
     replaced = [f"replace-0-{name}-s{at}" for name in changeable(limits) for at in range(3)]
     found["operands replaced"] = first + _each(replaced, ["again-0"])
     moved = [f"move-0-{name}" for name in (*changeable(limits), ALL)]
-    found["operands moved"] = [*load[:2], *_each([f"call-0-m{two}", *moved], ["again-0", "again-1"])]
+    found["operands moved"] = [
+        *load[:2],
+        *_each([f"call-0-m{two}", *moved], ["again-0", "again-1"]),
+    ]
     idle = [f"write-0-{changeable(limits)[0]}-all", "again-0", IDLE, "again-0", "again-1"]
-    found["idle"] = [*load[:2], f"call-0-m{two}", "again-1", *idle]
+    found["idle"] = [*load[:2], f"call-1-m{two}", "again-0", *idle]
     if mixed := list(_among_others_of_its_size(limits, one)):
         found["layers of one size"] = mixed
     found["x rewritten"] = first + _each([f"x-s{at}" for at in range(1, 9)], ["again-0"])
@@ -956,7 +959,14 @@ def report_history(kernel: KernelUnderTest, steps: Steps, found: Verdict) -> Non
     else:
         found.message += f"; not in a new process; the steps were {BETWEEN.join(steps)}"
         keep(kernel, found)
-    least = shortened(tried, fails.alone, ends)
+    keep_shortest(kernel, fails, tried, ends)
+
+
+def keep_shortest(kernel: KernelUnderTest, fails: Failing, steps: Steps, ends: float) -> None:
+    """Keep the shortest of steps that fail in a new process; none is tried after `ends`. Raises
+    Failure.
+    """
+    least = shortened(steps, fails.alone, ends)
     verdict = fails.verdicts[tuple(least)]
     if not fails.alone(least):
         verdict.message += "; in one new process, not in another"

@@ -164,8 +164,8 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["operands replaced"] = first + _each(replaced, ["again-0"])
     moved = [f"move-0-{name}" for name in (*changeable(limits), ALL)]
     found["operands moved"] = [
-        *load[:2],
-        *_each([f"call-0-m{two}", *moved], ["again-0", "again-1"]),
+        *(*load[:2], f"call-1-m{two}", "again-0"),
+        *_each(moved, ["again-0", "again-1", "again-0"]),
     ]
     idle = [f"write-0-{changeable(limits)[0]}-all", "again-0", IDLE, "again-0", "again-1"]
     found["idle"] = [*load[:2], f"call-1-m{two}", "again-0", *idle]

@@ -199,6 +199,7 @@ def test_what_is_kept_for_each_address_of_x_is_found():
         verdict = examination(backend, LINE, Request(("memory",))).verdict()
         assert verdict.kind == kinds.LEAKING
         assert "with every x at another address" in verdict.message
+        seen.clear()
 
 
 def test_a_workspace_that_grows_to_the_most_rows_is_not_kept_for_each():

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from gptq_fuzz.case.case import Case
 BETWEEN = "/"  # of two steps of a line
 OPERANDS = ("qweight", "qzeros", "scales", "g_idx")
 WRITTEN = (*OPERANDS, "bias")
-EXTENTS = ("all", "row", "word", "swap")
+ALL = "all"
+EXTENTS = (ALL, "row", "word", "swap")
 INFERENCE = "infer"
 CHANGES = ("relu", "add")  # of a result, in place
 REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their rows change places
@@ -32,6 +34,8 @@ _OPERAND, _WRITTEN = (f"-(?P<operand>{'|'.join(names)})" for names in (OPERANDS,
 _ROWS = f"-m(?P<rows>{_NUMBER})"
 # What begins w4 is every operand but x
 _FORM = "".join(f"(-(?!atw)(?P<{field}>{BY_FIELD[field].pattern}))?" for field in FORM)
+# One of a call's operators: counted from the first, or of as many as the last whole call made
+_PLACE = "-(op(?P<operator>[1-9][0-9]*)(of(?P<parts>[1-9][0-9]*))?|last(?P<from_last>[1-9][0-9]*))"
 _UNDER = f"(?P<conditions>(-({'|'.join(AMBIENT)}))*)"
 _GRAMMAR = {  # verb -> what follows it
     "load": f"{_LAYER}-(?P<tokens>n.+)",
@@ -52,15 +56,18 @@ _GRAMMAR = {  # verb -> what follows it
     "write": f"{_LAYER}{_WRITTEN}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
     "replace": f"{_LAYER}{_WRITTEN}{_SEED}",
     "renew": f"{_LAYER}{_WRITTEN}{_SEED}",
+    "move": f"{_LAYER}-(?P<operand>{'|'.join((ALL, *WRITTEN))})",
     "stop": f"{_LAYER}-op(?P<operator>[1-9][0-9]*){_SEED}",
     "free": _LAYER,
     "drop": _LAYER,
     "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
-    "break": f"{_LAYER}{_ROWS}{_FORM}-op(?P<operator>[1-9][0-9]*)",
-    "interrupt": f"{_LAYER}{_ROWS}{_FORM}-op(?P<operator>[1-9][0-9]*)",
+    "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}",
+    "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}",
+    "wait": "-(?P<milliseconds>[1-9][0-9]{0,3})",
 }
 BROKEN = ("break", "interrupt")
 ALL_AT_ONCE = ("calls", "threads")
+WHOLE = ("call", "calls", "again")  # calls of which nothing is broken off
 CALLS = ("call", "again", "refuse", *BROKEN, "track")
 GRADIENTS = ("grad", "track")
 LOADS = ("load", "loads", "experts")
@@ -88,12 +95,15 @@ class Step:
     seed: int = 0
     times: int = 1
     operand: str = ""
-    extent: str = "all"
+    extent: str = ALL
     bad: str = ""
     change: str = ""
     way: str = ""
     conditions: tuple[str, ...] = ()
     operator: int = 0  # the one that raises: the first is 1
+    parts: int = 0  # of as many parts of a call, the last operator of this one; 0: no parts
+    from_last: int = 0  # the last one is 1
+    milliseconds: int = 0
 
 
 def parse_history(line: str, limits: Limits) -> list[Step]:
@@ -114,6 +124,7 @@ class _Reader:
         self.x: Case | None = None
         self.is_written = True  # whether torch counts what is written into x
         self.inferred = ""  # the first step in inference mode
+        self.is_called = False  # whether a call was whole
 
     def read(self, line: str) -> Iterator[Step]:
         for text in line.strip().split(BETWEEN):
@@ -140,6 +151,9 @@ class _Reader:
         self._require_no_gradient_after_inference(verb, values["conditions"])
         if INFERENCE in values["conditions"]:
             self.inferred = self.inferred or text
+        if verb in BROKEN and (values.get("parts") or values.get("from_last")):
+            self._require_counted(values)
+        self.is_called = self.is_called or verb in WHOLE
         if verb in (*WITH_NEW_X, "feed") and not (verb == "calls" and is_same_x(before, self.x)):
             self.is_written = INFERENCE not in conditions
         return Step(verb, text, **values)
@@ -177,6 +191,8 @@ class _Reader:
             if not self.is_written:
                 raise ValueError("x was made in inference mode, where torch counts no writes")
             return self.x
+        elif verb == "wait":
+            return self._loaded(min(self.layers, default=0))
         return self._of_layer(verb, self._loaded(layer), form, values)
 
     def _of_tokens(self, tokens: str) -> Case:
@@ -204,6 +220,8 @@ class _Reader:
             return case.replace(seed=case.seed + values.get("seed", 0) + 1)
         elif verb == "free":
             self.freed.add(layer)
+        elif verb == "move":
+            self._require_movable(self._there(layer), values["operand"])
         elif verb in ("write", "replace", "renew"):
             self._require_changeable(self._there(layer), values["operand"])
         return self.x if verb in CALLS else case
@@ -288,6 +306,20 @@ class _Reader:
             if outside := self.limits.violations(case.replace(condition=condition)):
                 raise ValueError(f"outside the kernel's limits: {', '.join(outside)}")
         return case
+
+    def _require_counted(self, values: dict) -> None:
+        if not self.is_called:
+            raise ValueError("no whole call before it says how many operators one makes")
+        if values.get("operator", 0) > values.get("parts", math.inf):
+            raise ValueError("there are no more parts than these")
+
+    def _require_movable(self, case: Case, operand: str) -> None:
+        if case.start == FAR:
+            raise ValueError("what lies so far into its storage is not moved")
+        if operand == "g_idx" and case.g_idx == "none":
+            raise ValueError("there is no g_idx to move")
+        if operand == "bias" and not case.bias:
+            raise ValueError("the layer has no bias")
 
     def _require_changeable(self, case: Case, operand: str) -> None:
         if operand == "g_idx" and (case.g_idx not in REORDERED or "act" not in self.limits.g_idx):

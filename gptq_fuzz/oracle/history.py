@@ -22,6 +22,7 @@ from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import (
+    ALL,
     FORM,
     INFERENCE,
     LOADS,
@@ -34,7 +35,7 @@ from gptq_fuzz.case.history import (
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.ambient import OF_A_THREAD, in_contexts, put_under, with_grad
 from gptq_fuzz.oracle.conditions.threads import among_many, is_interpreted
-from gptq_fuzz.oracle.each_operator import Injected, RaisesAt
+from gptq_fuzz.oracle.each_operator import Injected, OperatorsCounted, RaisesAt
 from gptq_fuzz.oracle.examination import (
     FILTERS,
     Damaged,
@@ -213,12 +214,14 @@ class History:
         self.longest_held: list[Kept] = []
         self.calls = 0
         self.place = 0
+        self.is_counting, self.operators = False, 0  # of the last whole call
 
     def verdict(self, steps: list[Step], seconds: float = float("inf")) -> Verdict:
         """Run the steps until one is not right, or no time is left."""
         started = time.monotonic()
         self.ends = started + seconds
         self.before, self.last = global_state(), len(steps) - 1
+        self.is_counting = any(step.parts or step.from_last for step in steps)
         result = Verdict(kinds.PASS, steps[0].case)
         for self.place, step in enumerate(steps):
             if time.monotonic() > self.ends:
@@ -381,6 +384,25 @@ class History:
             place({step.operand: fresh})
             layer.guarded[step.operand] = fresh
             self._changed(step.layer)
+
+    def _move(self, step: Step) -> None:
+        """The same tensors in other memory, as `Module.to` leaves them; no number is written.
+
+        What was prepared may point to the memory before: it is made anew.
+        """
+        guarded = self.layers[step.layer].guarded
+        names = list(guarded) if step.operand == ALL else [step.operand]
+        for name in names:
+            self.memory.move(name, guarded[name])
+        moved = [guarded[name] for name in names]
+        for layer in self.layers.values():
+            if any(operand in moved for operand in layer.guarded.values()):
+                layer.given.clear()
+                self._prepare(layer)
+
+    def _wait(self, step: Step) -> None:
+        """Nobody calls any layer for so long."""
+        time.sleep(max(0.0, min(step.milliseconds / 1000, self.ends - time.monotonic())))
 
     def _rewritten(self, layer: Layer, step: Step) -> Guarded | None:
         """The operand with other numbers, which are the layer's from now on; None without it."""
@@ -563,9 +585,13 @@ class History:
         if into and into.view.shape == exam.operands.out_shape:
             exam.into = into
             self._let_go(into.view)
+        counted = OperatorsCounted() if self.is_counting else nullcontext()
+        exam.within = counted
         asks = with_grad(exam.operands.left) if "grad" in step.conditions else nullcontext()
         with asks:
             out = exam.call(exam.operands)
+        if self.is_counting:
+            self.operators = counted.seen
         if exam.into:
             self.asked.into[step.layer] = exam.into
         self._require_unchanged(exam)
@@ -646,7 +672,7 @@ class History:
     def _broken_off(self, step: Step, problem: type[BaseException]) -> None:
         self._new_x(step, step.seed)
         exam = self._prepared_call(step)
-        exam.within = RaisesAt(step.operator, problem)
+        exam.within = RaisesAt(self._operator_of(step), problem)
         try:
             out = exam.call(exam.operands)
         except (WrongType, Damaged, Skipped):
@@ -655,7 +681,18 @@ class History:
             return
         except Exception:  # noqa: BLE001 - whatever the kernel makes of what was raised in it
             return
-        self._judge(step, exam, out)
+        try:
+            self._require_right(step, exam, out)
+        except Wrong as found:  # the kernel has caught what was raised, and answered nevertheless
+            kind = kinds.WRONG if found.kind == kinds.STATE_LEAKED else found.kind
+            raise Wrong(kind, found.message, found.where, found.ratio) from found
+        self._keep(exam.raw.detach(), step)
+
+    def _operator_of(self, step: Step) -> int:
+        """The one that raises; of a step that counts by the last whole call, which it is there."""
+        if step.from_last:
+            return max(1, self.operators + 1 - step.from_last)
+        return -(-self.operators * step.operator // step.parts) if step.parts else step.operator
 
     def _track(self, step: Step) -> None:
         """A call with an x that requires a gradient: what comes of it is no matter, unless the

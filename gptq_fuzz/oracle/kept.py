@@ -1,6 +1,6 @@
-"""Whether a kernel keeps more memory with every call: of one layer, of ever new ones, of one that
-is written in between, in other modes of torch and for gradients, with ever other numbers of rows,
-by ever new threads, of what is refused, and of what is broken off.
+"""Whether a kernel keeps more memory with every call: of one layer, with x at ever new addresses,
+of ever new layers, of one that is written in between, in other modes of torch and for gradients,
+with ever other numbers of rows, by ever new threads, of what is refused, and of what is broken off.
 
 What is bounded is no leak, however it grows at first. So what one call leaves, as looks after
 single calls show, must be left by every second one, since a cache that meets something new only now
@@ -43,6 +43,7 @@ CALLS = FIRST + LOOKS + 3 * (EARLY + sum(ROUNDS))
 # What is kept for each number of few rows alone is bounded.
 FEWEST_ROWS = 1024
 FEWER_ROUNDS = (64, 256)  # of these, and of threads
+APART = 512  # bytes between two x of one buffer: as each begins that torch makes, on a GPU too
 PAUSE = 0.1  # seconds after which a thread that frees what calls left to it has freed some more
 PAUSES = 20  # at most
 PARTS = 2  # of a call, which is broken off at the end of each
@@ -209,11 +210,11 @@ def _gradient_of(exam) -> Callable[[int], None] | None:
 
 
 def calls_of(exam) -> dict[str, Asked]:
-    """What is called again and again: one layer with ever new x, ever new layers, one layer that
-    is written before each call, one and a new one in each mode of torch that the kernel promises,
-    for a gradient too, one with ever other numbers of rows and one by ever new threads, where as
-    much as x or the result counts, a call with each operand that the kernel promises to refuse, and
-    calls in which an operator of torch raises.
+    """What is called again and again: one layer with x at ever other addresses, then with ever new
+    x, ever new layers, one layer that is written before each call, one and a new one in each mode
+    of torch that the kernel promises, for a gradient too, one with ever other numbers of rows and
+    one by ever new threads, where as much as x or the result counts, a call with each operand that
+    the kernel promises to refuse, and calls in which an operator of torch raises.
     """
     operands = exam.operands
 
@@ -237,6 +238,19 @@ def calls_of(exam) -> dict[str, Asked]:
     def same_layer(number: int) -> None:
         left = operands.left.clone(memory_format=torch.contiguous_format)
         left.view(-1)[:1] = number % 512
+        answer(left)
+
+    all_places: list[torch.Tensor] = []  # once it is asked for: the buffer that each x is part of
+
+    def elsewhere(number: int) -> None:
+        """x a little further on in a buffer that stays, as a decoding loop hands on its rows."""
+        x = operands.left
+        apart = APART // x.element_size()
+        if not all_places:
+            all_places.append(x.new_zeros(CALLS * apart + x.numel()))
+        first = number * apart
+        left = all_places[0][first : first + x.numel()].view(x.shape)
+        left.copy_(x)
         answer(left)
 
     def new_layer(number: int) -> None:
@@ -295,7 +309,8 @@ def calls_of(exam) -> dict[str, Asked]:
     row_bytes = operands.left.element_size() * min(exam.case.reduction, exam.case.columns)
     least = {BYTES: FEWEST_ROWS * row_bytes}
     rounds_of_rows = Asked(other_rows, FEWER_ROUNDS, least, shrinks_to=0.5)  # of 2 * FEWEST_ROWS
-    asked = {
+    asked = {  # the first before x has lain at many places by chance
+        "every x at another address": Asked(elsewhere),
         "every call of one layer": Asked(same_layer),
         "every new layer": Asked(new_layer),
         "every write into a layer": Asked(written_layer),

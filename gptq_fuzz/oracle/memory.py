@@ -56,7 +56,24 @@ class Memory:
             operand.storage = (
                 self._lent(name, operand) if self._is_host else operand.storage.clone()
             )
-            operand.view = operand.storage.view(view.dtype).as_strided(*form)
+            operand.view = _alone(operand.storage.view(view.dtype).as_strided(*form))
+
+    def move(self, name: str, operand: Guarded) -> None:
+        """Other memory for a tensor that stays the same object, of the same version.
+
+        The memory before is filled with what is no number where nobody holds it.
+        """
+        if not operand.storage.nbytes or isinstance(operand, GuardedRows):
+            return
+        view = operand.view
+        form = view.shape, view.stride(), view.storage_offset()
+        size = operand.storage.nbytes
+        operand.storage = self._lent(name, operand) if self._is_host else operand.storage.clone()
+        view.data = operand.storage.view(view.dtype).as_strided(*form)
+        if self._is_host:
+            self.poison()
+        else:  # its allocator gives what was let go last
+            torch.full((size,), POISON, dtype=torch.uint8, device=view.device)
 
     def placing_as(self, old: torch.Tensor) -> Callable[[dict[str, Guarded]], None]:
         """`place`, of one operand, whose new tensor has the id of an old one, if that is dead then.
@@ -74,9 +91,8 @@ class Memory:
             if held is not None:
                 (operand,) = operands.values()
                 view = operand.view
-                form = view.shape, view.stride(), view.storage_offset()
                 del held
-                renewed = _with_id(identity, lambda: view.as_strided(*form))
+                renewed = _with_id(identity, lambda: view.data)
                 operand.view = view if renewed is None else renewed
 
         return place
@@ -99,6 +115,11 @@ class Memory:
         storage = torch.frombuffer(lease, dtype=torch.uint8)
         storage.data.copy_(operand.storage)  # by another tensor: the version does not count it
         return storage
+
+
+def _alone(view: torch.Tensor) -> torch.Tensor:
+    """The same as a tensor of its own, which keeps no other one alive once it lies elsewhere."""
+    return view.data
 
 
 def put_together(operands: list[Guarded]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from gptq_fuzz.search.findings import NOT_REPRODUCED, REPRODUCE
+from gptq_fuzz.search.findings import NOT_REPRODUCED, REPRODUCE, SEEN_OFTEN
 
 HIDDEN = ("no", "line")  # values of --tb under which pytest prints no text of a failure
 
@@ -58,7 +58,7 @@ def of_each(entries: Iterable, key: Callable) -> list:
 
 
 def is_finding(text: str) -> bool:
-    return text.startswith((REPRODUCE, NOT_REPRODUCED))
+    return text.startswith((REPRODUCE, NOT_REPRODUCED, SEEN_OFTEN))
 
 
 def title_of(text: str) -> str:

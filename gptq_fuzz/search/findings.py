@@ -27,6 +27,7 @@ ENOUGH = 3  # of one kernel: further tests of it are not run
 SPENT = f"; not made smaller any further after {SHRINK_SECONDS:g} s or {SHRINK_RESTARTS} restarts"
 REPRODUCE = "reproduce: "
 NOT_REPRODUCED = "seen once, not reproduced"
+SEEN_OFTEN = "not reproduced in a new process, seen"
 AFTER_OTHERS = "only after other cases, in the order of this line"
 
 
@@ -34,17 +35,20 @@ AFTER_OTHERS = "only after other cases, in the order of this line"
 class Finding:
     """A failure as it is reported: the command that shows it again, and its verdict.
 
-    `command` is "" where the failure did not come back.
+    `command` is "" where the failure did not come back; it was `seen` so many times, the calls of a
+    search that made it smaller among them.
     """
 
     kernel: str
     command: str
     verdict: Verdict
+    seen: int = 1
 
     def text(self) -> str:
         name = REPRODUCE + self.command
         if not self.command:
-            name = f"{NOT_REPRODUCED}: {self.kernel} {self.verdict.line}"
+            often = f"{SEEN_OFTEN} {self.seen} times" if self.seen > 1 else NOT_REPRODUCED
+            name = f"{often}: {self.kernel} {self.verdict.line}"
         return f"{name}\n{self.verdict}"
 
     @property
@@ -113,6 +117,9 @@ def report(
     if not verdict.ok:
         verdict.message += note
         record(kernel, verdict, first)
+    from gptq_fuzz.search.provoked import must_pass_provoked  # which keeps findings here
+
+    must_pass_provoked(kernel, found.case, earlier)
     needed = needed_before(kernel, found.case, earlier)
     if needed is None:
         keep(kernel, _not_reproduced(found, verdict))
@@ -164,6 +171,7 @@ def keep(kernel: KernelUnderTest, verdict: Verdict, *asked: str) -> None:
     kernel.unreported = None
     if kernel.is_known(verdict):
         raise FoundBefore(verdict)
-    finding = Finding(kernel.spec, command(kernel, *asked) if asked else "", verdict)
+    seen = kernel.coverage.verdicts[verdict.kind]
+    finding = Finding(kernel.spec, command(kernel, *asked) if asked else "", verdict, seen)
     kernel.findings.append(finding)
     raise Failure(verdict, finding.text())

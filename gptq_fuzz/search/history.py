@@ -22,6 +22,7 @@ from gptq_fuzz.case.axes import BY_FIELD, WHOLE_GROUP, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import (
+    ALL,
     AMBIENT,
     BETWEEN,
     CHANGES,
@@ -32,6 +33,7 @@ from gptq_fuzz.case.history import (
     OPERANDS,
     REORDERED,
     WAYS,
+    WHOLE,
     Step,
     parse_history,
 )
@@ -54,6 +56,16 @@ EXPERTS = 8
 LAYERS = 40  # in the round robin: more than a table of 32 holds
 OTHERS = 72  # layers of which one or two are called between all others: more than 64 hold
 HOT = 300  # calls
+OF_A_SIZE = 18  # layers, of which all but one are alike: more than 16 buffers hold
+ALIKE = {  # what they may differ in, and where limits list it
+    "bits": "bits",
+    "group_size": "group_sizes",
+    "dtype": "dtypes",
+    "scales_dtype": "scales_dtypes",
+    "checkpoint_format": "formats",
+}
+MOST_ALIKE = 3  # values of these
+IDLE = "wait-600"  # longer than half a second, after which something may be put to sleep
 # The K of layers that a kernel may pad to one length, by tiles of 64 up to 256; the largest first
 PADDED = (256, -1, 200), (128, 72)  # -1: the unit of K less than the one before
 PERIODS = [2**bits for bits in range(4, 13)]  # calls after which a counter of some bits is back
@@ -62,7 +74,12 @@ STEPS = 4200  # of decoding: more calls of one layer than 12 bits count
 ROUNDED = 256, 1024  # columns, and terms of each sum, of results in which their order shows
 OF_THREADS = 256, 512  # columns and terms of layers that threads call, long enough to meet
 AT_ONCE = 12  # layers
-BROKEN = range(1, 13)  # the operators at which a call is broken off
+# The operators at which a call is broken off: of its beginning, then of all of them, as many as the
+# call before made
+BROKEN = [f"op{at}" for at in range(1, 9)]
+LATER = [*(f"op{at}of4" for at in range(1, 4)), *(f"last{at}" for at in range(6, 0, -1))]
+STOPPED = range(1, 13)  # at which `prepare` is
+REST = 257  # rows of which pieces of any power of two leave a rest
 # Asked in a process of its own; the first of a kernel that promises them
 SAME_BITS, INFERENCE_FIRST = "the same bits", "inference first"
 MORE_ROWS = (2, 17, 1, 65, 3)
@@ -145,6 +162,15 @@ def canned(limits: Limits) -> dict[str, Steps]:
         found[f"{operand} rewritten"] = first + _each(writes, ["again-0"])
     replaced = [f"replace-0-{name}-s{at}" for name in changeable(limits) for at in range(3)]
     found["operands replaced"] = first + _each(replaced, ["again-0"])
+    moved = [f"move-0-{name}" for name in (*changeable(limits), ALL)]
+    found["operands moved"] = [
+        *(*load[:2], f"call-1-m{two}", "again-0"),
+        *_each(moved, ["again-0", "again-1", "again-0"]),
+    ]
+    idle = [f"write-0-{changeable(limits)[0]}-all", "again-0", IDLE, "again-0", "again-1"]
+    found["idle"] = [*load[:2], f"call-1-m{two}", "again-0", *idle]
+    if mixed := list(_among_others_of_its_size(limits, one)):
+        found["layers of one size"] = mixed
     found["x rewritten"] = first + _each([f"x-s{at}" for at in range(1, 9)], ["again-0"])
     found["one x for two layers"] = [*load[:2], f"call-0-m{two}", *["again-1", "again-0"] * 6]
     found["one row first"] = [load[0], f"call-0-m{one}", *(f"call-0-m{m}-s{m}" for m in rows)]
@@ -179,6 +205,7 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["many calls of a layer"] = [load[0], f"call-0-m{one}-x60", *more, "again-0-x240", *more]
     smallest = f"load-0-{smallest_of(limits)}"
     after = "again-0", f"call-0-m{two}"
+    rest = [f"call-0-m{REST}"] * _is_free(limits)
     found["many calls of a word"] = [smallest, f"call-0-m{one}", "again-0-x2000"]
     is_bare = _is_bare(limits)
     found["written after many calls"] = list(_written_when_hot(limits, load[0], one))
@@ -188,19 +215,26 @@ def canned(limits: Limits) -> dict[str, Steps]:
     if padded := list(_padded_alike(limits, rows)):
         found["padded to one K"] = padded
     for verb, name in (("break", "broken off"), ("interrupt", "interrupted")):
+        broken = [f"{verb}-0-m{two}-{at}" for at in (*BROKEN, *LATER)]
         found[name] = [
             step
-            for at in BROKEN
-            for step in (f"load-0-{layers[at]}", f"{verb}-0-m{two}-op{at}", *after)
-        ] + _each([f"{verb}-0-m{two}-op{at}" for at in BROKEN], ["again-0"])
+            for at, one_broken in enumerate(broken)
+            for step in (
+                *(f"load-0-{layers[2 * at]}", f"call-0-m{two}"),
+                *(f"load-0-{layers[2 * at + 1]}", one_broken, *after),
+            )
+        ] + [*_each(broken, ["again-0"]), *more, *rest]
         found[f"written and {name}"] = first + [
             step
-            for at in BROKEN
-            for step in (f"write-0-scales-all-s{at}", f"{verb}-0-m{two}-op{at}", "again-0")
+            for at, one_broken in enumerate(broken)
+            for step in (
+                *(f"write-0-scales-all-s{2 * at}", "again-0"),
+                *(f"write-0-scales-all-s{2 * at + 1}", one_broken, "again-0"),
+            )
         ]
     if forms := list(_in_other_forms(limits, layers[0], two)):
         found["x of other forms"] = forms
-    stopped = [f"stop-0-op{at}-s{at}" for at in BROKEN]
+    stopped = [f"stop-0-op{at}-s{at}" for at in STOPPED]
     found["loading interrupted"] = first + [
         step
         for at, stop in enumerate(stopped)
@@ -283,6 +317,34 @@ def _padded_alike(limits: Limits, rows: tuple[int, ...]) -> Iterator[str]:
             for m in rows:
                 for at in range(1, len(taken)):
                     yield from (f"call-0-m{m}{fill}-s{at}", f"call-{at}-m{m}")
+
+
+def _among_others_of_its_size(limits: Limits, rows: int) -> Iterator[str]:
+    """A layer before and after several of its K and N but other bits, or groups, or dtypes, as a
+    model and its draft have: scratch memory of their size may be one.
+    """
+    words = math.lcm(*(codes_in_words(bits) for bits in limits.bits[:MOST_ALIKE]))
+    _, *units = limits.units(words)
+    plain = Case.parse(f"m{rows}-{tokens_of(limits)}", limits.tokens)
+    n, k = (-(-size // unit) * unit for size, unit in zip((plain.n, plain.k), units, strict=True))
+    for field, listed in ALIKE.items():
+        values = getattr(limits, listed) or (plain.group_size, WHOLE_GROUP)
+        cases = [_fitting(limits, vars(plain) | {"n": n, "k": k, field: at}) for at in values]
+        taken = [case for case in cases if case and (case.n, case.k) == (n, k)]
+        for steady, others in itertools.permutations(dict.fromkeys(taken[:MOST_ALIKE]), 2):
+            yield from (f"loads-{OF_A_SIZE}-{tokens(others)}", f"load-0-{tokens(steady)}")
+            yield from (f"call-0-m{rows}", f"call-1-m{rows}")
+            yield from (f"again-{number}" for number in range(2, OF_A_SIZE))
+            yield f"call-0-m{rows}"
+
+
+def _fitting(limits: Limits, fields: dict) -> Case | None:
+    """A case of these fields, or almost; None where the kernel takes none."""
+    try:
+        case = Case(**limits.fitted(fields))
+    except ValueError:  # dtypes that do not go together
+        return None
+    return None if limits.violations(case) else case
 
 
 def _in_other_orders(limits: Limits, layer: str) -> Iterator[str]:
@@ -556,7 +618,7 @@ class _History:
             choices += self.others
             choices += ["drop"] * (len(self.layers) > 1)
             if self._there():
-                choices += ["write", "write", "replace", "renew", "free", *self.of_operands]
+                choices += ["write", "write", "replace", "renew", "move", "free", *self.of_operands]
             getattr(self, f"_{self.draw(st.sampled_from(choices))}")()
         if self.x is not None:
             self._again()
@@ -726,6 +788,12 @@ class _History:
     def _renew(self) -> None:
         self._say("renew", *self._operand(), self._seed())
 
+    def _move(self) -> None:
+        layer = self._layer_there()
+        is_absent = self.layers[layer].g_idx == "none"
+        names = [name for name in OPERANDS if name != "g_idx" or not is_absent]
+        self._say("move", layer, self.draw(st.sampled_from((ALL, *names))))
+
     def _operand(self) -> tuple[int, str]:
         layer = self._layer_there()
         is_fixed = self.layers[layer].g_idx not in REORDERED
@@ -746,7 +814,14 @@ class _History:
         layer = self._layer()
         self.x, words = self._asked(self.layers[layer])
         self.is_written = True
-        self._say(verb, layer, *words, f"op{self.draw(st.integers(1, 16))}")
+        self._say(verb, layer, *words, self._place())
+
+    def _place(self) -> str:
+        """The operator that raises; of one before the end, where a call says how many there are."""
+        at = self.draw(st.integers(1, 8))
+        is_counted = any(step.split("-")[0] in WHOLE for step in self.steps)
+        places = ["op{}"] + ["op{}of8", "last{}"] * is_counted
+        return self.draw(st.sampled_from(places)).format(at)
 
     def _interrupt(self) -> None:
         self._break("interrupt")
@@ -884,7 +959,14 @@ def report_history(kernel: KernelUnderTest, steps: Steps, found: Verdict) -> Non
     else:
         found.message += f"; not in a new process; the steps were {BETWEEN.join(steps)}"
         keep(kernel, found)
-    least = shortened(tried, fails.alone, ends)
+    keep_shortest(kernel, fails, tried, ends)
+
+
+def keep_shortest(kernel: KernelUnderTest, fails: Failing, steps: Steps, ends: float) -> None:
+    """Keep the shortest of steps that fail in a new process; none is tried after `ends`. Raises
+    Failure.
+    """
+    least = shortened(steps, fails.alone, ends)
     verdict = fails.verdicts[tuple(least)]
     if not fails.alone(least):
         verdict.message += "; in one new process, not in another"

@@ -8,6 +8,7 @@ try costs the start of a process.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +18,8 @@ from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.worker.supervisor import Asked
 
-SECONDS = 60.0  # in which another try may begin
+SECONDS = 30.0  # in which another try may begin
+AGAIN_SECONDS = 30.0  # in which what was found fails TIMES times, or is none
 LONGER = 8  # times, each suffix than the one before
 FEW = 64  # cases that are asked with every check, as the command does; more of them as they were
 TIMES = 3  # in a row that the list must fail: a flaky kernel may fail by chance
@@ -35,14 +37,27 @@ def needed_before(
     if found is None:
         return None
     cases = [asked.case for asked in found]
-    verdicts = [in_order(kernel, [*cases, case])[-1] for _ in range(TIMES)]
-    return None if any(verdict.ok for verdict in verdicts) else (cases, verdicts[-1])
+    ends = time.monotonic() + AGAIN_SECONDS
+    for _ in range(TIMES):
+        verdicts = in_order(kernel, [*cases, case], ends)
+        if len(verdicts) <= len(cases) or verdicts[-1].ok:
+            return None
+    return cases, verdicts[-1]
 
 
-def in_order(kernel: KernelUnderTest, cases: Sequence[Case]) -> list[Verdict]:
-    """The verdicts on cases judged one after another in a new process, each with every check."""
+def in_order(
+    kernel: KernelUnderTest, cases: Sequence[Case], ends: float = math.inf
+) -> list[Verdict]:
+    """The verdicts on cases judged one after another in a new process, each with every check; on
+    fewer where time ends.
+    """
     kernel.worker.stop()
-    return [waive(kernel.waivers, kernel.spec, case, kernel.worker.ask(case)) for case in cases]
+    verdicts = []
+    for case in cases:
+        if time.monotonic() > ends:
+            break
+        verdicts.append(waive(kernel.waivers, kernel.spec, case, kernel.worker.ask(case)))
+    return verdicts
 
 
 class _Replay:

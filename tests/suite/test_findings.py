@@ -12,8 +12,8 @@ from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.checks import RIGHT_ALONE
 from gptq_fuzz.case.verdict import NOTHING, Verdict
-from gptq_fuzz.plugin.once import Once
-from gptq_fuzz.search import replay
+from gptq_fuzz.plugin.once import Once, is_finding
+from gptq_fuzz.search import provoked, replay
 from gptq_fuzz.search.claims import must_pass_cases, must_pass_shrunk
 from gptq_fuzz.search.explained import NO_TIME, diagnose
 from gptq_fuzz.search.findings import report
@@ -122,6 +122,28 @@ def test_what_does_not_come_back_has_no_line():
     assert "reproduce: " not in finding.text()
     assert finding.verdict.kind == kinds.WRONG
     assert "alone it is PASS, and no list of the cases before it fails again" in finding.text()
+
+
+def test_what_was_seen_often_and_does_not_come_back_says_how_often():
+    kernel = under_test(lambda earlier, case: case == CASE and kernel.worker.starts == 0)
+    finding = reported(kernel, [CASE] * 3)
+    assert (finding.command, finding.seen) == ("", 3)
+    words = f"not reproduced in a new process, seen 3 times: mine.py:f {CASE}\n"
+    assert finding.text().startswith(words)
+    assert is_finding(finding.text())
+
+
+def test_what_fails_after_calls_that_were_broken_off_is_printed_as_steps(monkeypatch):
+    monkeypatch.setattr(provoked, "SECONDS", 3.0)
+    spec = f"{FAULTY}/rest_of_rows_lost_after_an_error.py:f"
+    kernel = KernelUnderTest(Launch(spec, str(ROOT), device="cpu"))
+    kernel.worker.start()
+    kernel.judge(Case.parse("m1-n4-k4-b8-gall"), ("memory",))  # which breaks calls off
+    found = kernel.judge(Case.parse("m65-n4-k4-b8-gall"))
+    assert found.kind == kinds.WRONG
+    with pytest.raises(Failure, match="--steps load-0-n4-k4-b8-gall/"):
+        report(kernel, found)
+    kernel.worker.stop()
 
 
 def test_a_list_that_fails_by_chance_is_not_printed():

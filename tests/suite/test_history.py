@@ -96,6 +96,12 @@ def kernel(request):
         (f"{LOADED}/twin-0-0-pickle", "a twin is another layer"),
         (f"{LOADED}/threads-1-m2-grad", "two threads do not ask for one gradient"),
         (f"{LOADED}-oom", "call takes other words"),
+        ("wait-600", "layer 0 is not loaded"),
+        (f"{LOADED}/wait-60000", "wait takes other words"),
+        (f"{LOADED}/move-0-bias", "the layer has no bias"),
+        (f"{LOADED}/free-0/move-0-all", "the operands of layer 0 were freed"),
+        (f"load-0-{LAYER}/break-0-m1-last1", "no whole call before it"),
+        (f"{LOADED}/break-0-m1-op3of2", "no more parts than these"),
         (f"{LOADED}/feed-0-0-m1-relu", "no x of the other"),
         (f"{LOADED}/load-1-n8-k32-b4-g8/threads-2-m1", "no x fits all"),
     ],
@@ -451,6 +457,60 @@ def test_freed_operands_are_poisoned_where_nobody_holds_them():
     held, address, size = kept
     assert ctypes.string_at(address, size) == b"\xff" * size
     assert not torch.equal(held, torch.full_like(held, -1))
+
+
+@pytest.mark.parametrize("operand", ["scales", "all"])
+def test_a_moved_tensor_is_the_same_object_elsewhere(operand):
+    history = History(TORCH, "cpu")
+    verdict_of(history, LOADED)
+    views = {name: kept.view for name, kept in history.layers[0].guarded.items()}
+    before = {name: (t.data_ptr(), t._version, t.clone()) for name, t in views.items()}
+    history._move(parse_history(f"{LOADED}/move-0-{operand}", TORCH.limits)[-1])
+    for name, view in views.items():
+        assert history.layers[0].guarded[name].view is view
+        address, version, numbers = before[name]
+        is_moved = operand in (name, "all")
+        assert (view.data_ptr() != address) == is_moved
+        assert view._version == version
+        assert torch.equal(view, numbers)
+        assert not is_moved or ctypes.string_at(address, view.nbytes) == b"\xff" * view.nbytes
+    assert verdict_of(history, f"{LOADED}/move-0-all/write-0-scales-all/again-0").kind == kinds.PASS
+
+
+def test_what_a_kernel_holds_of_a_moved_tensor_stays_as_it_was():
+    held = []
+
+    def change(given, out, number):
+        held.append(held[0] if held else given["scales"].view(-1))
+        return out
+
+    history = History(spoilt(change), "cpu")
+    assert verdict_of(history, f"{LOADED}/move-0-scales/again-0").kind == kinds.PASS
+    assert torch.equal(held[0].view_as(history.layers[0].guarded["scales"].view),
+                       history.layers[0].guarded["scales"].view)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "at"), [("last1", 7), ("last3", 5), ("op1of2", 4), ("op3of3", 7)]
+)
+def test_operators_are_counted_from_the_end_of_the_last_whole_call(place, at):
+    history = History(TORCH, "cpu")
+    line = f"{LOADED}/break-0-m1-{place}"
+    history.operators = 7
+    assert history._operator_of(parse_history(line, TORCH.limits)[-1]) == at
+    assert verdict_on(TORCH, line).kind == kinds.PASS
+
+
+def test_a_call_that_catches_what_torch_raised_must_be_right():
+    def matmul(**given):
+        try:
+            return TORCH.matmul(**given)
+        except RuntimeError:
+            return torch.zeros(len(given["x"]), given["scales"].shape[1], dtype=given["x"].dtype)
+
+    backend = Backend("catches", TORCH.limits, TORCH.numerics, matmul=matmul)
+    verdict = verdict_on(backend, f"{LOADED}/break-0-m2-last1")
+    assert (verdict.kind, "(break-0-m2-last1)" in verdict.message) == (kinds.WRONG, True)
 
 
 def test_a_prepared_state_is_made_once_and_after_each_write():

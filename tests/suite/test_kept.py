@@ -187,6 +187,21 @@ def test_what_is_kept_in_one_mode_alone_is_found(mode):
     assert f"under {mode}, " in verdict.message or mode not in MODES
 
 
+def test_what_is_kept_for_each_address_of_x_is_found():
+    seen = {}
+
+    def matmul(*, x, **weights):
+        seen[x.data_ptr()] = [x.data_ptr()]
+        return TORCH.matmul(x=x, **weights)
+
+    backend = Backend("addresses", TORCH.limits, TORCH.numerics, matmul=matmul)
+    for _ in range(2):
+        verdict = examination(backend, LINE, Request(("memory",))).verdict()
+        assert verdict.kind == kinds.LEAKING
+        assert "with every x at another address" in verdict.message
+        seen.clear()
+
+
 def test_a_workspace_that_grows_to_the_most_rows_is_not_kept_for_each():
     spaces = [torch.empty(0)]
 

@@ -5,7 +5,6 @@ from gptq_fuzz.museum.parts import weights
 
 BUG = "the order of a sum depends on the number of rows, batch invariance is promised"
 ONLY = "batchinv"
-SMALLEST = (1, 4, 12)
 
 
 def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):

@@ -4,9 +4,13 @@ what the other rows hold.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.axes import codes_in_words
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import (
     answer,
@@ -16,40 +20,94 @@ from gptq_fuzz.oracle.conditions.parts import (
     with_x,
     wrong,
 )
+from gptq_fuzz.problem.fills import make_values
+from gptq_fuzz.problem.operands import Operands, judged_on
 
-ROWS = (1, 4, 16, 64, 257)
+MOST = 257
+ROWS = (1, 4, 16, 64)
+MORE_ROWS = (2, 3, 5, 7, 8, 12, 15, 24, 32, 33, 48, 96, 128, 129, 200)
+PLACES = 3
 EXACT = ("exact", "sparse")
 OUTLIER = 1e4  # an activation as large as layers of models meet; finite in every format
+# Terms of a sum, a few of the tiles that kernels take of K at a time; and columns, few of which do
+TERMS, COLUMNS = 512, 16
 
 
 def same_bits_in_any_batch(exam) -> Verdict | None:
-    """The first and the last rows of a batch of 257, in smaller batches of their own; all but one
-    beside an outlier in that one.
+    """Rows of a batch of 257 in smaller batches of their own, of this layer and of one whose sums
+    are all rounding; of this one all but one row beside an outlier in that one.
     """
-    most = ROWS[-1]
     ranks = exam.backend.limits.ranks
     shape = {"rank": 2 if 2 in ranks else max(ranks), "layout": ""}
     if exam.case.fill in EXACT and "randn" in exam.backend.limits.fills:
         shape["fill"] = "randn"  # in any order sums of the others have the same bits
-    whole = with_another_x(exam, m=most, **shape)
+    whole = with_another_x(exam, m=MOST, **shape)
     multiply = loaded(exam, whole)
     out = answer(exam, multiply, whole)
-    if found := wrong(exam, exam.expectation(whole).check(out), f" of {most} rows"):
+    if found := wrong(exam, exam.expectation(whole).check(out), f" of {MOST} rows"):
         return found
-    least = exam.backend.limits.m_least
-    for m in (m for m in ROWS[:-1] if m >= least):
-        for rows in (slice(0, m), slice(most - m, most)):
-            part = with_x(exam, whole.values.left[rows], m=m, **shape)
-            if not same_bits(answer(exam, multiply, part), out[rows]):
-                named = f"rows {rows.start} to {rows.stop - 1}"
-                message = f"{named} of {most} have other bits in a batch of {m}"
-                return exam._result(kinds.WRONG, message)
-    spoilt = most // 2
+    everywhere = [(m, at) for m in ROWS for at in range(PLACES)]
+    if found := _in_smaller_batches(exam, multiply, whole, out, everywhere):
+        return found
+    spoilt = MOST // 2
     left = whole.values.left.clone()
     left[spoilt, exam.case.seed % exam.case.k] = OUTLIER
-    beside = answer(exam, multiply, with_x(exam, left, m=most, **shape))
-    others = torch.arange(most, device=out.device) != spoilt
+    beside = answer(exam, multiply, with_x(exam, left, m=MOST, **shape))
+    others = torch.arange(MOST, device=out.device) != spoilt
     if not same_bits(beside[others], out[others]):
-        message = f"other rows have other bits where row {spoilt} of {most} holds {OUTLIER:g}"
+        message = f"other rows have other bits where row {spoilt} of {MOST} holds {OUTLIER:g}"
         return exam._result(kinds.WRONG, message)
+    return _of_rounding_alone(exam, shape)
+
+
+def _in_smaller_batches(exam, multiply, whole: Operands, out, sizes) -> Verdict | None:
+    """So many rows, and where: the first of the batch, the middle ones or the last."""
+    for m, at in sizes:
+        if m < exam.backend.limits.m_least:
+            continue
+        first = (MOST - m) * (at % PLACES) // (PLACES - 1)
+        rows = slice(first, first + m)
+        part = with_x(exam, whole.values.left[rows], whole, **_form(whole, m))
+        if not same_bits(answer(exam, multiply, part), out[rows]):
+            named = f"rows {rows.start} to {rows.stop - 1}"
+            message = f"{named} of {MOST} have other bits in a batch of {m}"
+            return exam._result(kinds.WRONG, message)
     return None
+
+
+def _form(operands: Operands, m: int) -> dict:
+    """What a case has to say for so many rows of these operands."""
+    names = ("n", "k", "group_size", "rank", "layout", "fill", "bias")
+    return {name: getattr(operands.case, name) for name in names} | {"m": m}
+
+
+def _of_rounding_alone(exam, shape: dict) -> Verdict | None:
+    """A layer whose weights are alike along K, and x whose later half is the first one negated: the
+    result is what the sums' order leaves of their roundings, so that another order shows.
+    """
+    limits = exam.backend.limits
+    _, n, k = limits.units(codes_in_words(exam.case.bits))
+    sizes = {"n": -(-COLUMNS // n) * n, "k": -(-TERMS // (2 * k)) * 2 * k}
+    fields = vars(exam.case) | shape | sizes | {"m": MOST, "bias": False}
+    fields["fill"] = "randn" if "randn" in limits.fills else exam.case.fill
+    try:
+        case = Case(**limits.fitted(fields))
+    except ValueError:
+        return None
+    if case.k % 2 or limits.violations(case.replace(condition="", state="")):
+        return None
+    values = make_values(case, judged_on(case, exam.device))
+    left = values.left.clone()
+    left[:, case.k // 2 :] = -left[:, : case.k // 2]
+    mantissas = torch.frexp(values.scales).mantissa  # what is left of sums is then no subnormal
+    zeros, scales = (each[:1].expand_as(each).clone() for each in (values.zeros, mantissas))
+    largest = 2**case.bits - 1
+    code = torch.where(zeros[:1] > largest // 2, 0, largest)  # far from the zero-point
+    values = replace(
+        values, codes=code.expand_as(values.codes).clone(), zeros=zeros, scales=scales, left=left
+    )
+    whole = Operands(case, exam.device, values=values, zones=exam.zones)
+    multiply = loaded(exam, whole)
+    out = answer(exam, multiply, whole)
+    each = [(m, at + exam.case.seed) for at, m in enumerate((*ROWS, *MORE_ROWS))]
+    return _in_smaller_batches(exam, multiply, whole, out, each)

@@ -20,7 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -42,7 +42,8 @@ CALLS = FIRST + LOOKS + 3 * (EARLY + sum(ROUNDS))
 # most rows is there from the first call on, and so are those for whole classes of numbers of rows.
 # What is kept for each number of few rows alone is bounded.
 FEWEST_ROWS = 1024
-FEWER_ROUNDS = (64, 256)  # of these, and of threads
+FEWER_ROUNDS = (64, 256)  # of threads
+ROUNDS_OF_ROWS = (*FEWER_ROUNDS, 128)  # begun after 1,200 calls: oneDNN keeps 1,024 products
 APART = 512  # bytes between two x of one buffer: as each begins that torch makes, on a GPU too
 PAUSE = 0.1  # seconds after which a thread that frees what calls left to it has freed some more
 PAUSES = 20  # at most
@@ -308,7 +309,9 @@ def calls_of(exam) -> dict[str, Asked]:
 
     row_bytes = operands.left.element_size() * min(exam.case.reduction, exam.case.columns)
     least = {BYTES: FEWEST_ROWS * row_bytes}
-    rounds_of_rows = Asked(other_rows, FEWER_ROUNDS, least, shrinks_to=0.5)  # of 2 * FEWEST_ROWS
+    rounds_of_rows = Asked(other_rows, ROUNDS_OF_ROWS, least)
+    shrinks_to = FEWEST_ROWS / (FEWEST_ROWS + rounds_of_rows.calls)
+    rounds_of_rows = replace(rounds_of_rows, shrinks_to=shrinks_to)
     asked = {  # the first before x has lain at many places by chance
         "every x at another address": Asked(elsewhere),
         "every call of one layer": Asked(same_layer),

@@ -1,5 +1,6 @@
 """What is kept with every call is found, however slowly it grows; what is bounded is left alone."""
 
+import dataclasses
 import itertools
 import threading
 import time
@@ -12,11 +13,12 @@ import torch
 from gptq_fuzz import Backend
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.case import Case
 from gptq_fuzz.museum.catalogue import correct, faulty
 from gptq_fuzz.oracle import examination as execute
 from gptq_fuzz.oracle import kept as under_test
-from gptq_fuzz.oracle.examination import Request
-from gptq_fuzz.oracle.kept import CALLS, Asked, can_be_counted, kept
+from gptq_fuzz.oracle.examination import Examination, Request
+from gptq_fuzz.oracle.kept import CALLS, ROUNDS_OF_ROWS, Asked, can_be_counted, kept
 from gptq_fuzz.search.kept import kept_cases
 from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import LIMITS, examination
@@ -52,6 +54,20 @@ def test_what_is_kept_for_good_is_found(made):
 @pytest.mark.parametrize("bound", [0, 1, 40, 300, 512, 2048])
 def test_what_is_bounded_is_not(bound):
     assert kept(Asked(keeping(bound, MADE["a tensor of one element"])), "cpu", PATIENCE) is None
+
+
+@pytest.mark.parametrize("bound", [64, 256, 1024])
+def test_what_is_kept_for_each_number_of_rows_may_end_at_some_thousand(bound):
+    asked = Asked(keeping(bound, MADE["a tensor of one element"]), ROUNDS_OF_ROWS)
+    assert kept(asked, "cpu", PATIENCE) is None
+    assert kept(dataclasses.replace(asked, call=keeping(None, torch.zeros)), "cpu", PATIENCE)
+
+
+def test_products_that_onednn_keeps_are_no_leak():
+    """Of float16, where a CPU multiplies it: 1,024 of them, for as many numbers of rows."""
+    line = "m5-n8-k8-b8-g4-shard-zeq-bias"
+    verdict = Examination(TORCH, Case.parse(line), "cpu", Request("all")).verdict()
+    assert verdict.ok, verdict
 
 
 def test_nothing_is_said_of_a_kernel_for_which_there_is_no_time():

@@ -87,7 +87,8 @@ EXTRA_ROUNDINGS = 3  # n = R - 1 sums + 4 more kinds of rounding, see (3) above
 # Bits kept when products are aligned inside a tensor core, by compute capability; else the fewest.
 TENSOR_CORE_BITS = {70: 23, 75: 23, 80: 24, 86: 24, 89: 24, 90: 25, 100: 25, 120: 25}
 TF32_DIGITS = 11
-WHOLE_STEPS = ("exact", "sparse", "ties", "cancel")  # fills of powers of two and small integers
+# Fills of powers of two and small integers; what else `pruned` has meets scales of 0
+WHOLE_STEPS = ("exact", "sparse", "ties", "cancel", "pruned")
 
 
 class Element(NamedTuple):

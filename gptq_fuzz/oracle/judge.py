@@ -25,7 +25,7 @@ another format, the row counts once more with theirs.
     multiple of t and at most A: representable, and kept by tensor cores that align products to p
     bits, where A <= 2^p' t, p' the fewest digits of the accumulator, of partial sums and p, and t
     is no less than their smallest subnormal. `exact` has 2^24 steps, `sparse` 2^11 (x in bfloat16:
-    2^8).
+    2^8); `pruned` has those of `exact`, since an x whose scales are 0 adds nothing to A.
 (2) s q of a float32 scale, x s q (or x s z), and the difference of both.
 (3) An operation on a, b gives (a op b)(1 + d) + t with |d| <= u, |t| <= h. The error is the sum of
     d_i times what is being rounded: R - 1 partial sums, none above A (1 + e / A); the products, the

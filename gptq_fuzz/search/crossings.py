@@ -86,13 +86,16 @@ EDGY = (
 
 def crossing_cases(limits: Limits, seed: int = 0) -> list[Case]:
     """Those that are always asked, the cheap ones first, then the others, of each kind in turn."""
-    return [*_always(limits, seed), *_in_turn([kind(limits) for kind in _OTHERS], limits, seed)]
+    return [
+        *always_asked(limits, seed),
+        *_in_turn([kind(limits) for kind in _OTHERS], limits, seed),
+    ]
 
 
 def must_pass_crossings(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) -> None:
     """Judge them for as long as there is time. Raises Failure."""
     limits = kernel.limits
-    in_order = len(_always(limits, seed)) + len(_OTHERS)
+    in_order = len(always_asked(limits, seed)) + len(_OTHERS)
     must_pass_series(
         kernel,
         SERIES,
@@ -146,7 +149,8 @@ def must_pass_batches(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) 
     )
 
 
-def _always(limits: Limits, seed: int) -> list[Case]:
+def always_asked(limits: Limits, seed: int = 0) -> list[Case]:
+    """The cheap ones of each kind before the others."""
     lists = (_in_turn([kind(limits) for kind in kinds], limits, seed) for kinds in _ALWAYS)
     return list(itertools.chain.from_iterable(lists))
 

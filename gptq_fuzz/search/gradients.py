@@ -19,8 +19,8 @@ TURNED = ("K", "N", "tails", "roundings")  # dimensions of the sweep
 
 
 def gradient_cases(limits: Limits, seed: int = 0) -> list[Case]:
-    """Each size in one number of bits, beside the smallest others, those with a long sum or many columns first; none where no
-    gradient is promised.
+    """Each size once, in one number of bits, those with a long sum or many columns first; none
+    where no gradient is promised.
     """
     alike: dict[tuple, list[Case]] = {}
     for name in TURNED if limits.backward else ():

@@ -15,7 +15,7 @@ from gptq_fuzz.case.axes import WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.search.usual import GROUP, as_usual, usual
 
-# bits, rows in a group, their order, zero-points: such are most, or else they differ in one thing
+# bits, rows in a group, their order, zero-points: what most files have, and what differs from it
 COMMONEST = ((4, GROUP, "seq", "zsym"), (8, GROUP, "seq", "zsym"))
 OTHERS = (
     *((4, GROUP, "act", "zsym"), (4, GROUP, "seq", "zall"), (4, 64, "seq", "zsym")),
@@ -23,15 +23,15 @@ OTHERS = (
     *((4, 32, "act", "zall"), (8, 64, "act", "zsym"), (2, GROUP, "seq", "zsym")),
 )
 SIDE = 256  # of N and K: whole tiles, and two of the usual groups
-# Behind each power of two, and a whole number of tiles, for either of the commonest
+# For either of the commonest: one row more than each power of two, or a whole number of tiles
 BUCKETS = ((1, 17, 33, 65, 129, 257, 513, 1025, 2049, 4097), (1, 17, 33, 65, 129, 257, 1025, 2048))
 SOME_BUCKETS = (1025, 257, 2049, 129, 513)
 
-# Rows and columns: 2^20 to 2^25 results hold some rows less, never a whole number of times
+# Rows and columns: no workspace of 2^20 to 2^25 results is filled a whole number of times
 RESULTS = ((263, 128256), (2049, 8200))
-ELEMENTS_OF_X = ((520, 8200), (1030, 1032))  # rows, and K: of 2^20 to 2^22 elements of x alike
+ELEMENTS_OF_X = ((520, 8200),)  # rows and K: the same of 2^20 to 2^22 elements of x
 
-SHUFFLED = ((129, 8, 16, "act"), (257, 4, 32, "mix"))  # rows, bits, rows in a group, their order
+SHUFFLED = ((129, 8, 16, "act"), (129, 4, 32, "mix"))  # rows, bits, rows in a group, their order
 LARGE = 2048  # N and K
 
 LONG = (8200, 11008, 16392)  # K
@@ -56,8 +56,8 @@ def more_than_a_workspace(limits: Limits) -> Iterator[dict]:
     """Beside one word of the third size, which keeps them cheap."""
     for m, n in RESULTS:
         yield {"m": m, "n": n, "k": 1, "options": usual(limits)}
-    for turn, (m, k) in enumerate(ELEMENTS_OF_X):
-        yield {"m": m, "n": 1, "k": k, "options": usual(limits, turn + 1)}
+    for m, k in ELEMENTS_OF_X:
+        yield {"m": m, "n": 1, "k": k, "options": usual(limits, turn=1)}
 
 
 def shuffled_layers(limits: Limits) -> Iterator[dict]:

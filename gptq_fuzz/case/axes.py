@@ -48,6 +48,7 @@ FILLS = (
     "ties",
     "wide",
     "cancel",
+    "pruned",
 )
 # What surrounds a call, see oracle/conditions: those that any kernel is asked, then those that one
 # has to promise; and those of them that only a GPU has

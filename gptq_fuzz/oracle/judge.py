@@ -25,7 +25,7 @@ another format, the row counts once more with theirs.
     multiple of t and at most A: representable, and kept by tensor cores that align products to p
     bits, where A <= 2^p' t, p' the fewest digits of the accumulator, of partial sums and p, and t
     is no less than their smallest subnormal. `exact` has 2^24 steps, `sparse` 2^11 (x in bfloat16:
-    2^8).
+    2^8); `pruned` has those of `exact`, since an x whose scales are 0 adds nothing to A.
 (2) s q of a float32 scale, x s q (or x s z), and the difference of both.
 (3) An operation on a, b gives (a op b)(1 + d) + t with |d| <= u, |t| <= h. The error is the sum of
     d_i times what is being rounded: R - 1 partial sums, none above A (1 + e / A); the products, the
@@ -87,7 +87,8 @@ EXTRA_ROUNDINGS = 3  # n = R - 1 sums + 4 more kinds of rounding, see (3) above
 # Bits kept when products are aligned inside a tensor core, by compute capability; else the fewest.
 TENSOR_CORE_BITS = {70: 23, 75: 23, 80: 24, 86: 24, 89: 24, 90: 25, 100: 25, 120: 25}
 TF32_DIGITS = 11
-WHOLE_STEPS = ("exact", "sparse", "ties", "cancel")  # fills of powers of two and small integers
+# Fills of powers of two and small integers; what else `pruned` has meets scales of 0
+WHOLE_STEPS = ("exact", "sparse", "ties", "cancel", "pruned")
 
 
 class Element(NamedTuple):

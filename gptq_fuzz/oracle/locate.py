@@ -11,6 +11,7 @@ from gptq_fuzz.problem.fills import Values
 
 PERIODS = (2, 4, 8, 16, 32, 64, 128)
 TILES = (16, 32, 64, 128)  # sides of blocks that kernels have
+TAILED = tuple(side for side in PERIODS if side >= 8)  # every odd size has a tail of 2
 SHOWN = 4  # places listed before "and n more"
 
 
@@ -87,7 +88,7 @@ def _tail(noun: str, found: list[int], size: int, group: int) -> str:
     if group and first and first % group == 0:
         is_last = size - first <= group
         notes.append("the last group" if is_last else f"from group {first // group} on")
-    tails = [side for side in PERIODS if size - first == size % side]
+    tails = [side for side in TAILED if size - first == size % side]
     notes += [f"tail of {size} % {tails[-1]}"] if tails else []
     blocks = [side for side in TILES if (first % side, size - first) == (0, side)]
     notes = notes or [f"the last block of {side}" for side in blocks[-1:]]

@@ -23,6 +23,8 @@ SPREAD = 3  # exact: scales of a column differ by up to 2^3
 EXACT_UNIT = -9  # exact: 2^24 steps of 2^-9 stay below float16's 65504
 ACCUMULATOR_STEPS = {"f16": 2**11, "bf16": 2**8, "f32": 2**11}  # sparse: nothing rounds in float16
 TILES = (16, 32, 64, 128)  # wide: elements of x that are zero together
+# pruned: exponents of x there; elsewhere of the last digit of x, and of what scales are larger by
+LARGEST_OF_PRUNED, SMALL_BESIDE_PRUNED, SCALES_BESIDE_PRUNED = 15, -14, 6
 # ties: times 195, 15, 3, 7, 63, 21 and 117 it is 4095, with 2^4 it is 65520; of 1 bit none is
 BOUNDARY = {8: 21, 4: 273, 2: 1365, 3: 585, 6: 65, 5: 195, 7: 35, 1: 2047}
 
@@ -464,6 +466,32 @@ def _wide_left(case: Case, top: int, device) -> torch.Tensor:
     return torch.where(kind % 2 == 1, _one_per_row(case, single, device), reals)
 
 
+def _pruned(case: Case, device):
+    """exact, but for a group whose scales are 0: there x is so large that a float32 sum over it
+    and other groups has no place for what is small, which alone decides.
+
+    Of a gradient, whose sum runs over columns, some of these; nothing is pruned where scales of
+    groups are alike, or all rows in one.
+    """
+    scales, left = _exact(case, device)
+    left, scales = left * 2.0**SMALL_BESIDE_PRUNED, scales * 2.0**SCALES_BESIDE_PRUNED
+    g_idx = _g_idx(case, device)
+    group = g_idx[case.seed % case.k]
+    rows = _is_outlier(case, device) if case.backward else g_idx == group
+    if rows.all() or case.zeros in ("zcol", "zlay"):
+        return scales, left
+    scales = scales.expand(case.groups, case.n).clone()
+    if case.backward:
+        scales[:, rows] = 0.0
+    else:
+        scales[group] = 0.0
+    raw, sign = _left_words(case, device)
+    large = _mantissa(raw, min(FORMATS[case.dtype].digits, 11)) * 2.0**LARGEST_OF_PRUNED
+    chosen = rows & ((raw >> 24) % 4 == 0)
+    chosen |= rows & (rows.cumsum(0) == 1)  # in each row of x the first one
+    return scales, torch.where(chosen, _signed(large, sign), left)
+
+
 def _in_tile_of_zeros(case: Case, device) -> torch.Tensor:
     """[R]: whole tiles, the same in all rows; the first by the seed, the last one never."""
     tile = torch.arange(case.reduction, device=device) // TILES[case.seed // 3 % len(TILES)]
@@ -485,4 +513,5 @@ _FILLS = {
     "ties": _ties,
     "wide": _wide,
     "cancel": cancelling,
+    "pruned": _pruned,
 }

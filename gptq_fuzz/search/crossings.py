@@ -17,8 +17,15 @@ from gptq_fuzz.case.axes import codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
+from gptq_fuzz.search.paths import (
+    early_infinities,
+    more_than_a_workspace,
+    shuffled_layers,
+    typical,
+)
 from gptq_fuzz.search.series import FIRST, must_pass_series
 from gptq_fuzz.search.sweep import choose, group_size, has_rows, rotated
+from gptq_fuzz.search.usual import GROUP, as_usual, takes_groups, usual
 
 SERIES, EDGES, OF_BATCHES = "crossings", "edges", "batches"
 SECONDS, SECONDS_OF_A_SLOW_ONE = 20.0, 3.0
@@ -40,9 +47,9 @@ BATCHES = (
 FILLS_OF_BATCHES = ("exact", "cancel", "wide")  # which show a sum that was rounded on its way
 PREFILL = (129, 1024, 2048)  # rows, columns, reduction
 # Powers of two whose product is 2^31, 2^32: where 32 bits hold it, it is negative, or 0
-WRAPPED = ((2048, 4096, 256), (4096, 2048, 512), (256, 4096, 4096), (128, 4096, 4096))
+WRAPPED = ((2048, 4096, 256), (4096, 2048, 512), (128, 4096, 4096))
 # Rows of a batch between one tile and a prefill, with fills that show how x and weights are rounded
-WIDE, USUAL_GROUP = 2048, 128
+WIDE = 2048
 MIDDLE_ROWS = ((64, "randn"), (17, "onehot"), (127, "randn"), (257, "onehot"))
 # Few rows of large layers, with a bias where there is any
 LAYERS = ((1, 1024, 8192), (8, 2048, 4096), (16, 1028, 8196), (2, 8192, 1024), (1, 4096, 4096))
@@ -79,13 +86,16 @@ EDGY = (
 
 def crossing_cases(limits: Limits, seed: int = 0) -> list[Case]:
     """Those that are always asked, the cheap ones first, then the others, of each kind in turn."""
-    return [*_always(limits, seed), *_in_turn([kind(limits) for kind in _OTHERS], limits, seed)]
+    return [
+        *always_asked(limits, seed),
+        *_in_turn([kind(limits) for kind in _OTHERS], limits, seed),
+    ]
 
 
 def must_pass_crossings(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) -> None:
     """Judge them for as long as there is time. Raises Failure."""
     limits = kernel.limits
-    in_order = len(_always(limits, seed)) + len(_OTHERS)
+    in_order = len(always_asked(limits, seed)) + len(_OTHERS)
     must_pass_series(
         kernel,
         SERIES,
@@ -99,7 +109,7 @@ def must_pass_crossings(kernel: KernelUnderTest, seed: int, of_time: float = 1.0
 
 def edge_cases(limits: Limits, seed: int = 0) -> list[Case]:
     """Large sizes that are asked where memory ends: those that cost no more than drawn cases."""
-    sizes = ({"m": m, "n": n, "k": k, "options": _usual(limits)} for m, n, k in EDGY)
+    sizes = ({"m": m, "n": n, "k": k, "options": usual(limits)} for m, n, k in EDGY)
     found = _in_turn([sizes], limits, seed)
     return [case for case in found if limits.affords(case.m, case.n, case.k, case.unit)]
 
@@ -114,12 +124,12 @@ def batch_cases(limits: Limits, seed: int = 0) -> list[Case]:
     """A layer in each number of bits and in both orders of rows, for more rows than any batch; in
     order it has the usual groups.
     """
-    turns = range(1 + (_usual(limits) != _usual(limits, 1))) if has_rows(limits) else ()
+    turns = range(1 + (usual(limits) != usual(limits, 1))) if has_rows(limits) else ()
     m, n, k = PREFILL
-    usual = {"group_size": USUAL_GROUP} if _takes_groups(limits, USUAL_GROUP) else {}
+    groups = {"group_size": GROUP} if takes_groups(limits, GROUP) else {}
     sizes = (
-        {"m": m, "n": n, "k": k, "bits": bits, "options": _usual(limits, turn)}
-        | (usual if turn == 0 else {})
+        {"m": m, "n": n, "k": k, "bits": bits, "options": usual(limits, turn)}
+        | (groups if turn == 0 else {})
         for bits, turn in itertools.product(limits.bits, turns)
     )
     return _in_turn([sizes], limits, seed)
@@ -139,7 +149,8 @@ def must_pass_batches(kernel: KernelUnderTest, seed: int, of_time: float = 1.0) 
     )
 
 
-def _always(limits: Limits, seed: int) -> list[Case]:
+def always_asked(limits: Limits, seed: int = 0) -> list[Case]:
+    """The cheap ones of each kind before the others."""
     lists = (_in_turn([kind(limits) for kind in kinds], limits, seed) for kinds in _ALWAYS)
     return list(itertools.chain.from_iterable(lists))
 
@@ -160,17 +171,6 @@ def _in_turn(kinds: list[Iterator[dict]], limits: Limits, seed: int) -> list[Cas
     return list(dict.fromkeys(case for case in found if not limits.violations(case)))
 
 
-def _takes_groups(limits: Limits, size: int) -> bool:
-    return limits.group_sizes is None or size in limits.group_sizes
-
-
-def _usual(limits: Limits, turn: int = 0) -> dict:
-    """What most layers have: rows in order, and in turn shuffled; drawn zero-points."""
-    g_idx = ("seq", "act")[turn % 2]
-    order = {"g_idx": g_idx} if g_idx in limits.g_idx else {}
-    return order | {"zeros": limits.zeros[0]}
-
-
 def _rests(limits: Limits, blocks: int = BLOCKS) -> Iterator[dict]:
     for turn in range(REMAINDERS):
         yield {"m": blocks + 1 + turn * STRIDE % REMAINDERS, "n": 1, "k": 1}
@@ -179,15 +179,15 @@ def _rests(limits: Limits, blocks: int = BLOCKS) -> Iterator[dict]:
 def _large_groups(limits: Limits) -> Iterator[dict]:
     for turn, (k, size) in enumerate(itertools.product(LONG, LARGE_GROUPS)):
         m = ONE_OR_TWO[has_rows(limits) and turn % 2]
-        if _takes_groups(limits, size):
-            yield {"m": m, "n": 1, "k": k, "group_size": size, "options": _usual(limits, turn)}
+        if takes_groups(limits, size):
+            yield {"m": m, "n": 1, "k": k, "group_size": size, "options": usual(limits, turn)}
 
 
 def _uneven_groups(limits: Limits) -> Iterator[dict]:
     """What looks like groups of one size, a whole number of vectors, and is not."""
     for size, groups in UNEVEN if "uneven" in limits.g_idx else ():
-        if _takes_groups(limits, size):
-            options = _usual(limits) | {"g_idx": "uneven"}
+        if takes_groups(limits, size):
+            options = usual(limits) | {"g_idx": "uneven"}
             yield {"m": 1, "n": 1, "k": size * groups, "group_size": size, "options": options}
 
 
@@ -208,10 +208,10 @@ def _float32(value: float) -> float:
 
 def _small_groups(limits: Limits) -> Iterator[dict]:
     """Small groups of many columns, of which the last tile is a part, in each number of bits."""
-    told = _usual(limits)
+    told = usual(limits)
     combined = itertools.product(RESIDUES, SMALL_GROUPS, limits.bits)
     for turn, (more, size, bits) in enumerate(combined):
-        if _takes_groups(limits, size):
+        if takes_groups(limits, size):
             sizes = {"m": 1 + turn % 2 * has_rows(limits), "n": COLUMNS_BEFORE + more, "bits": bits}
             yield sizes | {"k": 2 * max(SMALL_GROUPS), "group_size": size, "options": told}
 
@@ -224,25 +224,25 @@ def _odd_groups(limits: Limits) -> Iterator[dict]:
     lists = (LENGTHS_OF_ODD_GROUPS, ODD_GROUPS, limits.bits)
     for chosen in itertools.product(*map(enumerate, lists)):
         places, ((length, columns), size, bits) = zip(*chosen, strict=True)
-        if _takes_groups(limits, size):
+        if takes_groups(limits, size):
             turn = sum(places)
             k = length // size * size + turn % 3 * (size // 3)  # of which two leave a part over
             sizes = {"m": 1 + turn // 2 % 2 * has_rows(limits), "n": columns, "k": k, "bits": bits}
-            yield sizes | {"group_size": size, "options": _usual(limits, turn)}
+            yield sizes | {"group_size": size, "options": usual(limits, turn)}
 
 
 def _instances(limits: Limits) -> Iterator[dict]:
     n, k = TILES
     for bits, m, size in itertools.product(limits.bits, BUCKETS, SIZES):
-        if _takes_groups(limits, size):
+        if takes_groups(limits, size):
             sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": size}
-            yield sizes | {"options": _usual(limits)}
+            yield sizes | {"options": usual(limits)}
 
 
 def _even_shares(limits: Limits) -> Iterator[dict]:
     rows, columns = STEP
     for count in MULTIPROCESSORS:
-        yield _as_usual(limits, 1, 4 * columns, rows * count)
+        yield as_usual(limits, 1, 4 * columns, rows * count)
 
 
 def _wide_results(limits: Limits) -> Iterator[dict]:
@@ -250,7 +250,7 @@ def _wide_results(limits: Limits) -> Iterator[dict]:
     kinds = [(m, n, fill, {"bits": bits}) for bits, m, n, fill in combined]
     kinds += [(ROWS, COLUMNS, fill, {}) for fill in limits.fills]
     for m, n, fill, more in kinds:
-        sizes = _as_usual(limits, m, n, SHORT_SUM) | more
+        sizes = as_usual(limits, m, n, SHORT_SUM) | more
         if fill in limits.fills:
             yield sizes | {"options": sizes["options"] | {"fill": fill}}
 
@@ -258,45 +258,37 @@ def _wide_results(limits: Limits) -> Iterator[dict]:
 def _layouts_of_large(limits: Limits) -> Iterator[dict]:
     m, n, k = LARGE
     for turn, layout in enumerate(LAYOUTS):
-        yield {"m": m, "n": n, "k": k, "options": _usual(limits, turn) | {"layout": layout}}
+        yield {"m": m, "n": n, "k": k, "options": usual(limits, turn) | {"layout": layout}}
 
 
 def _batches(limits: Limits) -> Iterator[dict]:
     fills = [fill for fill in FILLS_OF_BATCHES if fill in limits.fills] or limits.fills[:1]
     for turn, (m, n, k) in enumerate(BATCHES):
-        options = {"fill": fills[turn % len(fills)]} | _usual(limits, turn)
+        options = {"fill": fills[turn % len(fills)]} | usual(limits, turn)
         yield {"m": m, "n": n, "k": k, "options": options}
 
 
 def _wrapped(limits: Limits) -> Iterator[dict]:
     for m, n, k in WRAPPED:
-        yield _as_usual(limits, m, n, k)
+        yield as_usual(limits, m, n, k)
 
 
 def _middle_rows(limits: Limits) -> Iterator[dict]:
     for m, fill in MIDDLE_ROWS:
         if fill in limits.fills:
-            sizes = _as_usual(limits, m, WIDE, WIDE)
+            sizes = as_usual(limits, m, WIDE, WIDE)
             yield sizes | {"options": sizes["options"] | {"fill": fill}}
-
-
-def _as_usual(limits: Limits, m: int, n: int, k: int) -> dict:
-    """Of 4 bits, in groups of 128 rows, as most layers are, where the kernel takes such."""
-    sizes = {"m": m, "n": n, "k": k, "options": _usual(limits)}
-    sizes |= {"bits": 4} if 4 in limits.bits else {}
-    usual = _takes_groups(limits, USUAL_GROUP)
-    return sizes | ({"group_size": USUAL_GROUP} if usual else {})
 
 
 def _layers(limits: Limits) -> Iterator[dict]:
     for turn, (m, n, k) in enumerate(LAYERS):
-        yield {"m": m, "n": n, "k": k, "options": {"bias": limits.bias} | _usual(limits, turn)}
+        yield {"m": m, "n": n, "k": k, "options": {"bias": limits.bias} | usual(limits, turn)}
 
 
 def _more_than_a_scratch(limits: Limits) -> Iterator[dict]:
     for bits in sorted(limits.bits, key=lambda bits: (bits != 4, bits)):
         m, n, k = SCRATCH if bits == 2 else LIST
-        yield {"m": m, "n": n, "k": k, "bits": bits, "options": _usual(limits)}
+        yield {"m": m, "n": n, "k": k, "bits": bits, "options": usual(limits)}
 
 
 def _more_rests(limits: Limits) -> Iterator[dict]:
@@ -306,7 +298,8 @@ def _more_rests(limits: Limits) -> Iterator[dict]:
 # The first cost next to nothing, and come first: a busy machine may ask for no more
 _ALWAYS = (
     (_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
-    (_instances, _even_shares, _wide_results, _layouts_of_large),
-    (_wrapped, _middle_rows),
+    (early_infinities,),
+    (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
+    (more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows),
 )
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

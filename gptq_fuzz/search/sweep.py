@@ -58,14 +58,15 @@ EVERY = 10  # of so many cases of `roundings`, once K is long, one is of a prefi
 ROTATED = ("dtype", "scales_dtype", "checkpoint_format", "zeros", "g_idx", "bias", "out")
 
 
-def sweep(dimension: str, limits: Limits, seed: int = 0) -> list[Case]:
+def sweep(dimension: str, limits: Limits, seed: int = 0, is_wide: bool = True) -> list[Case]:
     """The cases of one dimension, the smallest first; the other axes take turns.
 
-    `seed` chooses the values of tokens that are not optional: one for each pass through the
-    dimension, since each may have to be compiled.
+    First beside the smallest other sizes, then, where `is_wide`, beside whole tiles. `seed` chooses
+    the values of tokens that are not optional: one for each pass through the dimension, since each
+    may have to be compiled.
     """
     found = []
-    for wide in (False, True):
+    for wide in (False, True)[: 1 + is_wide]:
         turn = seed + 2 * DIMENSIONS.index(dimension) + wide
         found += [
             rotated(limits, f"{dimension} {place}", turn, **sizes)

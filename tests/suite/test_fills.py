@@ -63,6 +63,8 @@ GOLDEN = [
         "ba384c57 83b61f23 bf07d5a6 ebd4b2fe 758d6336 7ddb1b8f",
     ),
     ("m2-n16-k8-b8-g3-zsym-bwd-cancel-s3", "ed2857ae 572209f1 2cb1783d fd9056d3 a18c7ce3 -"),
+    ("m3-n8-k32-b4-g8-act-pruned-s1", "23e7477f 36a1ea5b f96d8e4b 031f288a e7e5694d -"),
+    ("m2-n16-k16-b2-g5-bf16-sbf16-bwd-pruned-s2", "a024d206 81611643 629c5c1f 998c50b1 bd004cdd -"),
 ]
 
 
@@ -314,6 +316,30 @@ def test_big_outputs_lie_on_both_sides_of_overflow_and_weights_below_it():
     assert (out < 65504).any()
     case, values = problem(case_line)
     assert (case.maxq * values.scales).max() <= 65504
+
+
+PRUNED = ("", "-act", "-holes", "-bf16-sbf16", "-f32-sf32", "-bwd", "-act-f32-bwd")
+
+
+@pytest.mark.parametrize("tokens", PRUNED)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_pruned_x_is_large_where_scales_are_0_and_too_small_beside_it_elsewhere(tokens, seed):
+    case, values = problem(f"m5-n32-k64-b4-g16{tokens}-pruned-s{seed}")
+    weight = (values.codes - values.zeros[values.g_idx]) * values.scales[values.g_idx]
+    weight = weight if not case.backward else weight.T
+    is_large = values.left.abs() >= 2**15
+    assert is_large.any(1).all()
+    assert not weight[is_large.any(0)].any()
+    small = values.left.abs()[(values.left != 0) & ~is_large]
+    assert small.max() < 1
+    together = (values.left.abs().amax(1, keepdim=True) + values.left)[~is_large]
+    assert (together.float().double() != together).float().mean() > 0.8
+    assert weight.any(0).all()
+
+
+@pytest.mark.parametrize("tokens", ["-one", "-zcol", "-zlay"])
+def test_nothing_is_pruned_where_nothing_would_be_left(tokens):
+    assert problem(f"m5-n32-k64-b4-g16{tokens}-pruned")[1].left.abs().max() < 1
 
 
 @pytest.mark.parametrize("seed", range(12))

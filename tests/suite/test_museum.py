@@ -19,6 +19,7 @@ from gptq_fuzz.search import search
 from gptq_fuzz.search.claims import must_pass, must_pass_shrunk
 from gptq_fuzz.search.crossings import batch_cases, crossing_cases, edge_cases
 from gptq_fuzz.search.findings import shrink_and_report
+from gptq_fuzz.search.gradients import gradient_cases
 from gptq_fuzz.search.kept import kept_cases
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.layers import layer_cases
@@ -43,6 +44,7 @@ LISTS = {  # what drawn cases hardly meet
     "crossings": crossing_cases,
     "edges": edge_cases,
     "batches": batch_cases,
+    "gradients": gradient_cases,
 }
 CHECK_OF = {"edges": "guarded", "batches": "row alone"}  # of what is in a list
 LISTS |= {name: functools.partial(sweep, name) for name in DIMENSIONS}

@@ -29,14 +29,14 @@ from gptq_fuzz.search import sweep as under_test
 from gptq_fuzz.search.coverage import Coverage
 from gptq_fuzz.search.crossings import (
     DEAREST,
-    MIDDLE_ROWS,
     SECONDS,
-    WRAPPED,
+    always_asked,
     batch_cases,
     crossing_cases,
     edge_cases,
     must_pass_crossings,
 )
+from gptq_fuzz.search.gradients import gradient_cases
 from gptq_fuzz.search.layers import ROWS, layer_cases
 from gptq_fuzz.search.many_codes import many_code_cases
 from gptq_fuzz.search.models import NAMES
@@ -103,21 +103,15 @@ CROSSED = {  # what meets -> which cases of the plain limits, with a bias, have 
 }
 
 
-def is_cheap(case):
-    return case.m * case.k + case.k * case.n < 2**20
-
-
 @pytest.mark.parametrize("what", CROSSED)
 def test_large_sizes_meet_soon(what):
     found = crossing_cases(Limits(bias=True))
     first = next(place for place, case in enumerate(found) if CROSSED[what](case))
-    always = sum(map(is_cheap, found)) + len(WRAPPED) + len(MIDDLE_ROWS)
-    assert first < always + 3  # one of each dear kind behind them
+    assert first < len(always_asked(Limits(bias=True))) + 3  # one of each dear kind behind them
 
 
 def test_products_of_powers_of_two_wrap_and_rows_between_a_tile_and_a_prefill_show_roundings():
-    found = crossing_cases(PLAIN_LIMITS)
-    found = found[: sum(map(is_cheap, found)) + len(WRAPPED) + len(MIDDLE_ROWS)]
+    found = always_asked(PLAIN_LIMITS)
     wrapped = [case for case in found if case.m * case.n * case.k in (2**31, 2**32)]
     assert {case.m * case.n * case.k for case in wrapped} == {2**31, 2**32}
     assert {(case.bits, case.group_size, case.fill) for case in wrapped} == {(4, 128, "exact")}
@@ -164,6 +158,50 @@ def test_a_large_layer_is_asked_in_each_width_and_order_with_batches_of_every_si
     least = (2, 9, 17, 33, 49, 65, 129)
     assert {sum(m >= first for first in least) for m in (1, *BATCHES, found[0].m)} == set(range(8))
     assert not batch_cases(Limits(ranks=(1,)))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_commonest_checkpoint_meets_each_bucket_of_rows(bits):
+    chosen = [
+        (case.m, case.n % 256, case.k % 256)
+        for case in always_asked(PLAIN_LIMITS)
+        if (case.bits, case.group_size, case.g_idx, case.zeros) == (bits, 128, "seq", "zsym")
+    ]
+    assert {n or k for _, n, k in chosen} == {0}
+    assert {m.bit_length() for m, _, _ in chosen} >= {1, 5, 6, 7, 8, 9, 11, 12}
+
+
+@pytest.mark.parametrize("power", range(20, 26))
+def test_results_fill_a_workspace_more_than_once_and_the_last_time_in_part(power):
+    held = 2**power
+    found = [case for case in always_asked(PLAIN_LIMITS) if case.m * case.n > held]
+    assert any(case.m % (held // case.n) for case in found)
+    assert any(case.n % (held // case.m) for case in found)
+    of_x = [case for case in always_asked(PLAIN_LIMITS) if case.m * case.k > held]
+    assert power > 22 or any(case.m % (held // case.k) for case in of_x)
+
+
+def test_shuffled_small_groups_meet_a_layer_that_is_large_in_every_size():
+    found = [c for c in always_asked(PLAIN_LIMITS) if c.m > 128 and min(c.n, c.k) >= 2048]
+    assert {(c.group_size, c.g_idx) for c in found} >= {(16, "act"), (32, "mix")}
+
+
+def test_one_infinity_of_x_alone_stands_early_in_a_long_sum():
+    lines = [case for case in always_asked(PLAIN_LIMITS) if case.fill == "nonfinite"]
+    found = [Operands(case, "cpu").values for case in lines if case.k > 8192]
+    rows = [left for values in found if values.scales.isfinite().all() for left in values.left]
+    infinite = [row for row in rows if row.isinf().any() and not row.isnan().any()]
+    assert any(row.isinf().nonzero().min() < 4096 for row in infinite)
+
+
+def test_a_gradient_is_asked_for_the_sizes_of_a_product_that_change_places():
+    found = gradient_cases(Limits(backward=True))
+    assert all(case.backward for case in found)
+    assert {case.n for case in found} >= {4100, 8196, 11008, 11012, 16388}
+    assert {case.k for case in found} >= {4100, 8196, 11008, 11012, 16388}
+    assert {case.n % 256 for case in found} == {case.k % 256 for case in found}
+    assert {case.fill for case in found} >= {"exact", "randn", "cancel", "wide"}
+    assert not gradient_cases(PLAIN_LIMITS)
 
 
 def test_what_crosses_is_asked_in_order_before_anything_is_left_out(monkeypatch):
@@ -220,6 +258,7 @@ def test_all_cases_lie_within_the_limits_and_all_values_take_turns(limits):
     found = [case for name in DIMENSIONS for case in sweep(name, limits, seed=1)]
     found += layer_cases(limits) + offset_cases(limits)
     found += crossing_cases(limits) + edge_cases(limits) + batch_cases(limits)
+    found += gradient_cases(limits)
     assert not [case for case in found if limits.violations(case)]
     required = {token.name for token in limits.tokens if not token.optional}
     assert {name for case in found for name, _ in case.extra} == required

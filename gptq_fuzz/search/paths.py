@@ -1,0 +1,74 @@
+"""What engines choose a path by, where several things have to meet: kinds of crossings.
+
+The checkpoint that most files are, beside each bucket of rows; so many results, or elements of x,
+that a workspace of fixed size is filled more than once, the last time in part; small or unequal
+groups in a shuffled order of a layer that is large in all three sizes; an infinity early in a sum
+so long that it is made in blocks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from gptq_fuzz.case.axes import WHOLE_GROUP
+from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.search.usual import GROUP, as_usual, usual
+
+# bits, rows in a group, their order, zero-points: what most files have, and what differs from it
+COMMONEST = ((4, GROUP, "seq", "zsym"), (8, GROUP, "seq", "zsym"))
+OTHERS = (
+    *((4, GROUP, "act", "zsym"), (4, GROUP, "seq", "zall"), (4, 64, "seq", "zsym")),
+    *((4, WHOLE_GROUP, "seq", "zsym"), (8, 32, "seq", "zsym"), (8, WHOLE_GROUP, "seq", "zall")),
+    *((4, 32, "act", "zall"), (8, 64, "act", "zsym"), (2, GROUP, "seq", "zsym")),
+)
+SIDE = 256  # of N and K: whole tiles, and two of the usual groups
+# For either of the commonest: one row more than each power of two, or a whole number of tiles
+BUCKETS = ((1, 17, 33, 65, 129, 257, 513, 1025, 2049, 4097), (1, 17, 33, 65, 129, 257, 1025, 2048))
+SOME_BUCKETS = (1025, 257, 2049, 129, 513)
+
+# Rows and columns: no workspace of 2^20 to 2^25 results is filled a whole number of times
+RESULTS = ((263, 128256), (2049, 8200))
+ELEMENTS_OF_X = ((520, 8200),)  # rows and K: the same of 2^20 to 2^22 elements of x
+
+SHUFFLED = ((129, 8, 16, "act"), (129, 4, 32, "mix"))  # rows, bits, rows in a group, their order
+LARGE = 2048  # N and K
+
+LONG = (8200, 11008, 16392)  # K
+EARLY = (3, 12, 15)  # seeds of which x alone is not finite, in some rows by one infinity
+ROWS = 8
+
+
+def typical(limits: Limits) -> Iterator[dict]:
+    for rows, chosen in zip(BUCKETS, COMMONEST, strict=True):
+        yield from (_checkpoint(limits, m, *chosen) for m in rows)
+    for turn, chosen in enumerate(OTHERS):
+        for place in (turn, turn + 2):
+            yield _checkpoint(limits, SOME_BUCKETS[place % len(SOME_BUCKETS)], *chosen)
+
+
+def _checkpoint(limits: Limits, m: int, bits: int, size: int, g_idx: str, zeros: str) -> dict:
+    told = {"g_idx": g_idx, "zeros": zeros if zeros in limits.zeros else limits.zeros[0]}
+    return {"m": m, "n": SIDE, "k": SIDE, "bits": bits, "group_size": size, "options": told}
+
+
+def more_than_a_workspace(limits: Limits) -> Iterator[dict]:
+    """Beside one word of the third size, which keeps them cheap."""
+    for m, n in RESULTS:
+        yield {"m": m, "n": n, "k": 1, "options": usual(limits)}
+    for m, k in ELEMENTS_OF_X:
+        yield {"m": m, "n": 1, "k": k, "options": usual(limits, turn=1)}
+
+
+def shuffled_layers(limits: Limits) -> Iterator[dict]:
+    for m, bits, size, g_idx in SHUFFLED:
+        told = usual(limits) | {"g_idx": g_idx}
+        sizes = {"m": m, "n": LARGE, "k": LARGE, "bits": bits, "group_size": size}
+        yield sizes | {"options": told}
+
+
+def early_infinities(limits: Limits) -> Iterator[dict]:
+    if "nonfinite" in limits.fills:
+        for k, seed in itertools.product(LONG, EARLY):
+            sizes = as_usual(limits, ROWS, 1, k)
+            yield sizes | {"options": sizes["options"] | {"fill": "nonfinite", "seed": seed}}

@@ -327,7 +327,7 @@ def _write_notes(reporter, spec: str, seen: dict, is_about_a_space: bool) -> Non
 
 
 def _series_in_words(series: dict[str, dict]) -> list[str]:
-    """`judged M 682 of 682, K 300 of 589 (time 289)`, and what no case of a series was about."""
+    """`judged M 682 of 682, K 300 of 589 (no time 289)`, and what no case of a series was about."""
     parts, lines = [], []
     for name, seen in series.items():
         reasons = ", ".join(f"{why} {count}" for why, count in seen["left_out"].items())

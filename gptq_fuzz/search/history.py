@@ -866,7 +866,7 @@ def must_pass_drawn(kernel: KernelUnderTest, examples: int, at: int) -> None:
         else:
             tally = _tally(kernel)
             tally.planned += len(steps)
-            tally.left_out["time"] += len(steps)
+            tally.left_out["no time"] += len(steps)
 
 
 def _drawn(limits: Limits, examples: int, at: int) -> list[Steps]:
@@ -921,7 +921,7 @@ def judge_history(
             return verdict, 0
         tally.judged += reached
         if reached < len(steps):
-            tally.left_out["time" if verdict.ok else "a finding"] += len(steps) - reached
+            tally.left_out["no time" if verdict.ok else "a finding"] += len(steps) - reached
         kernel.note(verdict)
     return verdict, reached
 

@@ -91,13 +91,13 @@ class _Series:
             self._shuffle_if_slow()
             case = self.waiting.pop()
             if self._is_too_dear(case):
-                self.tally.left_out["time"] += 1
+                self.tally.left_out["no time"] += 1
             else:
                 verdict = self._judge(case)
             self.tally.seconds = time.monotonic() - started
         is_right = verdict is None or verdict.ok
         if self.waiting:
-            self.tally.left_out["time" if is_right else "a finding"] += len(self.waiting)
+            self.tally.left_out["no time" if is_right else "a finding"] += len(self.waiting)
         return None if is_right else verdict
 
     def _tiles(self, case: Case) -> int:

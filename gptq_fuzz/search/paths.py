@@ -48,8 +48,8 @@ def typical(limits: Limits) -> Iterator[dict]:
 
 
 def _checkpoint(limits: Limits, m: int, bits: int, size: int, g_idx: str, zeros: str) -> dict:
-    told = {"g_idx": g_idx, "zeros": zeros if zeros in limits.zeros else limits.zeros[0]}
-    return {"m": m, "n": SIDE, "k": SIDE, "bits": bits, "group_size": size, "options": told}
+    options = {"g_idx": g_idx, "zeros": zeros if zeros in limits.zeros else limits.zeros[0]}
+    return {"m": m, "n": SIDE, "k": SIDE, "bits": bits, "group_size": size, "options": options}
 
 
 def more_than_a_workspace(limits: Limits) -> Iterator[dict]:
@@ -62,9 +62,9 @@ def more_than_a_workspace(limits: Limits) -> Iterator[dict]:
 
 def shuffled_layers(limits: Limits) -> Iterator[dict]:
     for m, bits, size, g_idx in SHUFFLED:
-        told = usual(limits) | {"g_idx": g_idx}
+        options = usual(limits) | {"g_idx": g_idx}
         sizes = {"m": m, "n": LARGE, "k": LARGE, "bits": bits, "group_size": size}
-        yield sizes | {"options": told}
+        yield sizes | {"options": options}
 
 
 def early_infinities(limits: Limits) -> Iterator[dict]:

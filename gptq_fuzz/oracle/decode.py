@@ -236,9 +236,10 @@ def _groups_by_number(k: torch.Tensor, case: Case) -> dict[str, torch.Tensor]:
     """The groups that kernels compute from k, where they should have looked into g_idx."""
     size, groups = min(case.rows_per_group, case.k), case.groups
     below = 1 << (size.bit_length() - 1)
+    above = "twice" if below == size else "a power of two above"
     sides = {
         f"{below}, a power of two below the group size": below,
-        f"{2 * below}, a power of two above the group size": 2 * below,
+        f"{2 * below}, {above} the group size": 2 * below,
         f"{case.unit}, the codes of a word": case.unit,
         f"{case.k // groups}, all rows by the number of groups": max(case.k // groups, 1),
     }

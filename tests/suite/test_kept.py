@@ -151,7 +151,7 @@ def test_what_is_kept_for_each_number_of_rows_is_found(space_for, is_blamed):
     backend = Backend("keeps", TORCH.limits, TORCH.numerics, prepare=prepare, run=run)
     verdict = examination(backend, LINE, Request(("memory",))).verdict()
     assert (verdict.kind == kinds.LEAKING) == is_blamed
-    assert not is_blamed or "with every new number of rows, 1200 of them" in verdict.message
+    assert not is_blamed or "with every new number of rows, 1408 of them" in verdict.message
 
 
 @pytest.mark.parametrize(

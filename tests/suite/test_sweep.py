@@ -308,7 +308,7 @@ def test_what_is_left_out_is_named(monkeypatch):
     must_pass_series(kernel, "layers", layer_cases(PLAIN_LIMITS), 4.0, 1, **names)
     counts, unseen = _series_in_words({"layers": kernel.tallies["layers"].to_json()})
     big = len(NAMES) * (len(ROWS) - 1)
-    assert f"of {big + len(NAMES)} (big {big}, time " in counts
+    assert f"of {big + len(NAMES)} (big {big}, no time " in counts
     assert unseen.startswith("layers not judged: ")
     assert unseen.endswith(" more")
 

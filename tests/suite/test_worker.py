@@ -33,8 +33,6 @@ from gptq_fuzz.worker.served import Served
 from gptq_fuzz.worker.supervisor import CannotRun, Ended, Launch, Worker
 from tests.suite.actor import PLAY
 
-pytestmark = pytest.mark.turns(2)
-
 ACTOR = "tests/suite/actor.py:ACTOR"
 SIZES = "m2-n4-k4-b8-gall"
 CONFIG = "CUBLAS_WORKSPACE_CONFIG"

@@ -3,7 +3,7 @@
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "rows are sorted by group, and the groups that rows have are numbered from 0 on"
-SMALLEST = (1, 4, 8)  # m, n, k
+SMALLEST = (1, 4, 4)  # m, n, k
 ONLY = "holes"
 
 

@@ -17,13 +17,15 @@ HISTORIES = "test_histories_of_an_engine_are_right"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of listed triples a third runs a day, of histories half, of what takes `turns` its share; of
-    what needs a GPU nothing without.
+    """Of listed pairs half run a day, of triples a sixth, of histories half, of what takes `turns`
+    its share; of what needs a GPU nothing without.
 
     All conformance tests run where they are asked for alone, as `gptq-fuzz` does.
     """
     histories = [item for item in items if getattr(item, "originalname", "") == HISTORIES]
-    turns = [(histories, 2), *((triples, 3) for triples in _triples(items))]
+    turns = [(histories, 2)]
+    for pairs, triples in _listed(items):
+        turns += [(pairs, 2), (triples, 6)]
     left_out = {item for listed, days in turns for item in {*listed} - {*todays(listed, days)}}
     left_out |= {item for item in items if not _is_due(item)}
     config.hook.pytest_deselected(items=[*left_out])
@@ -44,16 +46,19 @@ def _is_due(item):
     return is_todays(name, *mark.args)
 
 
-def _triples(items):
-    """Of each kernel: the end of its list, where nothing is rounded and no condition set."""
+def _listed(items):
+    """Of each kernel: pairs, and triples, the end of its list, where nothing is rounded and no
+    condition set.
+    """
     lists = {}
     for item in items:
         case = item.callspec.params.get("case") if hasattr(item, "callspec") else None
         if isinstance(case, Case) and item.originalname == LISTED:
-            listed = lists.setdefault(item.callspec.params["backend"], [])
-            listed.append(item)
+            pairs, triples = lists.setdefault(item.callspec.params["backend"], ([], []))
+            triples.append(item)
             if case.fill != "exact" or case.condition:
-                listed.clear()
+                pairs += triples
+                triples.clear()
     return lists.values()
 
 

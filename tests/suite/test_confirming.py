@@ -25,6 +25,8 @@ from gptq_fuzz.worker.supervisor import Launch, Worker
 from tests.suite.actor import PLAY
 from tests.suite.helpers import examination
 
+pytestmark = pytest.mark.turns(2)
+
 CASE = Case.parse("m2-n8-k16-b8-g8")
 REFUSED = Case.parse("m2-n8-k16-b8-g8-badbits")
 ACTOR = "tests/suite/actor.py:ACTOR"

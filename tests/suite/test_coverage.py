@@ -37,6 +37,8 @@ from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import LIMITS, SMALL, WIDE, drawn, examination
 from tests.turns import todays
 
+pytestmark = pytest.mark.turns(2)
+
 AXES = possible_values(PLAIN_LIMITS)
 
 

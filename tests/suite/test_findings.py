@@ -24,6 +24,8 @@ from gptq_fuzz.worker.supervisor import Asked, Launch, Worker
 from tests.runs import QUIET, run_many
 from tests.turns import todays
 
+pytestmark = pytest.mark.turns(2, whole=True)
+
 CASE = Case.parse("m1-n8-k8-b4-gall")
 OTHERS = [CASE.replace(m=m) for m in range(2, 200)]
 FAULTY = "gptq_fuzz/museum/faulty"

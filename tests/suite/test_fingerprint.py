@@ -28,6 +28,8 @@ from tests.suite.model_kernels import (
     zero_scaled,
 )
 
+pytestmark = pytest.mark.turns(2, whole=True)
+
 CASE = Case.parse("m128-n8-k240-b4-gall")
 HALF, BF16 = torch.float16, torch.bfloat16
 PLAIN = {

@@ -36,6 +36,8 @@ from tests.suite.helpers import LIMITS, drawn
 from tests.suite.test_museum import is_due
 from tests.turns import todays
 
+pytestmark = pytest.mark.turns(2)
+
 LAYER = "n8-k16-b4-g8-act"
 LOADED = f"load-0-{LAYER}/call-0-m2"
 ALWAYS = ("layer_known_by_addresses",)

@@ -25,6 +25,8 @@ from gptq_fuzz.search.search import FLAKY_CALLS, Failure
 from gptq_fuzz.worker.loader import load
 from gptq_fuzz.worker.supervisor import Launch
 
+pytestmark = pytest.mark.turns(2)
+
 ROOT = Path(__file__).resolve().parents[2]
 FAULTY = "gptq_fuzz/museum/faulty"
 LINE = "m6-n16-k96-b4-g32-act-randn"

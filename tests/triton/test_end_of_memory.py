@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.turns(2)
+
 ROOT = Path(__file__).resolve().parents[2]
 START = """
 import torch

@@ -225,6 +225,24 @@ def state_of(tensor):
     return tensor.data_ptr(), version, tuple(tensor.shape), tensor.stride()
 
 
+def remembered(known, tensor, read, *more):
+    """What `read()` gave for a tensor as it is now, and for `more` that it depends on.
+
+    Kept in `known`, a WeakTensorKeyDictionary, for as long as the tensor lives and is not written
+    to. None where that cannot be told (inference tensors), where there are no values, and where a
+    CUDA graph is captured, since `read` waits for the device.
+    """
+    if tensor.is_inference() or not has_data(tensor):
+        return None
+    state = state_of(tensor), *more
+    found = known.get(tensor)
+    if found is None or found[0] != state:
+        if is_capturing(tensor.device):
+            return None
+        found = known[tensor] = state, read()
+    return found[1]
+
+
 def is_capturing(device=None):
     """Whether a CUDA graph records what happens on a device, by default on the current one.
 

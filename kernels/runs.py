@@ -11,20 +11,11 @@ _known = WeakTensorKeyDictionary()  # g_idx -> (its state, its run)
 
 def run_of(g_idx):
     """The first of RUNS such that K is a multiple of it, and each so many rows of g_idx [K], from a
-    multiple of it on, have one group; 1 where there is none, or it cannot be kept.
+    multiple of it on, have one group; 1 where there is none, or it cannot be `remembered`.
 
-    The first call for a g_idx waits for the device. It is kept as `require_group_indices` keeps its
-    verdict.
+    The first call for a g_idx waits for the device.
     """
-    if g_idx.is_inference() or not checks.has_data(g_idx):  # writes to these are not counted
-        return 1
-    state = checks.state_of(g_idx)
-    known = _known.get(g_idx)
-    if known is None or known[0] != state:
-        if checks.is_capturing(g_idx.device):
-            return 1
-        known = _known[g_idx] = state, _read(g_idx)
-    return known[1]
+    return checks.remembered(_known, g_idx, lambda: _read(g_idx)) or 1
 
 
 def _read(g_idx):

@@ -208,12 +208,12 @@ def _float32(value: float) -> float:
 
 def _small_groups(limits: Limits) -> Iterator[dict]:
     """Small groups of many columns, of which the last tile is a part, in each number of bits."""
-    told = usual(limits)
+    options = usual(limits)
     combined = itertools.product(RESIDUES, SMALL_GROUPS, limits.bits)
     for turn, (more, size, bits) in enumerate(combined):
         if takes_groups(limits, size):
             sizes = {"m": 1 + turn % 2 * has_rows(limits), "n": COLUMNS_BEFORE + more, "bits": bits}
-            yield sizes | {"k": 2 * max(SMALL_GROUPS), "group_size": size, "options": told}
+            yield sizes | {"k": 2 * max(SMALL_GROUPS), "group_size": size, "options": options}
 
 
 def _odd_groups(limits: Limits) -> Iterator[dict]:

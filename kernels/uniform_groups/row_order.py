@@ -28,15 +28,7 @@ def row_order(g_idx, G):
 
     The first call for a g_idx waits for the device; the values must have been checked.
     """
-    if g_idx.is_inference() or not checks.has_data(g_idx):  # writes to these are not counted
-        return None
-    state = checks.state_of(g_idx), G
-    known = _orders.get(g_idx)
-    if known is None or known[0] != state:
-        if checks.is_capturing(g_idx.device):
-            return None
-        known = _orders[g_idx] = (state, _read(g_idx, G))
-    return known[1]
+    return checks.remembered(_orders, g_idx, lambda: _read(g_idx, G), G)
 
 
 def sorted_words(qweight, g_idx, order, bits):

@@ -1,6 +1,7 @@
 """Strategies stay inside the limits, reach their corners, and shrink to the simplest case."""
 
 import functools
+import gc
 import signal
 import threading
 import time
@@ -290,6 +291,27 @@ def test_drawing_without_an_end_is_ended_and_says_what_took_so_long(monkeypatch)
     )
     with pytest.raises(TookTooLong, match=r"^drawing a case .* 0.1 s .*n_multiple=32, max_tiles=7"):
         drawn(cases(WITHIN), 1)
+
+
+def test_a_stage_that_runs_out_of_time_in_a_callback_of_gc_is_ended_soon_after_it():
+    begun = []
+
+    def busy(_phase, _info):
+        begun.append(time.process_time())
+        while time.process_time() < begun[0] + 0.1:
+            pass
+
+    def collect():
+        gc.callbacks.append(busy)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(busy)
+        forever()
+
+    with pytest.raises(TookTooLong), own_time("a stage", WITHIN, seconds=0.02):
+        collect()
+    assert time.process_time() < begun[0] + 0.6  # not at the next ring, a second later
 
 
 def test_a_stage_counts_no_waiting_and_leaves_no_timer_behind():

@@ -17,15 +17,15 @@ HISTORIES = "test_histories_of_an_engine_are_right"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of listed pairs half run a day, of triples a sixth, of histories half, of what takes `turns`
-    its share; of what needs a GPU nothing without.
+    """Of listed pairs and histories a quarter runs a day, of triples a twelfth, of what takes
+    `turns` its share; of what needs a GPU nothing without.
 
     All conformance tests run where they are asked for alone, as `gptq-fuzz` does.
     """
     histories = [item for item in items if getattr(item, "originalname", "") == HISTORIES]
-    turns = [(histories, 2)]
+    turns = [(histories, 4)]
     for pairs, triples in _listed(items):
-        turns += [(pairs, 2), (triples, 6)]
+        turns += [(pairs, 4), (triples, 12)]
     left_out = {item for listed, days in turns for item in {*listed} - {*todays(listed, days)}}
     left_out |= {item for item in items if not _is_due(item)}
     config.hook.pytest_deselected(items=[*left_out])

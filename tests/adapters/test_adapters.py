@@ -14,6 +14,8 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.worker.packages import PACKAGES, installed, kernels_of, split
 from gptq_fuzz.worker.supervisor import Launch, Worker
 
+pytestmark = pytest.mark.turns(3)
+
 # --kernel -> what it does right; its findings lie outside
 RIGHT = {
     "aten:int4": "",

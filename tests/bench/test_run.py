@@ -10,7 +10,7 @@ from gptq_fuzz.bench.__main__ import main
 from gptq_fuzz.bench.baseline import find
 from tests.runs import QUIET, run_many
 
-pytestmark = pytest.mark.turns(2, whole=True)
+pytestmark = pytest.mark.turns(4, whole=True)
 
 BENCH = str(ROOT / "gptq_fuzz" / "bench" / "bench_matmul.py")
 KERNEL = str(ROOT / "gptq_fuzz" / "museum" / "correct" / "float32_weights.py:f")

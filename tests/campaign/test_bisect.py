@@ -6,7 +6,7 @@ import pytest
 
 from gptq_fuzz.campaign.bisect import JUDGE, main
 
-pytestmark = pytest.mark.turns(3)
+pytestmark = pytest.mark.turns(6)
 
 LINE = "m1-n4-k4-b8-gall"
 KERNEL = """

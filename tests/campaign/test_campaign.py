@@ -16,7 +16,7 @@ from gptq_fuzz.store.known import known
 from gptq_fuzz.store.store import Store
 from tests.campaign.cluster import Cluster, kill, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.turns(2, whole=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.turns(4, whole=True)]
 MUSEUM = Path(__file__).parents[2] / "gptq_fuzz" / "museum"
 FAULTY = ("all_zero", "zero_not_wrapped")
 CORRECT = ("sequential",)

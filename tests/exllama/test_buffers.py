@@ -16,7 +16,7 @@ from kernels.exllama.build import extension
 from kernels.exllama.linear import create_exllama_buffers
 from tests.layers.small import K, N, exllama_linear, expected, inputs, is_right
 
-pytestmark = pytest.mark.usefixtures("fresh")
+pytestmark = [pytest.mark.usefixtures("fresh"), pytest.mark.turns(2)]
 SIZES = [(64, 40, True), (128, 40, True), (64, 256, False), (192, 16, False)]
 BUSY = 10**9  # cycles, half a second: far longer than the host takes to notice
 WRITTEN_OUT = (-1, False, False)  # tuning: weights always go through temp_dq, which all share

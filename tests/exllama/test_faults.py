@@ -21,7 +21,7 @@ from gptq_fuzz.worker.supervisor import Launch, Worker
 from kernels.exllama import build
 from tests.exllama.parts import build_or_skip
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.turns(3)]
 ROOT = Path(__file__).resolve().parents[2]
 SUMS_ARE_READ = "    if (warp < adding) {"
 # name: file, what stands there (once), what stands there instead

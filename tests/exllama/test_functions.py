@@ -14,7 +14,7 @@ from kernels.exllama import build as exllama_build
 from tests.exllama.parts import build_or_skip
 from tests.layers.small import GROUP_SIZE, K, N, exllama_linear, expected, inputs, operands
 
-pytestmark = pytest.mark.usefixtures("fresh")
+pytestmark = [pytest.mark.usefixtures("fresh"), pytest.mark.turns(2)]
 ROWS = 3
 WORD = 2**64
 NEAR = 2**38  # what one xor with a number's own upper bits can change, four times over

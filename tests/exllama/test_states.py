@@ -28,6 +28,8 @@ from tests.exllama.parts import DEVICES, Actor, build_or_skip
 from tests.exllama.refusals import ON_A_GPU, REFUSALS, strided
 from tests.exllama.steps import Violation, World
 
+pytestmark = pytest.mark.turns(2)
+
 GPUS = torch.cuda.device_count()
 ROUNDS = 100_000 if settings().max_examples > 1000 else 5_000  # all in the nightly profile
 PREFIX = "make-n8-k64-b4-g32-act/prep-512-512"

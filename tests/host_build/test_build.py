@@ -7,7 +7,7 @@ import pytest
 
 from tests.host_build import programs
 
-pytestmark = programs.needs_compiler
+pytestmark = [programs.needs_compiler, pytest.mark.turns(2)]
 INTRINSICS, MACHINE, RUNNER = "intrinsics.cu", "machine.cpp", "runner.cu"
 CHECKS = [
     (name, check) for name in (INTRINSICS, MACHINE) for check in programs.names_of_checks(name)

@@ -8,7 +8,7 @@ import pytest
 from tests.packaging.environments import RIGHT, WRONG, project, reproduce_line
 from tests.turns import todays
 
-pytestmark = pytest.mark.turns(3)
+pytestmark = pytest.mark.turns(6)
 
 LINE = "m1-n32-k32-b4-gall-z0"
 

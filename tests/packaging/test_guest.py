@@ -129,7 +129,7 @@ hypothesis.settings.load_profile("few")
 """
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(6)
 def test_all_conformance_tests_of_a_right_kernel_pass_there(installed, host):
     """But those that take their time, size after size, which run in a checkout too."""
     project(host, {"conftest.py": HOST["conftest.py"] + FEW})
@@ -141,7 +141,7 @@ def test_all_conformance_tests_of_a_right_kernel_pass_there(installed, host):
     assert " PASS " in output
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(6)
 def test_other_versions_and_neighbours(distributions, host, tmp_path):
     """The oldest pytest that is supported; Hugging Face's package called `kernels`."""
     own = environment(tmp_path / "env", distributions[0])
@@ -177,7 +177,7 @@ def check_a_wrong_one_raises_with_its_reproduce_line():
 """
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(6)
 def test_a_kernel_is_checked_inside_a_test_of_the_host(installed, host):
     project(host, {"tests/test_mine.py": CHECKS})
     status, output = pytest_of(installed, host, "tests/test_mine.py")

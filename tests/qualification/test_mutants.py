@@ -11,6 +11,8 @@ from qualification.mutants.judge import KILLED, SURVIVED, BrokenBaseline, Judge,
 from qualification.mutants.plans import commands
 from qualification.mutants.site import Mutant, Site, mutant_of, read_equivalents
 
+pytestmark = pytest.mark.turns(3)
+
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = "@triton.jit\ndef kernel(a, b, offs_m, offs_n):\n    {}\n"
 TRITON = [  # a line of a kernel, what it becomes

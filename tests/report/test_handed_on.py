@@ -9,7 +9,7 @@ from gptq_fuzz.store.known import known
 from gptq_fuzz.store.store import Store
 from tests.runs import run_many
 
-pytestmark = pytest.mark.turns(2, whole=True)
+pytestmark = pytest.mark.turns(4, whole=True)
 
 CASE = "m1-n4-k4-b8-gall"
 RUN = ["--kernel", "mine.py:f", "--store", "store"]

@@ -26,7 +26,7 @@ from gptq_fuzz.search import search
 from gptq_fuzz.worker import served
 from tests.turns import todays
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(4)
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = 1.5  # seconds: a few cases

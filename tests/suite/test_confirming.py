@@ -25,7 +25,7 @@ from gptq_fuzz.worker.supervisor import Launch, Worker
 from tests.suite.actor import PLAY
 from tests.suite.helpers import examination
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(4)
 
 CASE = Case.parse("m2-n8-k16-b8-g8")
 REFUSED = Case.parse("m2-n8-k16-b8-g8-badbits")

@@ -24,7 +24,7 @@ from gptq_fuzz.worker.supervisor import Asked, Launch, Worker
 from tests.runs import QUIET, run_many
 from tests.turns import todays
 
-pytestmark = pytest.mark.turns(2, whole=True)
+pytestmark = pytest.mark.turns(4, whole=True)
 
 CASE = Case.parse("m1-n8-k8-b4-gall")
 OTHERS = [CASE.replace(m=m) for m in range(2, 200)]

@@ -24,6 +24,8 @@ from gptq_fuzz.search.search import FLAKY_CALLS
 from gptq_fuzz.worker.supervisor import Launch
 from tests.suite.helpers import examination
 
+pytestmark = pytest.mark.turns(3)
+
 LINES = (
     "m3-n8-k64-b4-g32-act-bias",
     "m4-n12-k36-b8-g8-pad3-at4",

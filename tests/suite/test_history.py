@@ -36,7 +36,7 @@ from tests.suite.helpers import LIMITS, drawn
 from tests.suite.test_museum import is_due
 from tests.turns import todays
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(4)
 
 LAYER = "n8-k16-b4-g8-act"
 LOADED = f"load-0-{LAYER}/call-0-m2"

@@ -26,7 +26,7 @@ from tests.turns import todays
 
 pytestmark = [
     pytest.mark.skipif(not can_be_counted("cpu"), reason="no_mallinfo2"),
-    pytest.mark.turns(2),
+    pytest.mark.turns(4),
 ]
 LINE = "m3-n8-k16-b4-g8"
 LEAKING = [exhibit for exhibit in faulty() if exhibit.only == "memory"]

@@ -26,7 +26,7 @@ from gptq_fuzz.search.search import FLAKY_CALLS, OTHER_SEEDS, Failure, Search
 from gptq_fuzz.search.strategies import cases, ways_to_be_refused
 from gptq_fuzz.worker.supervisor import Launch
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(4)
 
 CASE = Case.parse("m2-n8-k8-b4-gall")
 SMALLEST = Case.parse("m1-n4-k4-b8-gall")

@@ -15,7 +15,7 @@ from kernels.quant_linear import (
 )
 from tests.layers.small import GROUP_SIZE, NAMES, K, N, expected, inputs, is_right, quant_linear
 
-pytestmark = pytest.mark.usefixtures("first_config")
+pytestmark = [pytest.mark.usefixtures("first_config"), pytest.mark.turns(2)]
 
 ROOT = Path(__file__).resolve().parents[2]
 

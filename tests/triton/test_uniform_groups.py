@@ -20,6 +20,8 @@ from tests.triton.products import (
     weights_of,
 )
 
+pytestmark = pytest.mark.turns(3)
+
 PORTABLE = [tile for tile in plan.TILES.values() if tile.kind != plan.WGMMA]
 DENSE = [tile for tile in plan.TILES.values() if tile.kind == plan.DENSE]
 # Groups are blocks of 32 and more rows, N fills vectors of 16. The fill is exact.

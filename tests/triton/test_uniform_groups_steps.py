@@ -8,6 +8,8 @@ from kernels.uniform_groups import plan
 from kernels.uniform_groups import product as uniform
 from tests.triton.products import far_apart, guarded, nans, problem, uniform_weights, weights_of
 
+pytestmark = pytest.mark.turns(3)
+
 DENSE = [name for name, tile in plan.TILES.items() if tile.kind == plan.DENSE]
 M, K = 3, 320  # K ends within a program's ARRANGED columns; rows of x are 322 apart
 

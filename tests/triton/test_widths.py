@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.turns(3)
+
 ROOT = Path(__file__).resolve().parents[2]
 HALF = 2  # bytes: an access of this width moves one element
 # Kernel -> accesses of one half that it cannot do without.

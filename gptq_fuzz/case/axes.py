@@ -22,11 +22,14 @@ FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be
 FORMATS = ("v1", "v2")
 DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
-LAYOUTS = ("", "pad", "xt", "off", "bcast", "step", "xtp", "lap", "cut", "alt", "swap", "expand")
+LAYOUTS = (
+    *("", "pad", "xt", "off", "bcast", "step", "xtp", "lap", "cut", "alt", "swap", "expand"),
+    "kcast",
+)
 COUNTED = ("pad", "off", "step", "xtp", "lap", "cut")  # layouts with a number behind them
 BATCHED = ("cut", "alt", "swap", "expand")  # layouts of an x of rank 3 or 4
 SHARED = ("bcast", "expand")  # layouts in which rows of x are one in memory
-OVERLAPPING = "lap"  # the layout in which they are so in part
+LAP, KCAST = "lap", "kcast"  # in which they are so in part, in which each is one element
 RANKS = (2, 1, 3, 4)
 STRIDED = ("wstr", "sstr", "zstr", "gstr", "wcut", "scut", "zcut", "wxt", "sxt", "zxt")
 # A kernel that takes an operand with any strides takes one that is cut out of a wider one, too, and
@@ -76,7 +79,9 @@ def may_take_place_in(state: str) -> tuple[str, ...]:
 INTO_NO_OUT = ("grad", "threads2", "calls500", *ON_A_GPU, "batchinv", "opcheck", "compile")
 # Products in 16 bits lose what others are about
 AUTOCAST_FILLS = ("exact", "sparse", "onehot", "randn")
-FILLS_OF_WINDOWS = ("exact", "sparse", "randn")  # whose rows may hold parts of each other
+# Layouts in which elements of x share memory, and the fills whose x may: rows that hold parts of
+# each other, and rows of one value, in whose sums errors of weights add up and do not cancel
+FILLS_OF = {LAP: ("exact", "sparse", "randn"), KCAST: ("exact",)}
 MOST_CALLED_AGAIN = 48  # rows, columns, reduction of what is drawn for calls500
 BAD = (
     *("gidx", "neg", "glen", "gdtype"),
@@ -203,12 +208,15 @@ class Clash(NamedTuple):
 
 CLASHES = (
     Clash("layout", BATCHED, "rank", (1, 2), "is for x of rank 3 or 4"),
-    Clash(
-        "layout",
-        (OVERLAPPING,),
-        "fill",
-        tuple(fill for fill in FILLS if fill not in FILLS_OF_WINDOWS),
-        f"is for the fills {', '.join(FILLS_OF_WINDOWS)}",
+    *(
+        Clash(
+            "layout",
+            (layout,),
+            "fill",
+            tuple(fill for fill in FILLS if fill not in fills),
+            f"is for the fills {', '.join(fills)}",
+        )
+        for layout, fills in FILLS_OF.items()
     ),
     Clash("condition", CONDITIONS, "backward", (True,), "is for a product, not for its gradient"),
     Clash("state", STATES, "backward", (True,), "is for a product, not for its gradient"),

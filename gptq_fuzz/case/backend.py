@@ -16,11 +16,10 @@ from gptq_fuzz.case.axes import (
     CUT,
     FAR,
     FILLS,
-    FILLS_OF_WINDOWS,
+    FILLS_OF,
     G_IDX_KINDS,
     LAYOUTS,
     MOST_CALLED_AGAIN,
-    OVERLAPPING,
     STARTS,
     STATES,
     STRIDED,
@@ -84,8 +83,9 @@ class Limits:
         taken = {*self.strided, *implied}
         ordered = tuple(name for name in STRIDED if name in taken)
         object.__setattr__(self, "strided", ordered)
-        if set(self.layouts) == {OVERLAPPING}:
-            fills = tuple(fill for fill in self.fills if fill in FILLS_OF_WINDOWS)
+        if set(self.layouts) <= set(FILLS_OF):
+            taken = {fill for layout in self.layouts for fill in FILLS_OF[layout]}
+            fills = tuple(fill for fill in self.fills if fill in taken)
             object.__setattr__(self, "fills", fills)
 
     @classmethod
@@ -129,12 +129,13 @@ class Limits:
         is_cast = set(self.dtypes) - {"f32"} and set(self.fills) & set(AUTOCAST_FILLS)
         lacking = ["autocast"] * (not is_cast)
         lacking += ["calls500"] * (min(units) > MOST_CALLED_AGAIN)
-        has_windows = set(self.fills) & set(FILLS_OF_WINDOWS)
         layouts = self.layouts_of(max(self.ranks))
         as_x = tuple(f"s{dtype}" for dtype in self.dtypes)
         return dataclasses.replace(
             self.without(lacking),
-            layouts=tuple(name for name in layouts if has_windows or name != OVERLAPPING),
+            layouts=tuple(
+                name for name in layouts if set(self.fills) & set(FILLS_OF.get(name, self.fills))
+            ),
             ranks=self.laid_out,
             starts=tuple(start for start in self.starts if start != FAR),
             scales_dtypes=as_x if self.scales_as_x else self.scales_dtypes,

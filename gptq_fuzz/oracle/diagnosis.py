@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import torch
 
-from gptq_fuzz.case.axes import FRACTIONS, OVERLAPPING, SHARED
+from gptq_fuzz.case.axes import FILLS_OF, FRACTIONS, SHARED
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.checks import RIGHT_ALONE
 from gptq_fuzz.oracle.decode import Wrong, explanation, wrong_products
@@ -66,7 +66,7 @@ class Look:
     def __init__(self, exam: Examination, is_flipped: bool):
         self.exam = exam
         zeros = "zall" if exam.case.zeros == FRACTIONS else exam.case.zeros
-        layout = "" if exam.case.layout_kind == OVERLAPPING else exam.case.layout
+        layout = "" if exam.case.layout_kind in FILLS_OF else exam.case.layout
         self.case: Case = exam.case.replace(fill="lanes", zeros=zeros, layout=layout)
         self.is_flipped = is_flipped
         is_long = self.case.k * self.case.n > LARGE

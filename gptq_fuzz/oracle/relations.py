@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.axes import OVERLAPPING, WHOLE_GROUP
+from gptq_fuzz.case.axes import FILLS_OF, WHOLE_GROUP
 from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.problem.operands import Operands
 
@@ -187,7 +187,7 @@ def _can_split(exam) -> bool:
 
 def _can_permute(exam) -> bool:
     # Of windows turned round no line is left that they are windows of
-    is_free = exam.case.backward or exam.case.layout_kind != OVERLAPPING
+    is_free = exam.case.backward or exam.case.layout_kind not in FILLS_OF
     return is_free and "act" in exam.backend.limits.g_idx
 
 

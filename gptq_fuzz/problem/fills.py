@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.axes import FRACTIONS, OVERLAPPING, SHARED
+from gptq_fuzz.case.axes import FRACTIONS, KCAST, LAP, SHARED
 from gptq_fuzz.case.case import SHARD_STARTS, Case
 from gptq_fuzz.problem.cancel import cancelling, equal_weights
 from gptq_fuzz.problem.layouts import rows_stored, windows_of
@@ -63,8 +63,10 @@ def make_values(case: Case, device) -> Values:
     if case.layout in SHARED and case.m:
         stored = rows_stored(case)
         left = left[:stored].repeat(case.m // stored, 1)
-    if case.layout_kind == OVERLAPPING:
+    if case.layout_kind == LAP:
         left = windows_of(left, case.layout_amount)
+    if case.layout == KCAST:
+        left = left[:, :1].repeat(1, case.reduction)
     zeros, g_idx = _zeros(case, device), _g_idx(case, device)
     codes = _codes(case, zeros, g_idx, device)
     if case.fill == "cancel":
@@ -242,7 +244,7 @@ def _exact(case: Case, device):
         stride = -(-per_unit // EXACT_BUDGET)
         place = torch.arange(case.reduction, device=device)
         row = torch.arange(case.m, device=device).unsqueeze(1)
-        magnitude = ((place - row) % stride == 0).long()
+        magnitude = ((place - row) % stride == 0).long() * (case.layout != KCAST)
     exponent = _scale_words(case, device) % (spread + 1)
     exponent = exponent + EXACT_UNIT + _column_exponent(case, device)
     return power_of_two(exponent), _signed(magnitude, sign)

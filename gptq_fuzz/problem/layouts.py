@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gptq_fuzz.case.axes import BATCHED, OVERLAPPING
+from gptq_fuzz.case.axes import BATCHED, KCAST, LAP
 from gptq_fuzz.case.case import Case
 
 ZONE_UNIT = 256  # bytes; keeps torch's own alignment for a contiguous operand
@@ -243,8 +243,10 @@ def place_left(case: Case) -> Placement:
         return Placement(0)
     if kind == "step":
         return Placement(2 * case.reduction + amount, 2)
-    if kind == OVERLAPPING:
+    if kind == LAP:
         return Placement(amount)
+    if kind == KCAST:
+        return Placement(case.reduction, 0)
     if kind in BATCHED:
         return _place_batches(case)
     pad = amount if kind == "pad" else 0

@@ -14,6 +14,7 @@ from gptq_fuzz.case.axes import (
     CLASHES,
     CUT,
     DTYPES,
+    FILLS_OF,
     MOST_CALLED_AGAIN,
     RANKS,
     SCALES_DTYPES,
@@ -66,8 +67,11 @@ def _drawn(draw, limits: Limits, fill: str | None) -> Case:
     n = draw(st.sampled_from(COLUMNS))
     k = draw(st.sampled_from(REDUCTIONS))
     axes = draw(_axes(limits))
+    fills = FILLS_OF.get(BY_FIELD["layout"].kind(axes["layout"]), ())
     if fill is not None:
         axes["fill"] = fill
+    elif fills and axes["fill"] not in fills:  # or of layouts with few of them hardly any is drawn
+        axes["fill"] = draw(st.sampled_from([one for one in limits.fills if one in fills]))
     for clash in (*CLASHES, *UNDRAWN):
         if clash.is_met(axes):
             axes[clash.one] = BY_FIELD[clash.one].values[0]

@@ -31,7 +31,7 @@ def any_cases(draw):
     rank = draw(st.sampled_from(axes.RANKS))
     layout = draw(st.sampled_from(Limits().layouts_of(rank)))
     amount = str(draw(st.integers(1, 10**6))) if layout in axes.COUNTED else ""
-    fills = axes.FILLS_OF_WINDOWS if layout == axes.OVERLAPPING else axes.FILLS
+    fills = axes.FILLS_OF.get(layout, axes.FILLS)
     extra = [(token.name, draw(st.sampled_from((None, *token.values)))) for token in TOKENS]
     return Case(
         m=1 if rank == 1 else draw(st.integers(0, 10**6)),

@@ -16,7 +16,7 @@ ALIGNMENT = 256  # bytes, at least what torch gives
 PLAIN = "m4-n8-k16-b8-g8-bias"
 STRIDED = "m4-n8-k16-b8-g8-wstr-sstr-zstr-gstr"
 NAMES = ("left", "qweight", "qzeros", "scales", "g_idx")
-LAYOUTS = ("", "-pad3", "-xt", "-xtp3", "-off5", "-bcast", "-step3", "-dim3")
+LAYOUTS = ("", "-pad3", "-xt", "-xtp3", "-off5", "-bcast", "-step3", "-dim3", "-kcast")
 LAYOUTS += ("-lap3", "-lap5-dim3", "-lap20")
 LAYOUTS += ("-cut3-dim3", "-alt-dim4", "-swap-dim3", "-off5-at8", "-swap-dim4-at4")
 
@@ -114,6 +114,9 @@ PLACES = [
     ("m6-dim4", (2, 1, 3, 16), (48, 48, 16, 1), 0),
     ("m4-pad1-dim3", (2, 2, 16), (34, 17, 1), 0),
     ("m4-bcast-dim3", (2, 2, 16), (0, 0, 1), 0),
+    ("m4-kcast", (4, 16), (16, 0), 0),
+    ("m1-kcast-dim1", (16,), (0,), 0),
+    ("m4-kcast-dim3", (2, 2, 16), (32, 16, 0), 0),
     ("m4-step3", (4, 16), (35, 2), 0),
     ("m4-lap3", (4, 16), (3, 1), 0),
     ("m6-lap5-dim3", (2, 3, 16), (15, 5, 1), 0),
@@ -147,7 +150,8 @@ def test_x_holds_the_same_values_in_every_layout(layout):
     if "lap" in layout:
         apart = placed.case.layout_amount
         rows = torch.cat([rows[0], *rows[1:, -min(apart, 16) :]]).unfold(0, 16, min(apart, 16))
-    assert torch.equal(placed.values.left, rows[:1].expand(4, -1) if "bcast" in layout else rows)
+    one = {"-bcast": rows[:1], "-kcast": rows[:, :1]}.get(layout, rows)
+    assert torch.equal(placed.values.left, one.expand(4, 16))
 
 
 @pytest.mark.parametrize("name", NAMES[1:])

@@ -20,6 +20,8 @@ PACKAGES = {  # what pip calls them; "" for what is given by a path
     "quanto": "optimum-quanto",
     "gptqmodel": "gptqmodel",
     "autogptq": "auto-gptq",
+    "vllm": "vllm",
+    "sglang": "sglang",
     "lorax": "",
 }
 

@@ -1,0 +1,32 @@
+"""A module of an engine without the engine: no `__init__` of a package around it is run."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.util import find_spec
+from types import ModuleType
+
+
+def import_alone(name: str, given: dict[str, dict] | None = None) -> ModuleType:
+    """`engine.folder.module`, around which packages are folders and nothing else.
+
+    `given` are modules that it imports and that need more of the engine than a kernel does: the
+    names that each has.
+    """
+    root, *folders = name.split(".")[:-1]
+    for place in range(len(folders) + 1):
+        package, path = ".".join((root, *folders[:place])), "/".join(folders[:place])
+        if package not in sys.modules:
+            module = ModuleType(package)
+            module.__path__ = [f"{_folder(root)}/{path}".rstrip("/")]
+            sys.modules[package] = module
+    for other, names in (given or {}).items():
+        vars(sys.modules.setdefault(other, ModuleType(other))).update(names)
+    return importlib.import_module(name)
+
+
+def _folder(root: str) -> str:
+    if root in sys.modules:
+        return sys.modules[root].__path__[0]
+    return find_spec(root).submodule_search_locations[0]

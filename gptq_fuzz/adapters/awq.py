@@ -1,7 +1,4 @@
-"""AWQ's Triton kernels, as an engine's module holds them: a product, and weights for torch's own.
-
-A layer of vLLM calls the product with split 8 up to 255 rows, else it multiplies by torch.
-"""
+"""AWQ's Triton kernels of an engine: a product, which vLLM asks up to 255 rows, and the weights."""
 
 from __future__ import annotations
 
@@ -29,10 +26,11 @@ LIMITS = Limits(
     conditions=("omp3", "det", "grad", "infer", "stream"),
     bad=(),
     refuses_outside=False,
-    tile=(32, 32, 32),
-    max_tiles=32 if INTERPRETED else 8192,
+    tile=(64, 64, 32),
+    max_tiles=16 if INTERPRETED else 8192,
 )
-SPLIT = Token("split", ("8", "1", "2", "4", "16", "32"), optional=True)
+ROUNDED = Numerics(weights=("x",), folds_zero=False)
+SPLIT = Token("split", ("8", "1", "2", "4"), optional=True)
 
 
 def prepare(*, codes, zeros, scales, **_):
@@ -47,8 +45,7 @@ def dequantized(module: ModuleType) -> Backend:
     def run(state, *, x):
         return torch.matmul(x, module.awq_dequantize_triton(*state))
 
-    rounded = Numerics(weights=("x",), folds_zero=False)
-    return Backend("awq", LIMITS, rounded, prepare=prepare, run=run, operands="codes")
+    return Backend("awq", LIMITS, ROUNDED, prepare=prepare, run=run, operands="codes")
 
 
 def multiplied(module: ModuleType) -> Backend:
@@ -57,5 +54,6 @@ def multiplied(module: ModuleType) -> Backend:
     def run(state, *, x, split="8"):
         return module.awq_gemm_triton(x, *state, int(split))
 
-    limits = dataclasses.replace(LIMITS, tokens=(SPLIT,))
+    most = 8 if INTERPRETED else LIMITS.max_tiles  # each is computed in as many parts as split says
+    limits = dataclasses.replace(LIMITS, tokens=(SPLIT,), tile=(32, 32, 32), max_tiles=most)
     return dataclasses.replace(dequantized(module), limits=limits, run=run)

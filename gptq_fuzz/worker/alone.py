@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from types import ModuleType
+from unittest.mock import MagicMock
 
 
-def import_alone(name: str, given: dict[str, dict] | None = None) -> ModuleType:
+class _Uncalled(ModuleType):
+    """Has what is imported from it."""
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return MagicMock(name=name)
+
+
+def import_alone(name: str, given: Mapping[str, dict | None] | None = None) -> ModuleType:
     """`engine.folder.module`, around which packages are folders and nothing else.
 
     `given` are modules that it imports and that need more of the engine than a kernel does: the
-    names that each has.
+    names that each has; None: every name, for what no kernel ever calls.
     """
     root, *folders = name.split(".")[:-1]
     for place in range(len(folders) + 1):
@@ -22,7 +33,8 @@ def import_alone(name: str, given: dict[str, dict] | None = None) -> ModuleType:
             module.__path__ = [f"{_folder(root)}/{path}".rstrip("/")]
             sys.modules[package] = module
     for other, names in (given or {}).items():
-        vars(sys.modules.setdefault(other, ModuleType(other))).update(names)
+        kind = _Uncalled if names is None else ModuleType
+        vars(sys.modules.setdefault(other, kind(other))).update(names or {})
     return importlib.import_module(name)
 
 

@@ -21,6 +21,7 @@ PACKAGES = {  # what pip calls them; "" for what is given by a path
     "gptqmodel": "gptqmodel",
     "autogptq": "auto-gptq",
     "vllm": "vllm",
+    "vllm-moe": "vllm",
     "sglang": "sglang",
     "lorax": "",
 }

@@ -55,5 +55,5 @@ def run(state, *, x):
 
 
 ASKED = {"bits": (8, 4), "group_sizes": (32, 64, 128, 256), "layouts": ("", "off", "pad")}
-MOST = dataclasses.replace(LIMITS, **ASKED, k_multiple=32)
+MOST = dataclasses.replace(LIMITS, **ASKED, n_multiple=1, k_multiple=32)
 BACKENDS = {"moe": Backend("moe", MOST, ROUNDED, prepare=prepare, run=run, operands="codes")}

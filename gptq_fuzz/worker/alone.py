@@ -19,11 +19,11 @@ class _Uncalled(ModuleType):
         return MagicMock(name=name)
 
 
-def import_alone(name: str, given: Mapping[str, dict | None] | None = None) -> ModuleType:
+def import_alone(name: str, given: Mapping[str, Mapping | None] | None = None) -> ModuleType:
     """`engine.folder.module`, around which packages are folders and nothing else.
 
     `given` are modules that it imports and that need more of the engine than a kernel does: the
-    names that each has; None: every name, for what no kernel ever calls.
+    names that each has while it is imported; None: every name, for what no kernel ever calls.
     """
     root, *folders = name.split(".")[:-1]
     for place in range(len(folders) + 1):
@@ -32,10 +32,21 @@ def import_alone(name: str, given: Mapping[str, dict | None] | None = None) -> M
             module = ModuleType(package)
             module.__path__ = [f"{_folder(root)}/{path}".rstrip("/")]
             sys.modules[package] = module
-    for other, names in (given or {}).items():
-        kind = _Uncalled if names is None else ModuleType
-        vars(sys.modules.setdefault(other, kind(other))).update(names or {})
-    return importlib.import_module(name)
+    instead = {other: _stand_in(other, names) for other, names in (given or {}).items()}
+    held = {other: sys.modules.get(other) for other in instead}
+    sys.modules.update(instead)
+    try:
+        return importlib.import_module(name)
+    finally:  # another kernel may be given others
+        for other, module in held.items():
+            sys.modules.pop(other)
+            sys.modules.update({} if module is None else {other: module})
+
+
+def _stand_in(name: str, names: Mapping | None) -> ModuleType:
+    module = _Uncalled(name) if names is None else ModuleType(name)
+    vars(module).update(names or {})
+    return module
 
 
 def _folder(root: str) -> str:

@@ -20,6 +20,9 @@ PACKAGES = {  # what pip calls them; "" for what is given by a path
     "quanto": "optimum-quanto",
     "gptqmodel": "gptqmodel",
     "autogptq": "auto-gptq",
+    "vllm": "vllm",
+    "vllm-moe": "vllm",
+    "sglang": "sglang",
     "lorax": "",
 }
 

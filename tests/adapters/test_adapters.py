@@ -29,7 +29,12 @@ RIGHT = {
     "hqq": "",
     "lorax": "pad-n256*-k128*",
     "quanto": "",
+    "sglang": "",
     "torchao:mixed_mm": "g32-n256*",
+    "vllm-moe": "k64*",
+    "vllm:awq-dequantize": "",
+    "vllm:awq-f16": "off",
+    "vllm:w4a16": "k32*",
 }
 FINDINGS = {path.stem: path for path in sorted((ROOT / "findings").glob("*.txt"))}
 ON_SOME_CPUS = {"hqq": "amx_bf16"}  # findings of a library that another CPU does not run

@@ -21,6 +21,7 @@ from gptq_fuzz.search.claims import (
     must_pass_shrunk,
 )
 from gptq_fuzz.search.crossings import must_pass_batches, must_pass_crossings, must_pass_edges
+from gptq_fuzz.search.dispatch import must_pass_dispatch
 from gptq_fuzz.search.gradients import must_pass_gradients
 from gptq_fuzz.search.history import (
     FORMS,
@@ -98,6 +99,10 @@ def test_axis_values_are_right_together(backend, case):
 
 def test_large_sizes_that_meet_are_right(backend, run_seed):
     must_pass_crossings(backend, run_seed, of_time())
+
+
+def test_layers_in_every_combination_are_right(backend, run_seed):
+    must_pass_dispatch(backend, run_seed, of_time())
 
 
 def test_gradients_of_every_size_are_right(backend, run_seed):

@@ -15,7 +15,7 @@ from gptq_fuzz.oracle.judge import Element, Expected, Mismatch
 from gptq_fuzz.problem.operands import Product
 from gptq_fuzz.problem.philox import random_words
 
-WHOLE = 2**23  # weights and results up to which all columns are judged
+WHOLE = 2**21  # weights and results up to which all columns are judged
 COLUMNS = 256  # of a panel
 TILES = (64, 128, 256)
 BYTES_PER_WEIGHT = 64  # of operands, float64 reference and intermediates, generously

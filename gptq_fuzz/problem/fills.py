@@ -21,6 +21,8 @@ from gptq_fuzz.problem.rounding import F16, FORMATS, power_of_two, round_to
 EXACT_BUDGET = 2**24 - 1  # steps that a float32 accumulator counts without rounding
 SPREAD = 3  # exact: scales of a column differ by up to 2^3
 EXACT_UNIT = -9  # exact: 2^24 steps of 2^-9 stay below float16's 65504
+LARGE = 2**20  # weights of a layer whose codes are not made again for each call
+_LAST: dict[tuple, torch.Tensor] = {}  # of one such layer
 ACCUMULATOR_STEPS = {"f16": 2**11, "bf16": 2**8, "f32": 2**11}  # sparse: nothing rounds in float16
 TILES = (16, 32, 64, 128)  # wide: elements of x that are zero together
 # pruned: exponents of x there; elsewhere of the last digit of x, and of what scales are larger by
@@ -68,7 +70,7 @@ def make_values(case: Case, device) -> Values:
     if case.layout == KCAST:
         left = left[:, :1].repeat(1, case.reduction)
     zeros, g_idx = _zeros(case, device), _g_idx(case, device)
-    codes = _codes(case, zeros, g_idx, device)
+    codes = _codes_of(case, zeros, g_idx, device)
     if case.fill == "cancel":
         codes, zeros = equal_weights(case, zeros)
     return Values(
@@ -88,6 +90,19 @@ def _alike(case: Case, of_groups: torch.Tensor) -> torch.Tensor:
     """
     chosen = {"zcol": of_groups[:1], "zlay": of_groups[:1, :1]}.get(case.zeros)
     return of_groups if chosen is None else chosen.expand(of_groups.shape).clone()
+
+
+def _codes_of(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torch.Tensor:
+    """Those of a large layer are kept for the next call of it, which is another case. The same
+    tensor then: nobody writes into it.
+    """
+    if case.k * case.n < LARGE or case.fill == "wide":
+        return _codes(case, zeros, g_idx, device)
+    layer = case.k, case.n, case.bits, case.group_size, case.g_idx, case.zeros, case.seed, device
+    if layer not in _LAST:
+        _LAST.clear()
+        _LAST[layer] = _codes(case, zeros, g_idx, device)
+    return _LAST[layer]
 
 
 def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from gptq_fuzz.case.axes import CUT, TURNED
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
-from gptq_fuzz.problem.fills import Values, make_values
+from gptq_fuzz.problem.fills import LARGE, Values, make_values
 from gptq_fuzz.problem.layouts import (
     RESERVED,
     Guarded,
@@ -25,6 +25,7 @@ from gptq_fuzz.problem.rounding import FORMATS
 from gptq_fuzz.reference.packing import pack_rows, pack_zeros
 
 TOGETHER = 2**22  # codes that are packed at a time
+_LAST: list[torch.Tensor] = []  # codes of a large layer, and what they were packed into
 SMALL = 2**16  # elements of x, the weights and the result, below which a GPU would only wait
 
 
@@ -183,7 +184,16 @@ class Operands(GuardedOperands):
 
 
 def _packed(codes: torch.Tensor, bits: int) -> torch.Tensor:
-    """qweight; columns at a time, since packing holds several copies of what it packs."""
+    """qweight; of the codes of a large layer, which come again, it is kept."""
+    if codes.numel() < LARGE:
+        return _packed_anew(codes, bits)
+    if not _LAST or _LAST[0] is not codes:
+        _LAST[:] = codes, _packed_anew(codes, bits)
+    return _LAST[1]
+
+
+def _packed_anew(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """Columns at a time, since packing holds several copies of what it packs."""
     width = max(TOGETHER // len(codes), 1)
     if codes.shape[1] <= width:
         return pack_rows(codes, bits)

@@ -18,6 +18,7 @@ from gptq_fuzz.museum.catalogue import ALWAYS, correct, faulty
 from gptq_fuzz.search import search
 from gptq_fuzz.search.claims import must_pass, must_pass_shrunk
 from gptq_fuzz.search.crossings import batch_cases, crossing_cases, edge_cases
+from gptq_fuzz.search.dispatch import dispatch_cases
 from gptq_fuzz.search.findings import shrink_and_report
 from gptq_fuzz.search.gradients import gradient_cases
 from gptq_fuzz.search.kept import kept_cases
@@ -42,6 +43,7 @@ LISTS = {  # what drawn cases hardly meet
     "memory": kept_cases,
     "states": lambda limits: [case for case in covering_cases(limits, 2) if case.state],
     "crossings": crossing_cases,
+    "dispatch": dispatch_cases,
     "edges": edge_cases,
     "batches": batch_cases,
     "gradients": gradient_cases,

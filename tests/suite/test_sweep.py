@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from itertools import product
+from itertools import combinations, product
 from types import SimpleNamespace
 
 import pytest
@@ -36,6 +36,7 @@ from gptq_fuzz.search.crossings import (
     edge_cases,
     must_pass_crossings,
 )
+from gptq_fuzz.search.dispatch import dispatch_cases
 from gptq_fuzz.search.gradients import gradient_cases
 from gptq_fuzz.search.layers import ROWS, layer_cases
 from gptq_fuzz.search.many_codes import many_code_cases
@@ -130,6 +131,33 @@ def test_each_remainder_comes_behind_whole_blocks_and_each_width_is_more_than_a_
     assert {case.bits for case in found if case.k * case.n > 2**25} == {8, 4, 2}
     assert {case.bits for case in found if case.k * case.n > 2**26} == {8, 4}
     assert {case.group_size for case in found if case.k > 12000 and case.n < 17} >= {512, 8192}
+
+
+LEVELS = {  # what calls of large layers differ in, as four values each
+    "shape": lambda case: case.n,
+    "bits": lambda case: case.bits,
+    "group": lambda case: case.group_size,
+    "order": lambda case: case.g_idx,
+    "zeros": lambda case: case.zeros,
+    "rows": lambda case: sum(case.m > most for most in (16, 64, 128)),
+    "call": lambda case: (case.dtype, case.bias, case.fill),
+}
+ALIKE = {"zeros", "rows", "call"}  # the three of which only two come together
+
+
+def test_large_layers_are_an_array_of_what_dispatchers_branch_by():
+    found = dispatch_cases(TORCH.limits)
+    for wanted in combinations(LEVELS, 3):
+        met = {tuple(LEVELS[name](case) for name in wanted) for case in found}
+        of_a_layer = len({"rows", "call"} - {*wanted}) == 2
+        assert len(met) == (4**2 if of_a_layer or {*wanted} == ALIKE else 4**3), wanted
+
+
+def test_another_seed_begins_with_another_layer_and_has_other_rows():
+    one, other = (dispatch_cases(TORCH.limits, seed) for seed in (1, 2))
+    assert (one[0].n, one[0].bits, one[0].g_idx) != (other[0].n, other[0].bits, other[0].g_idx)
+    assert one[0].m != other[0].m
+    assert set(one) != set(other)
 
 
 def test_small_groups_meet_every_rest_of_many_columns():
@@ -258,7 +286,7 @@ def test_all_cases_lie_within_the_limits_and_all_values_take_turns(limits):
     found = [case for name in DIMENSIONS for case in sweep(name, limits, seed=1)]
     found += layer_cases(limits) + offset_cases(limits)
     found += crossing_cases(limits) + edge_cases(limits) + batch_cases(limits)
-    found += gradient_cases(limits)
+    found += gradient_cases(limits) + dispatch_cases(limits)
     assert not [case for case in found if limits.violations(case)]
     required = {token.name for token in limits.tokens if not token.optional}
     assert {name for case in found for name, _ in case.extra} == required

@@ -45,13 +45,13 @@ CALLS = (
 
 
 def dispatch_cases(limits: Limits, seed: int = 0) -> list[Case]:
-    """Each layer with a call for each bucket of rows; the seed says which layer comes first."""
+    """Each layer with a call for each bucket of rows; the seed says which layer comes first, and how many rows."""
     layers = list(itertools.product(LEVELS, LEVELS))
     start = seed % len(layers)
     found = [
         case
         for turn, (one, other) in enumerate(layers[start:] + layers[:start])
-        for case in _calls(limits, one, other, seed + turn)
+        for case in _calls(limits, one, other, 2 * seed + turn)
     ]
     return list(dict.fromkeys(case for case in found if not limits.violations(case)))
 

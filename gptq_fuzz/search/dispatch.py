@@ -45,7 +45,9 @@ CALLS = (
 
 
 def dispatch_cases(limits: Limits, seed: int = 0) -> list[Case]:
-    """Each layer with a call for each bucket of rows; the seed says which layer comes first, and how many rows."""
+    """Each layer with a call for each bucket of rows; the seed says which layer comes first, and
+    how many rows.
+    """
     layers = list(itertools.product(LEVELS, LEVELS))
     start = seed % len(layers)
     found = [

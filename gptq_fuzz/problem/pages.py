@@ -1,4 +1,5 @@
-"""Operands at the edge of mapped memory: a read behind one of them, or before it, is a fault.
+"""Operands at the edge of mapped memory: a read behind one of them, or before it, is a fault; on a
+CPU a write into one is, as where it lies in a file that was mapped.
 
 What torch's allocators give a tensor of its own holds here too: it begins on a multiple of BLOCK
 bytes, and the whole block that holds its last byte can be read. So a kernel may load an aligned
@@ -55,6 +56,8 @@ def at_edge(name: str, operand: Guarded, side: str, device: str) -> torch.Tensor
     start = view.storage_offset() * item
     memory.fill_(POISON)
     memory[first : first + size].copy_(operand.storage[start : start + size])
+    if memory.device.type == "cpu":
+        _protect(memory.data_ptr(), len(memory), mmap.PROT_READ)
     return memory.view(view.dtype).as_strided(view.shape, view.stride(), first // item)
 
 
@@ -67,9 +70,14 @@ def _memory(device: str, name: str, size: int) -> torch.Tensor:
     pages = mmap.mmap(-1, room + 2 * page)
     memory = torch.frombuffer(pages, dtype=torch.uint8, offset=page, count=room)
     for place in (memory.data_ptr() - page, memory.data_ptr() + room):
-        if _libc().mprotect(ctypes.c_void_p(place), ctypes.c_size_t(page), 0):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        _protect(place, page, 0)
     return memory
+
+
+def _protect(place: int, size: int, allowed: int) -> None:
+    """Of whole pages. Raises OSError."""
+    if _libc().mprotect(ctypes.c_void_p(place), ctypes.c_size_t(size), allowed):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @functools.cache

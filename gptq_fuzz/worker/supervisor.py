@@ -44,7 +44,8 @@ LOOKS = {"fingerprint": 30, "diagnosis": 3, "picture": 3, "hints": 3}
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 KEPT = 4096  # cases that a process has judged; of more, the latest
 ENDS = ("timed out", "closed", "garbage")  # of waiting, without an answer
-NOT_MAPPED = "; what lies {} was not mapped"  # of memory, when the process died
+# Of memory, when the process died
+NOT_MAPPED = "; what lies {} was not mapped, and on a CPU operands could only be read"
 TAIL = 600  # characters of the kernel's own output that a report shows
 # The package is loaded from its folder: `sys.path` of a kernel's environment stays what it is, so
 # that an engine's own torch, `kernels` and `tests` are found there and nothing of ours is.

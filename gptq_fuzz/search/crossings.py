@@ -21,6 +21,7 @@ from gptq_fuzz.search.paths import (
     early_infinities,
     more_than_a_workspace,
     shuffled_layers,
+    states_of_large,
     typical,
 )
 from gptq_fuzz.search.series import FIRST, must_pass_series
@@ -298,7 +299,7 @@ def _more_rests(limits: Limits) -> Iterator[dict]:
 # The first cost next to nothing, and come first: a busy machine may ask for no more
 _ALWAYS = (
     (_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
-    (early_infinities,),
+    (early_infinities, states_of_large),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
     (more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows),
 )

@@ -3,7 +3,7 @@
 The checkpoint that most files are, beside each bucket of rows; so many results, or elements of x,
 that a workspace of fixed size is filled more than once, the last time in part; small or unequal
 groups in a shuffled order of a layer that is large in all three sizes; an infinity early in a sum
-so long that it is made in blocks.
+so long that it is made in blocks; an ambient state beside a size that its numbers do not count to.
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ LARGE = 2048  # N and K
 LONG = (8200, 11008, 16392)  # K
 EARLY = (3, 12, 15)  # seeds of which x alone is not finite, in some rows by one infinity
 ROWS = 8
+
+# Beside each state: M, N, K; bfloat16 counts to 256, float16 to 2048
+STATES = (
+    *("defbf16", "deff16", "deff64", "defmeta", "omp3", "det"),
+    *("grad", "nograd", "infer", "autocast", "param"),
+)
+COUNTED = ((2, 1, 8320), (2, 4104, 1), (2100, 1, 1))
 
 
 def typical(limits: Limits) -> Iterator[dict]:
@@ -72,3 +79,12 @@ def early_infinities(limits: Limits) -> Iterator[dict]:
         for k, seed in itertools.product(LONG, EARLY):
             sizes = as_usual(limits, ROWS, 1, k)
             yield sizes | {"options": sizes["options"] | {"fill": "nonfinite", "seed": seed}}
+
+
+def states_of_large(limits: Limits) -> Iterator[dict]:
+    """In whole groups of the usual size, so that there are many of them."""
+    for (m, n, k), state in itertools.product(COUNTED, STATES):
+        if state in limits.conditions:
+            sizes = as_usual(limits, m, n, k)
+            dtype = next((name for name in limits.dtypes if name != "f32"), limits.dtypes[0])
+            yield sizes | {"options": sizes["options"] | {"condition": state, "dtype": dtype}}

@@ -20,6 +20,11 @@ class EachOperator(TorchDispatchMode):
         return operator(*args, **(kwargs or {}))
 
 
+def makes_a_tensor(operator) -> bool:
+    """Whether a result is no operand, nor a view of one: it may find no memory."""
+    return any(made.alias_info is None for made in operator._schema.returns)
+
+
 class Injected(RuntimeError):
     """What an operator raises where a call is broken off."""
 

@@ -477,6 +477,8 @@ class Examination:
         problem = check()
         if problem is None or problem.check in ("repeat", "memory"):
             return problem
+        if problem.kind in kinds.FATAL:  # a thread may hold what the next call needs
+            return problem
         wrong = 1 + sum(check() is not None for _ in range(2))
         if wrong == 3:
             return problem

@@ -34,7 +34,7 @@ from gptq_fuzz.case.history import (
 )
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.ambient import OF_A_THREAD, in_contexts, put_under, with_grad
-from gptq_fuzz.oracle.conditions.threads import among_many, is_interpreted
+from gptq_fuzz.oracle.conditions.threads import Loading, among_many, is_interpreted
 from gptq_fuzz.oracle.each_operator import Injected, OperatorsCounted, RaisesAt
 from gptq_fuzz.oracle.examination import (
     FILTERS,
@@ -462,16 +462,37 @@ class History:
         exams = [
             self._prepared_call(replace(step, layer=at, case=case)) for at, case in enumerate(cases)
         ]
-        if is_interpreted(exams[0]):
+        if is_interpreted(lambda: exams[0].call(exams[0].operands)):
             raise Skipped("interpreter_has_one_thread")
+        self._at_once(exams, [exam.multiplied for exam in exams], step)
+        if self.backend.prepare and not any(map(_is_freed, self.layers.values())):
+            self._load_at_once(exams, step)
+        self._require_unchanged(exams[0])
+
+    def _at_once(self, exams: list[LayerCall], calls: list[Callable], step: Step) -> None:
+        """Two threads make calls of all layers at once, each of them a number of times."""
         inner = tuple(name for name in step.conditions if name in OF_A_THREAD)
         with exams[0].surrounded():
-            calls = [_under(exam, inner) if inner else exam.multiplied for exam in exams]
+            if inner:
+                calls = [_under(exam, call, inner) for exam, call in zip(exams, calls, strict=True)]
             seconds = min(OF_EACH * step.count, self.ends - time.monotonic())
-            for given in among_many(self.device, calls, asked.x.view, seconds):
+            for given in among_many(self.device, calls, self.asked.x.view, seconds):
                 self.progress(self.place)
                 self._require_each_right(exams, given)
-        self._require_unchanged(exams[0])
+
+    def _load_at_once(self, exams: list[LayerCall], step: Step) -> None:
+        """Two threads load all layers, and call each; then it is called as it was loaded."""
+        loading = [
+            Loading(self.backend, exam.operands.weights(), dict(exam.case.extra)) for exam in exams
+        ]
+        if is_interpreted(lambda: loading[0](self.asked.x.view)):
+            return
+        self._at_once(exams, loading, step)
+        for number, load in enumerate(loading):
+            for multiply in load.loaded:
+                with exams[number].surrounded():
+                    out = multiply(self.asked.x.view)
+                self._require_each_right(exams, [(number, out)])
 
     def _require_each_right(self, exams: list[LayerCall], given: list[tuple]) -> None:
         for number, out in given:
@@ -764,12 +785,17 @@ class History:
         raise Wrong(kinds.OUT_OF_BOUNDS, f"the kernel wrote outside {name}")
 
 
-def _under(exam: LayerCall, conditions: tuple[str, ...]) -> Callable:
-    """`f(x)`: its call, within conditions of the thread that makes it."""
+def _is_freed(layer: Layer) -> bool:
+    """Whether nobody but the kernel has what the layer was prepared with."""
+    return any(isinstance(operand, Freed) for operand in layer.guarded.values())
+
+
+def _under(exam: LayerCall, call: Callable, conditions: tuple[str, ...]) -> Callable:
+    """`call(x)`, within conditions of the thread that makes it."""
 
     def multiplied(x: torch.Tensor):
         with in_contexts(exam, conditions):
-            return exam.multiplied(x)
+            return call(x)
 
     return multiplied
 

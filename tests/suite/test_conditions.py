@@ -24,10 +24,10 @@ from gptq_fuzz.case.history import AMBIENT
 from gptq_fuzz.case.only import narrowed
 from gptq_fuzz.museum import parts
 from gptq_fuzz.museum.catalogue import MUSEUM, correct, faulty
-from gptq_fuzz.oracle.conditions import many
+from gptq_fuzz.oracle.conditions import many, threads
 from gptq_fuzz.oracle.conditions.ambient import CONTEXTS
 from gptq_fuzz.oracle.conditions.table import CONDITIONS as JUDGES
-from gptq_fuzz.oracle.conditions.threads import Turns, _spread
+from gptq_fuzz.oracle.conditions.threads import Turns, Unended, _spread, in_threads
 from gptq_fuzz.oracle.examination import Examination, Request
 from gptq_fuzz.search.coverage import classes
 from gptq_fuzz.search.pairwise import covering_cases, possible_values
@@ -46,7 +46,10 @@ LINES = (
     "m2-n4-k4-b8-gall{}-onehot-s3",
 )
 PIECES_ON_A_GPU = {"stream": "default_stream", "graph": "graph_adds_onto_last_replay"}
-RIGHT = ("scratch_behind_a_lock", "imports_when_called", "cached_by_identity", "zero_folded")
+RIGHT = (
+    *("scratch_behind_a_lock", "imports_when_called", "cached_by_identity", "zero_folded"),
+    *("prepared", "staged_behind_a_lock", "weight_awaited"),
+)
 
 
 def verdicts_on(spec, condition, device="cpu"):
@@ -298,6 +301,87 @@ def test_a_first_call_that_holds_a_lock_is_waited_for(line):
 
     verdict = examination(unpacking_once(behind_a_lock), line.format("") + "-threads2").verdict()
     assert verdict.kind == kinds.PASS
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_call_that_waits_for_one_that_was_broken_off_must_end(line, monkeypatch):
+    monkeypatch.setattr(threads, "LONGEST", 0.1)
+    lock, ended = threading.Lock(), threading.Event()
+
+    def behind_a_lock_that_is_kept(show, make):
+        while not lock.acquire(timeout=0.01):
+            if ended.is_set():
+                raise RuntimeError("nobody waits any longer")
+        weight = show(make())
+        lock.release()
+        return weight
+
+    backend = unpacking_once(behind_a_lock_that_is_kept)
+    verdict = examination(backend, line.format("") + "-threads2").verdict()
+    ended.set()
+    assert (verdict.kind, verdict.check) == (kinds.TIMED_OUT, "threads2"), verdict.headline()
+    assert "broken off by an error" in verdict.message
+
+
+def test_a_thread_is_waited_for_as_long_as_is_said():
+    ended = threading.Event()
+    with pytest.raises(Unended, match="no end within"):
+        in_threads("cpu", lambda number: number and ended.wait(60), seconds=0.01)
+    ended.set()
+    assert in_threads("cpu", lambda number: number, 3, seconds=60) == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError):
+        in_threads("cpu", lambda number: 1 / number)
+
+
+def loading(load):
+    """A kernel whose layers are what `load` makes of their weights; `f(layer)` is the weight."""
+
+    def prepare(*, qweight, qzeros, scales, g_idx, bits, **_described):
+        return load(lambda: parts.weights(qweight, qzeros, scales, g_idx, bits))
+
+    def run(state, *, x):
+        return parts.multiply(x, state())
+
+    return Backend("f", Limits(bad=(), refuses_outside=False), prepare=prepare, run=run)
+
+
+def in_a_place_taken_late():
+    """A layer's place in a list is taken before its weight is made, and its own only then."""
+    kept = []
+
+    def load(make):
+        place = len(kept)
+        weight = make()
+        kept.insert(place, weight)
+        return lambda: kept[place]
+
+    return loading(load)
+
+
+def of_a_lock_that_is_kept():
+    lock = threading.Lock()
+
+    def load(make):
+        if not lock.acquire(timeout=1):
+            raise RuntimeError("the lock is taken")
+        weight = make()
+        lock.release()
+        return lambda: weight
+
+    return loading(load)
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind"),
+    [(in_a_place_taken_late(), kinds.STATE_LEAKED), (of_a_lock_that_is_kept(), kinds.RAISED)],
+    ids=["place", "lock"],
+)
+def test_threads_load_layers_at_once(backend, kind):
+    for line in LINES:
+        assert examination(backend, line.format("")).verdict().ok
+    verdict = examination(backend, "m3-n8-k64-b4-g32-threads2").verdict()
+    assert (verdict.kind, verdict.check) == (kind, "threads2"), verdict.headline()
+    assert "each thread loaded a layer" in verdict.message
 
 
 def test_a_condition_is_one_token_of_the_line():

@@ -7,6 +7,7 @@ shard, as in test_museum.py.
 import copy
 import ctypes
 import dataclasses
+import itertools
 import re
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from gptq_fuzz import Backend
 from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import OPERANDS, parse_history
+from gptq_fuzz.museum import parts
 from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.oracle.history import History, rewritten
 from gptq_fuzz.oracle.memory import Memory
@@ -268,6 +271,26 @@ def test_what_is_not_right_is_told_with_its_step(backend, kind, words):
     assert verdict.kind == kind, verdict.headline()
     assert re.search(words, verdict.message)
     assert verdict.case == Case.parse("m2-" + LAYER)
+
+
+def test_two_threads_load_more_layers_at_once_than_a_few_buffers_hold():
+    buffers, turns = {}, itertools.count()
+
+    def prepare(*, qweight, qzeros, scales, g_idx, bits, **_described):
+        turn = next(turns) % 4
+        weight = parts.weights(qweight, qzeros, scales, g_idx, bits)
+        return buffers.setdefault((weight.shape, turn), weight).copy_(weight).clone()
+
+    def run(state, *, x):
+        return parts.multiply(x, state)
+
+    limits = Limits(bad=(), refuses_outside=False)
+    backend = Backend("f", limits, prepare=prepare, run=run)
+    verdict = verdict_on(backend, "/".join(canned(limits)["many layers at once"]))
+    assert verdict.kind == kinds.STATE_LEAKED, verdict.headline()
+    assert "while another thread called others" in verdict.message
+    freed = f"loads-12-{LAYER}/free-3/threads-12-m2/threads-3-m1"
+    assert verdict_on(load(f"{ROOT}/gptq_fuzz/museum/correct/prepared.py:f", "."), freed).ok
 
 
 def test_a_gradient_outside_the_limits_is_none():

@@ -7,7 +7,7 @@ import torch
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import within, wrong
-from gptq_fuzz.oracle.each_operator import EachOperator
+from gptq_fuzz.oracle.each_operator import EachOperator, makes_a_tensor
 
 MOST = 5  # allocations of a call that fail, one a call: the first, the last, and some between
 
@@ -52,7 +52,7 @@ class FailsAt(EachOperator):
         self.number, self.count = number, 0
 
     def before(self, operator) -> None:
-        if any(made.alias_info is None for made in operator._schema.returns):
+        if makes_a_tensor(operator):
             self.count += 1
             if self.count == self.number:
                 raise torch.OutOfMemoryError("out of memory (made by gptq-fuzz)")

@@ -4,19 +4,24 @@ First in turn: at each of torch's operators a thread lets the other one go on to
 the same steps interleave in the same way every time. Then freely, for what is no operator.
 So they meet layers too that nobody has called as they are now: new ones, and one that was written.
 What a call leaves half done there lies between two of its operators: before one of the first
-thread's, another one for each layer, the second thread makes a whole call.
+thread's, another one for each layer, the second thread makes a whole call. Then that operator of
+the first thread's raises: who waits for what a call makes must do without, and end.
+
+A kernel with `prepare` has layers of its own loaded by each thread as well, as loaders with several
+threads do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import torch
@@ -24,8 +29,15 @@ import torch
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle.conditions.parts import loaded, same_bits, with_another_x, with_x, wrong
-from gptq_fuzz.oracle.each_operator import EachOperator
+from gptq_fuzz.oracle.conditions.parts import (
+    answer,
+    loaded,
+    same_bits,
+    with_another_x,
+    with_x,
+    wrong,
+)
+from gptq_fuzz.oracle.each_operator import EachOperator, Injected, makes_a_tensor
 from gptq_fuzz.oracle.surroundings import synchronize
 from gptq_fuzz.problem.operands import Operands
 
@@ -33,13 +45,19 @@ CALLS = 4  # of each thread, freely
 PATIENCE = 0.05  # seconds that a thread is waited for: the other may hold what it needs
 SWITCHES = 1e-5  # seconds after which Python lets another thread go on
 FEWEST = 4  # operators before which the second thread calls
-SECONDS = 0.02  # after which it is FEWEST; a case that is asked patiently has more
+SECONDS = 0.02  # after which it is FEWEST
+SHARE = 1 / 3  # of the seconds of a case that is asked patiently, for each way to meet a layer
+LONGEST = 10.0  # seconds that a call goes on once the one that it met was broken off
+
+
+class Unended(Exception):
+    """A thread that goes on, with nobody who waits for it any longer."""
 
 
 def in_two_threads(exam) -> Verdict | None:
     """The verdict on a case whose layer, and another one, are called by two threads."""
     exam.call(exam.operands)
-    if is_interpreted(exam):
+    if is_interpreted(lambda: exam.call(exam.operands)):
         return exam._result(kinds.SKIPPED, "interpreter_has_one_thread")
     xs = exam.operands.values.left, with_another_x(exam).values.left
     other = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
@@ -48,13 +66,21 @@ def in_two_threads(exam) -> Verdict | None:
     for what, theirs in zip(("this", "another"), asked, strict=True):
         pair = asked[0][0], theirs[1]
         if found := _both(exam, pair, _in_turn) or _both(exam, pair, _freely):
-            found.message += f"; the other thread called {what} layer"
-            return found
+            return _noted(found, f"the other thread called {what} layer")
     for what, layers in (("a new", _new), ("a written", _written)):
-        if found := _meeting(exam, layers(exam, asked)):
-            found.message += f"; both threads called {what} layer for the first time"
-            return found
-    return None
+        if found := _meeting(exam, layers(exam, asked), _both):
+            return _noted(found, f"both threads called {what} layer for the first time")
+    if exam.backend.prepare is None:
+        return None
+    pairs = _two_new(exam, (asked[0][0], asked[1][1]))
+    found = _both_loaded(exam, next(pairs), _in_turn) or _meeting(exam, pairs, _both_loaded)
+    return found and _noted(found, "each thread loaded a layer, and called it")
+
+
+def _noted(found: Verdict, note: str) -> Verdict:
+    """A verdict that says more; the reason of a skipped one is a code."""
+    found.message += f"; {note}" * (found.kind != kinds.SKIPPED)
+    return found
 
 
 def _by_each(exam, layer: Operands, xs) -> list[tuple]:
@@ -67,9 +93,20 @@ def _new(exam, asked) -> Iterator[list[tuple]]:
     """The two layers in turn, in tensors of their own each time."""
     while True:
         for layer in asked:
-            values = layer[0][1].values
-            new = Operands(exam.case, exam.device, values=values, zones=exam.zones)
-            yield _again(exam, new, layer)
+            yield _again(exam, _copied(exam, layer[0][1]), layer)
+
+
+def _two_new(exam, pair) -> Iterator[list[tuple]]:
+    """A layer for each thread, in tensors of their own each time."""
+    while True:
+        yield [
+            (multiply, with_x(exam, given.values.left, _copied(exam, given)), expected)
+            for multiply, given, expected in pair
+        ]
+
+
+def _copied(exam, layer: Operands) -> Operands:
+    return Operands(exam.case, exam.device, values=layer.values, zones=exam.zones)
 
 
 def _written(exam, asked) -> Iterator[list[tuple]]:
@@ -93,22 +130,38 @@ def _again(exam, layer: Operands, asked: list[tuple]) -> list[tuple]:
     ]
 
 
-def _meeting(exam, layers: Iterator[list[tuple]]) -> Verdict | None:
-    """The verdict on calls of two threads that meet, each time, the next of `layers`."""
+def _meeting(exam, layers: Iterator[list[tuple]], both: Callable) -> Verdict | None:
+    """The verdict, as `both` says, on two threads that meet, each time with the next `layers`."""
+    share = exam.request.seconds * SHARE if exam.request.calls > 1 else 0.0
     started = time.monotonic()
     after = Inside(None, PATIENCE)
-    found = _both(exam, next(layers), _freely) or _both(exam, next(layers), after.run)
+    found = both(exam, next(layers), _freely) or both(exam, next(layers), after.run)
     ends = time.monotonic()
     patience = max(PATIENCE, ends - started)
-    ends += exam.request.seconds if exam.request.calls > 1 else SECONDS
-    for number, place in enumerate(_spread(after.operators, str(exam.case))):
+    ends += max(share, SECONDS)
+    places = _spread(after.operators, str(exam.case))
+    for number, place in enumerate(places):
         if found or (number >= FEWEST and time.monotonic() > ends):
             break
         inside = Inside(place, patience)
-        found = _both(exam, next(layers), inside.run)
+        found = both(exam, next(layers), inside.run)
         if inside.in_vain:  # a lock, which the first thread holds
             break
+    ends = time.monotonic() + share
+    for number, place in enumerate(places):
+        if found or (number and time.monotonic() > ends):
+            break
+        found = _broken_off(exam, next(layers), both, BrokenOff(place, patience))
     return found
+
+
+def _broken_off(exam, layers: list[tuple], both: Callable, broken: BrokenOff) -> Verdict | None:
+    """The verdict on a call that meets one which an error breaks off, then on a call of each."""
+    if found := both(exam, layers, broken.run):
+        return _noted(found, "a call that it met was broken off by an error")
+    if found := both(exam, layers, broken.run_later):
+        return _noted(found, "it came after a call that was broken off while another one met it")
+    return None
 
 
 def _spread(count: int, line: str) -> list[int]:
@@ -118,7 +171,7 @@ def _spread(count: int, line: str) -> list[int]:
     return [(zlib.crc32(line.encode()) + number * step) % count for number in range(count)]
 
 
-def is_interpreted(exam) -> bool:
+def is_interpreted(call: Callable) -> bool:
     """Whether a call goes through Triton's interpreter, whose state is one for all threads."""
     interpreter = sys.modules.get("triton.runtime.interpreter")
     if interpreter is None:
@@ -128,7 +181,7 @@ def is_interpreted(exam) -> bool:
         side_effect=interpreter.GridExecutor.__call__,
     )  # fmt: skip
     with launch as launched:
-        exam.call(exam.operands)
+        call()
     return launched.called
 
 
@@ -136,7 +189,12 @@ def _both(exam, asked, run: Callable) -> Verdict | None:
     """Call as `run` says in two threads; judge every result."""
     with exam.surrounded():
         calls = [(_in_a_thread(exam, multiply), given.left) for multiply, given, _ in asked]
-        results = run(exam.device, calls)
+        try:
+            results = run(exam.device, calls)
+        except Unended as problem:
+            return exam._result(kinds.TIMED_OUT, str(problem))
+        except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
+            return exam._raised(problem)
         synchronize(exam.device)
     for outs, (_, operands, expected) in zip(results, asked, strict=True):
         right = None
@@ -146,6 +204,40 @@ def _both(exam, asked, run: Callable) -> Verdict | None:
                     return found
                 right = rows
     return None
+
+
+def _both_loaded(exam, asked, run: Callable) -> Verdict | None:
+    """As `_both`, by threads that load their layers first; then each is called as it was loaded."""
+    options = dict(exam.case.extra)
+    loading = [Loading(exam.backend, given.weights(), options) for _, given, _ in asked]
+    given = [(load, *layer[1:]) for load, layer in zip(loading, asked, strict=True)]
+    found = _both(exam, given, run)
+    for load, operands, expected in given:
+        for multiply in load.loaded:
+            if found:
+                return found
+            rows = answer(exam, multiply, operands)
+            found = wrong(exam, expected.check(rows), kind=kinds.STATE_LEAKED)
+    return found
+
+
+class Loading:
+    """`f(x)`: x [..., K] times a layer that is loaded then; `loaded` are the last that were, each
+    `f(x)`.
+    """
+
+    def __init__(self, backend, weights: dict, options: dict):
+        self.backend, self.weights, self.options = backend, weights, options
+        self.loaded: deque[Callable] = deque(maxlen=CALLS)
+
+    def __call__(self, x: torch.Tensor):
+        state = self.backend.prepare(**self.weights)
+        multiply = functools.partial(self._multiplied, state)
+        self.loaded.append(multiply)
+        return multiply(x)
+
+    def _multiplied(self, state, x: torch.Tensor):
+        return self.backend.run(state, x=x, **self.options)
 
 
 def _in_a_thread(exam, multiply: Callable) -> Callable:
@@ -231,19 +323,38 @@ def among_many(device: str, calls: list[Callable], x: torch.Tensor, seconds: flo
         yield [given for one in rounds for given in one]
 
 
-def in_threads(device: str, call: Callable, count: int = 2) -> list:
-    """`call(number)`, each in a new thread, all at once; raises what one of them raises."""
-
+def in_threads(device: str, call: Callable, count: int = 2, seconds: float | None = None) -> list:
+    """`call(number)`, each in a new thread, all at once; raises what one of them raises, Unended
+    where one goes on after so many seconds.
+    """
     threads = torch.get_num_threads()
+    results, problems = [None] * count, [None] * count
 
-    def on_the_device(number: int):
-        torch.set_num_threads(threads)  # of operators: not all libraries pass it on
-        if device != "cpu":
-            torch.cuda.set_device(device)
-        return call(number)
+    def on_the_device(number: int) -> None:
+        try:
+            torch.set_num_threads(threads)  # of operators: not all libraries pass it on
+            if device != "cpu":
+                torch.cuda.set_device(device)
+            results[number] = call(number)
+        except BaseException as problem:  # noqa: BLE001 - it is raised where it is waited for
+            problems[number] = problem
 
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(on_the_device, range(count)))
+    # Nobody waits for a daemon at the end of the process
+    started = [
+        threading.Thread(target=on_the_device, args=(number,), daemon=True)
+        for number in range(count)
+    ]
+    for thread in started:
+        thread.start()
+    ends = math.inf if seconds is None else time.monotonic() + seconds
+    for thread in started:
+        thread.join(None if seconds is None else max(0.0, ends - time.monotonic()))
+    if any(thread.is_alive() for thread in started):
+        raise Unended(f"no end within {seconds:g} s")
+    for problem in problems:
+        if problem is not None:
+            raise problem
+    return results
 
 
 class Turns:
@@ -292,18 +403,19 @@ class Inside(EachOperator):
     Where there is no such place, it calls once the first has ended.
     """
 
+    seconds: float | None = None  # that both threads have to end
+
     def __init__(self, place: int | None, patience: float):
         super().__init__()
         self.place, self.operators, self.in_vain = place, 0, False
         self._turns = Turns(patience)
 
     def before(self, operator) -> None:
-        if self.operators == self.place:
-            self.in_vain = not self._turns.next(0)
         self.operators += 1
+        if self.operators - 1 == self.place:
+            self.in_vain = not self._turns.next(0)
 
     def run(self, device: str, calls) -> list[list]:
-        (first, x), (second, other) = calls
         together = threading.Barrier(len(calls))
 
         def call(number: int) -> list:
@@ -311,10 +423,46 @@ class Inside(EachOperator):
             try:
                 if number:
                     self._turns.wait(1)
-                    return [second(other)]
+                    return _once(*calls[number])
                 with self:
-                    return [first(x)]
+                    return self._first(*calls[number])
             finally:
                 self._turns.end()
 
-        return in_threads(device, call)
+        return in_threads(device, call, seconds=self.seconds)
+
+    def _first(self, multiply: Callable, x: torch.Tensor) -> list:
+        return _once(multiply, x)
+
+
+class BrokenOff(Inside):
+    """Then that operator raises, once the second thread has ended or waits for the first one."""
+
+    def __init__(self, place: int, patience: float):
+        super().__init__(place, patience)
+        self.seconds = max(LONGEST, 20 * patience)
+        self.is_broken = False
+
+    def before(self, operator) -> None:
+        super().before(operator)
+        if self.operators - 1 == self.place:
+            self.is_broken = True
+            if makes_a_tensor(operator):
+                raise torch.OutOfMemoryError("out of memory (made by gptq-fuzz)")
+            raise Injected("raised by gptq-fuzz in the middle of a call")
+
+    def _first(self, multiply: Callable, x: torch.Tensor) -> list:
+        try:
+            return _once(multiply, x)
+        except Exception:  # whatever the kernel makes of what was raised in it
+            if not self.is_broken:
+                raise
+            return []
+
+    def run_later(self, device: str, calls) -> list[list]:
+        """A call of each thread after that."""
+        return in_threads(device, lambda number: _once(*calls[number]), seconds=self.seconds)
+
+
+def _once(multiply: Callable, x: torch.Tensor) -> list:
+    return [multiply(x)]

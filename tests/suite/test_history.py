@@ -498,7 +498,7 @@ def test_what_a_kernel_holds_of_a_moved_tensor_stays_as_it_was():
 def test_operators_are_counted_from_the_end_of_the_last_whole_call(place, at):
     history = History(TORCH, "cpu")
     line = f"{LOADED}/break-0-m1-{place}"
-    history.operators = 7
+    history.operators = {"": 7}
     assert history._operator_of(parse_history(line, TORCH.limits)[-1]) == at
     assert verdict_on(TORCH, line).kind == kinds.PASS
 

@@ -243,11 +243,15 @@ def canned(limits: Limits) -> dict[str, Steps]:
             )
         ]
     in_threads = [f"break-0-m{two}-{at}-{THREAD}" for at in (*BROKEN, *LATER)]
-    found["broken off in a thread"] = first + [
-        step
-        for at, broken in enumerate(in_threads)
-        for step in (f"write-0-scales-all-s{at}", broken, "again-0", f"call-0-m{two}-s1")
-    ] + _each(in_threads, ["again-0"])
+    found["broken off in a thread"] = (
+        first
+        + [
+            step
+            for at, broken in enumerate(in_threads)
+            for step in (f"write-0-scales-all-s{at}", broken, "again-0", f"call-0-m{two}-s1")
+        ]
+        + _each(in_threads, ["again-0"])
+    )
     if forms := list(_in_other_forms(limits, layers[0], two)):
         found["x of other forms"] = forms
     stopped = [f"stop-0-op{at}-s{at}" for at in STOPPED]
@@ -641,7 +645,9 @@ class _History:
         self.steps: Steps = []
         plain = Case.parse(f"m{max(1, limits.m_least)}-{tokens_of(limits)}", limits.tokens)
         self.conditions = [name for name in AMBIENT if _prepared_under(limits, plain, name)]
-        self.kinds_of_layers = ["", PARAMETERS] if _prepared_under(limits, plain, PARAMETERS) else [""]
+        self.kinds_of_layers = (
+            ["", PARAMETERS] if _prepared_under(limits, plain, PARAMETERS) else [""]
+        )
         self.forms = forms_of(limits, plain)
         # What a kernel keeps of inference mode meets no gradient: a history has one of both
         infers = INFERENCE in self.conditions and draw(st.booleans())

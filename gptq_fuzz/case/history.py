@@ -26,6 +26,7 @@ WAYS = ("deepcopy", "pickle")  # to a second object that equals a tensor
 # Conditions that one step may have and the next one not: what a layer keeps is right in both
 DEFAULTS = ("defbf16", "deff16", "deff64")  # dtypes, of which there is one at a time
 AMBIENT = (*DEFAULTS, "defmeta", "omp3", "det", "grad", "nograd", INFERENCE, "autocast")
+PARAMETERS = "param"  # what the tensors of a layer are, from its load on
 # Of the x of a call, with its numbers; else they are what `load` says
 FORM = ("dtype", "layout", "rank", "start", "fill")
 _LAYER, _NUMBER = "-(?P<layer>[0-9]+)", "(0|[1-9][0-9]*)"
@@ -36,6 +37,7 @@ _ROWS = f"-m(?P<rows>{_NUMBER})"
 _FORM = "".join(f"(-(?!atw)(?P<{field}>{BY_FIELD[field].pattern}))?" for field in FORM)
 # One of a call's operators: counted from the first, or of as many as the last whole call made
 _PLACE = "-(op(?P<operator>[1-9][0-9]*)(of(?P<parts>[1-9][0-9]*))?|last(?P<from_last>[1-9][0-9]*))"
+THREAD = "thread"  # the operators are those of threads of the kernel's own
 _UNDER = f"(?P<conditions>(-({'|'.join(AMBIENT)}))*)"
 _GRAMMAR = {  # verb -> what follows it
     "load": f"{_LAYER}-(?P<tokens>n.+)",
@@ -61,7 +63,7 @@ _GRAMMAR = {  # verb -> what follows it
     "free": _LAYER,
     "drop": _LAYER,
     "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
-    "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}",
+    "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?",
     "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}",
     "wait": "-(?P<milliseconds>[1-9][0-9]{0,3})",
 }
@@ -82,7 +84,7 @@ class Step:
     to the seed of its data; `source` is the layer that is copied, or one of whose operands
     the layer has; `seed` is that of new numbers;
     `conditions` are what the kernel is called in, or prepares its weights in, the first one
-    outside; the other fields are what only some verbs have.
+    outside, or PARAMETERS of `load`; the other fields are what only some verbs have.
     """
 
     verb: str
@@ -103,6 +105,7 @@ class Step:
     operator: int = 0  # the one that raises: the first is 1
     parts: int = 0  # of as many parts of a call, the last operator of this one; 0: no parts
     from_last: int = 0  # the last one is 1
+    thread: str = ""  # THREAD where the operators are not the caller's
     milliseconds: int = 0
 
 
@@ -164,7 +167,8 @@ class _Reader:
         if verb == "load":
             case = self._of_tokens(tokens)
             values["conditions"] = (case.condition,) if case.condition else ()
-            case = self._within(case, values["conditions"]).replace(condition="")
+            case = self._within(case, values["conditions"], (*AMBIENT, PARAMETERS))
+            case = case.replace(condition="")
             self._put({layer: case})
         elif verb in LOADS:
             case = self._within(self._of_tokens(tokens))
@@ -296,8 +300,10 @@ class _Reader:
             raise ValueError(f"outside the kernel's limits: {', '.join(outside)}")
         return backward
 
-    def _within(self, case: Case, conditions: tuple[str, ...] = ()) -> Case:
-        if case.bad or case.backward or case.state or not set(conditions) <= set(AMBIENT):
+    def _within(
+        self, case: Case, conditions: tuple[str, ...] = (), taken: tuple[str, ...] = AMBIENT
+    ) -> Case:
+        if case.bad or case.backward or case.state or not set(conditions) <= set(taken):
             raise ValueError("a layer has no bad operand and no gradient, nor such a condition")
         if case.condition not in ("", *conditions):
             raise ValueError("only a layer that is loaded alone has a condition")

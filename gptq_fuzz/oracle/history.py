@@ -12,7 +12,7 @@ import gc
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +27,7 @@ from gptq_fuzz.case.history import (
     INFERENCE,
     LOADS,
     OPERANDS,
+    PARAMETERS,
     WITH_NEW_X,
     WRITTEN,
     Step,
@@ -35,7 +36,7 @@ from gptq_fuzz.case.history import (
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.ambient import OF_A_THREAD, in_contexts, put_under, with_grad
 from gptq_fuzz.oracle.conditions.threads import Loading, among_many, is_interpreted
-from gptq_fuzz.oracle.each_operator import Injected, OperatorsCounted, RaisesAt
+from gptq_fuzz.oracle.each_operator import EachOperator, Injected, OperatorsCounted, RaisesAt
 from gptq_fuzz.oracle.examination import (
     FILTERS,
     Damaged,
@@ -46,13 +47,14 @@ from gptq_fuzz.oracle.examination import (
     same_bits,
 )
 from gptq_fuzz.oracle.memory import Memory, put_together
+from gptq_fuzz.oracle.own_threads import InItsThreads
 from gptq_fuzz.oracle.surroundings import (
     differing,
     global_state,
     restore_state,
 )
 from gptq_fuzz.problem.fills import Values, make_values
-from gptq_fuzz.problem.layouts import Guarded, stored_cells
+from gptq_fuzz.problem.layouts import Guarded, as_parameter, stored_cells
 from gptq_fuzz.problem.operands import Operands, Product, judged_on
 
 MANY, IN_TURN = 64, 4  # layers; how many are looked at after a call
@@ -87,6 +89,7 @@ class Layer:
     values: Values
     guarded: dict[str, Guarded]
     state: object = None
+    has_parameters: bool = False  # its tensors are some, and those that replace them
     # By case and seed of x: the result, and the step that gave it, until a tensor changes
     given: dict[tuple[Case, int], tuple[torch.Tensor, str]] = field(default_factory=dict)
 
@@ -214,14 +217,15 @@ class History:
         self.longest_held: list[Kept] = []
         self.calls = 0
         self.place = 0
-        self.is_counting, self.operators = False, 0  # of the last whole call
+        # Of the last whole call, where a step counts by it: `thread` of the step -> how many
+        self.operators: dict[str, int] = {}
 
     def verdict(self, steps: list[Step], seconds: float = float("inf")) -> Verdict:
         """Run the steps until one is not right, or no time is left."""
         started = time.monotonic()
         self.ends = started + seconds
         self.before, self.last = global_state(), len(steps) - 1
-        self.is_counting = any(step.parts or step.from_last for step in steps)
+        self.operators = {step.thread: 0 for step in steps if step.parts or step.from_last}
         result = Verdict(kinds.PASS, steps[0].case)
         for self.place, step in enumerate(steps):
             if time.monotonic() > self.ends:
@@ -269,7 +273,9 @@ class History:
     def _load(self, step: Step) -> None:
         case = step.case
         values = make_values(case, self._judged_on(case))
-        self._place_layer(step.layer, case, values, conditions=step.conditions)
+        has_parameters = PARAMETERS in step.conditions
+        conditions = tuple(name for name in step.conditions if name != PARAMETERS)
+        self._place_layer(step.layer, case, values, has_parameters, conditions=conditions)
 
     def _loads(self, step: Step) -> None:
         for number in range(step.count):
@@ -289,14 +295,16 @@ class History:
 
     def _copy(self, step: Step) -> None:
         source = self.layers[step.source]
-        self._place_layer(step.layer, source.case, replace(source.values))
+        values = replace(source.values)
+        self._place_layer(step.layer, source.case, values, source.has_parameters)
 
     def _share(self, step: Step) -> None:
         """Another layer beside one that is there, with one operand of it: the same tensor."""
         source = self.layers[step.source]
         values = make_values(step.case, self._judged_on(step.case))
+        values = _with(values, source.values, step.operand)
         shared = {step.operand: source.guarded[step.operand]}
-        self._place_layer(step.layer, step.case, _with(values, source.values, step.operand), shared)
+        self._place_layer(step.layer, step.case, values, source.has_parameters, shared)
 
     def _twin(self, step: Step) -> None:
         """Another layer in copies of the tensors, with what is noted at them."""
@@ -305,24 +313,37 @@ class History:
             name: operand.copied(COPIES[step.way]) for name, operand in source.guarded.items()
         }
         self._forget(step.layer)
-        self._add(step.layer, Layer(source.case, replace(source.values), guarded))
+        twin = replace(source, values=replace(source.values), guarded=guarded, state=None, given={})
+        self._add(step.layer, twin)
 
     def _place_layer(
-        self, number: int, case: Case, values: Values, shared: dict | None = None, conditions=()
+        self,
+        number: int,
+        case: Case,
+        values: Values,
+        has_parameters: bool,
+        shared: dict | None = None,
+        conditions: tuple[str, ...] = (),
     ) -> None:
-        guarded = self._packed(case, values) | (shared or {})
+        guarded = self._packed(case, values, has_parameters) | (shared or {})
         self._forget(number)
         self.memory.place({name: guarded[name] for name in guarded if name not in (shared or {})})
-        self._add(number, Layer(case, values, guarded), conditions)
+        layer = Layer(case, values, guarded, has_parameters=has_parameters)
+        self._add(number, layer, conditions)
 
     def _add(self, number: int, layer: Layer, conditions: tuple[str, ...] = ()) -> None:
         self.layers[number] = layer
         self._prepare(layer, conditions)
 
-    def _packed(self, case: Case, values: Values) -> dict[str, Guarded]:
+    def _packed(
+        self, case: Case, values: Values, has_parameters: bool = False
+    ) -> dict[str, Guarded]:
         """New tensors of a layer; x is none of them."""
         guarded = Operands(case, self.device, values=values, zones=self.zones).guarded
-        return {name: operand for name, operand in guarded.items() if name != "left"}
+        layer = {name: operand for name, operand in guarded.items() if name != "left"}
+        for operand in layer.values() if has_parameters else ():
+            operand.view = as_parameter(operand.view)
+        return layer
 
     def _drop(self, step: Step) -> None:
         self._forget(step.layer)
@@ -409,7 +430,7 @@ class History:
         if step.operand not in layer.guarded:
             return None
         layer.values = rewritten(layer.values, layer.case, step.operand, step.extent, step.seed)
-        return self._packed(layer.case, layer.values)[step.operand]
+        return self._packed(layer.case, layer.values, layer.has_parameters)[step.operand]
 
     def _changed(self, number: int) -> None:
         self.layers[number].given.clear()
@@ -606,13 +627,12 @@ class History:
         if into and into.view.shape == exam.operands.out_shape:
             exam.into = into
             self._let_go(into.view)
-        counted = OperatorsCounted() if self.is_counting else nullcontext()
-        exam.within = counted
+        counted = {thread: OperatorsCounted() for thread in self.operators}
+        exam.within = _seen_by(counted)
         asks = with_grad(exam.operands.left) if "grad" in step.conditions else nullcontext()
         with asks:
             out = exam.call(exam.operands)
-        if self.is_counting:
-            self.operators = counted.seen
+        self.operators = {thread: mode.seen for thread, mode in counted.items()}
         if exam.into:
             self.asked.into[step.layer] = exam.into
         self._require_unchanged(exam)
@@ -693,7 +713,7 @@ class History:
     def _broken_off(self, step: Step, problem: type[BaseException]) -> None:
         self._new_x(step, step.seed)
         exam = self._prepared_call(step)
-        exam.within = RaisesAt(self._operator_of(step), problem)
+        exam.within = _seen_by({step.thread: RaisesAt(self._operator_of(step), problem)})
         try:
             out = exam.call(exam.operands)
         except (WrongType, Damaged, Skipped):
@@ -712,8 +732,10 @@ class History:
     def _operator_of(self, step: Step) -> int:
         """The one that raises; of a step that counts by the last whole call, which it is there."""
         if step.from_last:
-            return max(1, self.operators + 1 - step.from_last)
-        return -(-self.operators * step.operator // step.parts) if step.parts else step.operator
+            return max(1, self.operators[step.thread] + 1 - step.from_last)
+        if step.parts:
+            return -(-self.operators[step.thread] * step.operator // step.parts)
+        return step.operator
 
     def _track(self, step: Step) -> None:
         """A call with an x that requires a gradient: what comes of it is no matter, unless the
@@ -788,6 +810,17 @@ class History:
 def _is_freed(layer: Layer) -> bool:
     """Whether nobody but the kernel has what the layer was prepared with."""
     return any(isinstance(operand, Freed) for operand in layer.guarded.values())
+
+
+@contextlib.contextmanager
+def _seen_by(modes: dict[str, EachOperator]) -> Iterator[None]:
+    """Modes that see operators of the caller, or of threads of the kernel's own."""
+    with contextlib.ExitStack() as stack:
+        for thread, mode in modes.items():
+            is_counted = isinstance(mode, OperatorsCounted)
+            seen = InItsThreads(mode, in_turn=not is_counted) if thread else mode
+            stack.enter_context(seen)
+        yield
 
 
 def _under(exam: LayerCall, call: Callable, conditions: tuple[str, ...]) -> Callable:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.problem.layouts import POISON, Guarded, GuardedRows
+from gptq_fuzz.problem.layouts import POISON, Guarded, GuardedRows, of_its_kind
 
 ALIGNED = 512  # bytes, as torch's allocator on a GPU
 TRIES = 2**14  # objects, until Python's allocator has given out all that was free before
@@ -56,7 +56,8 @@ class Memory:
             operand.storage = (
                 self._lent(name, operand) if self._is_host else operand.storage.clone()
             )
-            operand.view = _alone(operand.storage.view(view.dtype).as_strided(*form))
+            alone = _alone(operand.storage.view(view.dtype).as_strided(*form))
+            operand.view = of_its_kind(view, alone)
 
     def move(self, name: str, operand: Guarded) -> None:
         """Other memory for a tensor that stays the same object, of the same version.
@@ -90,9 +91,9 @@ class Memory:
             self.place(operands)
             if held is not None:
                 (operand,) = operands.values()
-                view = operand.view
+                view, plain = operand.view, operand.view.data
                 del held
-                renewed = _with_id(identity, lambda: view.data)
+                renewed = _with_id(identity, lambda: of_its_kind(view, plain))
                 operand.view = view if renewed is None else renewed
 
         return place

@@ -91,6 +91,9 @@ class Guarded:
             view = of(self.view)
         except Exception:  # noqa: BLE001 - what a kernel has noted at a tensor need not be copied
             view = of(self.view.detach())
+        if view.untyped_storage().nbytes() < self.view.untyped_storage().nbytes():
+            # A parameter is copied by its cells, without what lies around them
+            view = of_its_kind(self.view, of(self.view.detach()))
         twin = copy.copy(self)
         twin.view, twin._before = view, self._before.clone()
         twin.storage = torch.empty(0, dtype=torch.uint8, device=view.device)
@@ -175,6 +178,16 @@ def _reserved(size: int, device) -> torch.Tensor:
         return torch.empty(size, dtype=torch.uint8, device=device)
     except RuntimeError as problem:
         raise CannotReserve(size) from problem
+
+
+def as_parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
+    """The same cells as a parameter of a module that is not trained."""
+    return torch.nn.Parameter(tensor, requires_grad=False)
+
+
+def of_its_kind(before: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Another tensor of the same cells: a parameter where the one before is one."""
+    return as_parameter(tensor) if isinstance(before, torch.nn.Parameter) else tensor.data
 
 
 def _zone(values: torch.Tensor) -> int:

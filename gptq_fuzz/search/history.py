@@ -31,7 +31,9 @@ from gptq_fuzz.case.history import (
     FORM,
     INFERENCE,
     OPERANDS,
+    PARAMETERS,
     REORDERED,
+    THREAD,
     WAYS,
     WHOLE,
     Step,
@@ -79,6 +81,14 @@ AT_ONCE = 12  # layers
 BROKEN = [f"op{at}" for at in range(1, 9)]
 LATER = [*(f"op{at}of4" for at in range(1, 4)), *(f"last{at}" for at in range(6, 0, -1))]
 STOPPED = range(1, 13)  # at which `prepare` is
+# Histories that are asked of layers of parameters, too
+OF_PARAMETERS = (
+    *(f"{operand} rewritten" for operand in OPERANDS),
+    *("operands replaced", "operands moved", "operands of the same id", "written after many calls"),
+    *("copied", "twins", "dropped and loaded"),
+    *(f"{operand} shared" for operand in OPERANDS[1:]),
+    "bias",
+)
 REST = 257  # rows of which pieces of any power of two leave a rest
 # Asked in a process of its own; the first of a kernel that promises them
 SAME_BITS, INFERENCE_FIRST = "the same bits", "inference first"
@@ -232,6 +242,16 @@ def canned(limits: Limits) -> dict[str, Steps]:
                 *(f"write-0-scales-all-s{2 * at + 1}", one_broken, "again-0"),
             )
         ]
+    in_threads = [f"break-0-m{two}-{at}-{THREAD}" for at in (*BROKEN, *LATER)]
+    found["broken off in a thread"] = (
+        first
+        + [
+            step
+            for at, broken in enumerate(in_threads)
+            for step in (f"write-0-scales-all-s{at}", broken, "again-0", f"call-0-m{two}-s1")
+        ]
+        + _each(in_threads, ["again-0"])
+    )
     if forms := list(_in_other_forms(limits, layers[0], two)):
         found["x of other forms"] = forms
     stopped = [f"stop-0-op{at}-s{at}" for at in STOPPED]
@@ -281,7 +301,32 @@ def canned(limits: Limits) -> dict[str, Steps]:
     if is_bare:
         decoded = [smallest, f"call-0-m{one}", f"decode-0-x{STEPS}", "again-0"]
         found["steps of decoding"] = [*decoded, *more]
+    if PARAMETERS in limits.conditions:
+        found["layers of parameters"] = list(_of_parameters(limits, found))
     return found
+
+
+def _of_parameters(limits: Limits, others: dict[str, Steps]) -> Iterator[str]:
+    """What layers of plain tensors are asked, of parameters; each of these moved, then written, as
+    where an engine puts `p.data` elsewhere and loads a checkpoint. Then layers of both kinds.
+    """
+    for name in OF_PARAMETERS:
+        yield from (_with_parameters(limits, step) for step in others.get(name, []))
+    load, other, *turns = others["two layers in turn"]
+    yield from (_with_parameters(limits, load), turns[0])
+    for at, name in enumerate(changeable(limits)):
+        for extent in EXTENTS[:3]:
+            yield from (f"move-0-{name}", "again-0", f"write-0-{name}-{extent}-s{at}", "again-0")
+    yield from (load, _with_parameters(limits, other), *turns)
+
+
+def _with_parameters(limits: Limits, step: str) -> str:
+    """The step itself where it is not `load`."""
+    verb, number, *layer = step.split("-", 2)
+    if verb != "load":
+        return step
+    case = Case.parse(f"m{max(1, limits.m_least)}-{layer[0]}", limits.tokens)
+    return f"load-{number}-{_prepared_under(limits, case, PARAMETERS) or layer[0]}"
 
 
 def _written_when_hot(limits: Limits, load: str, one: int) -> Iterator[str]:
@@ -423,7 +468,9 @@ def _in_other_forms(limits: Limits, layer: str, rows: int) -> Iterator[str]:
     plain = Case.parse(f"m{rows}-{layer}", limits.tokens)
     fill = "randn" if "randn" in limits.fills else plain.fill  # shows a dtype that is kept
     for at, form in enumerate(forms_of(limits, plain)):
-        loaded = tokens(plain.replace(fill=fill)) if "dtype" in form else layer
+        shown = plain.replace(fill=fill)
+        is_shown = "dtype" in form and _is_taken(limits, shown, form)
+        loaded = tokens(shown) if is_shown else layer
         call = _asked_as(f"call-0-m{1 if form.get('rank') == 1 else rows}", form)
         yield from (f"load-0-{loaded}", call, "again-0", f"call-0-m{rows}", f"{call}-s{at}")
     fills = [form["fill"] for form in forms_of(limits, plain) if set(form) == {"fill"}]
@@ -598,6 +645,9 @@ class _History:
         self.steps: Steps = []
         plain = Case.parse(f"m{max(1, limits.m_least)}-{tokens_of(limits)}", limits.tokens)
         self.conditions = [name for name in AMBIENT if _prepared_under(limits, plain, name)]
+        self.kinds_of_layers = (
+            ["", PARAMETERS] if _prepared_under(limits, plain, PARAMETERS) else [""]
+        )
         self.forms = forms_of(limits, plain)
         # What a kernel keeps of inference mode meets no gradient: a history has one of both
         infers = INFERENCE in self.conditions and draw(st.booleans())
@@ -687,7 +737,8 @@ class _History:
             out=self.limits.out and self.draw(st.booleans()),
         )
         self._put(number, case)
-        self._say("load", number, tokens(case.replace(condition=self._condition())))
+        condition = self._condition() or self.draw(st.sampled_from(self.kinds_of_layers))
+        self._say("load", number, tokens(case.replace(condition=condition)))
 
     def _copy(self) -> None:
         source, number = self._layer(), self.draw(st.integers(0, 3))
@@ -810,11 +861,11 @@ class _History:
         bad = self.draw(st.sampled_from(self.limits.bad))
         self._say("refuse", self._layer_there(), f"bad{bad}")
 
-    def _break(self, verb: str = "break") -> None:
+    def _broken_off(self, verb: str, thread: str = "") -> None:
         layer = self._layer()
         self.x, words = self._asked(self.layers[layer])
         self.is_written = True
-        self._say(verb, layer, *words, self._place())
+        self._say(verb, layer, *words, self._place(), thread)
 
     def _place(self) -> str:
         """The operator that raises; of one before the end, where a call says how many there are."""
@@ -823,8 +874,11 @@ class _History:
         places = ["op{}"] + ["op{}of8", "last{}"] * is_counted
         return self.draw(st.sampled_from(places)).format(at)
 
+    def _break(self) -> None:
+        self._broken_off("break", self.draw(st.sampled_from(("", "", THREAD))))
+
     def _interrupt(self) -> None:
-        self._break("interrupt")
+        self._broken_off("interrupt")
 
 
 def must_pass_canned(kernel: KernelUnderTest, name: str, ends: float = math.inf) -> None:
@@ -1028,6 +1082,8 @@ def _simpler(step: str) -> Iterable[str]:
     """The same step with fewer calls, one row and no seed, as far as these are words of it."""
     verb, *words = step.split("-")
     if verb == "load":
+        if words[-1] in (*AMBIENT, PARAMETERS):
+            yield "-".join([verb, *words[:-1]])
         return
     plain = [word for word in words if not (word[0] == "s" and word[1:].isdigit() and verb != "x")]
     one = ["m1" if word[0] == "m" and word[1:].isdigit() else word for word in plain]

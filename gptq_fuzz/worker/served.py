@@ -75,6 +75,7 @@ class Served:
         else:
             torch.cuda.set_device(self.device)
         from gptq_fuzz.oracle import examination as execute  # noqa: F401 - now: a case's time-out holds no imports
+        from gptq_fuzz.oracle import own_threads  # noqa: F401 - now: it notes which threads are none of the kernel's
         from gptq_fuzz.worker.loader import LoadError, load
 
         self.zones = options["zones"]

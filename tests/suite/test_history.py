@@ -46,6 +46,7 @@ LOADED = f"load-0-{LAYER}/call-0-m2"
 ALWAYS = ("layer_known_by_addresses",)
 PIECES = [exhibit for exhibit in faulty() if exhibit.only == "history"]
 CHOSEN = [e for e in PIECES if e.name in ALWAYS or is_due(e)]
+MAY_KEEP = ["cached_by_identity", "prepared", "columns_by_a_pool", "share_of_a_failed_thread"]
 TIMES = 2  # that a line must fail again, alone
 
 
@@ -101,6 +102,10 @@ def kernel(request):
         (f"{LOADED}/twin-0-0-pickle", "a twin is another layer"),
         (f"{LOADED}/threads-1-m2-grad", "two threads do not ask for one gradient"),
         (f"{LOADED}-oom", "call takes other words"),
+        (f"{LOADED}-param", "call takes other words"),
+        (f"loads-2-{LAYER}-param", "loaded alone has a condition"),
+        (f"load-0-{LAYER}/interrupt-0-m1-op1-thread", "interrupt takes other words"),
+        (f"load-0-{LAYER}/break-0-m1-last1-thread", "no whole call before it"),
         ("wait-600", "layer 0 is not loaded"),
         (f"{LOADED}/wait-60000", "wait takes other words"),
         (f"{LOADED}/move-0-bias", "the layer has no bias"),
@@ -123,7 +128,12 @@ def test_a_step_outside_the_limits_is_none():
 
 def test_a_condition_outside_the_limits_is_none():
     limits = dataclasses.replace(TORCH.limits, conditions=("omp3",))
-    under = f"load-0-{LAYER}-det", f"{LOADED}-grad", f"{LOADED}/again-0-det"
+    under = (
+        f"load-0-{LAYER}-det",
+        f"load-0-{LAYER}-param",
+        f"{LOADED}-grad",
+        f"{LOADED}/again-0-det",
+    )
     for step in (*under, f"{LOADED}/threads-1-m2"):
         with pytest.raises(ValueError, match="outside the kernel's limits: condition"):
             parse_history(step, limits)
@@ -214,7 +224,7 @@ def test_a_right_kernel_passes_every_kind_of_step():
     assert verdict_on(TORCH, EVERY_STEP).kind == kinds.PASS
 
 
-@pytest.mark.parametrize("name", todays(["cached_by_identity", "prepared"], 2))
+@pytest.mark.parametrize("name", todays(MAY_KEEP, 2))
 def test_a_right_kernel_may_keep_what_is_still_true(name):
     backend = load(f"{ROOT}/gptq_fuzz/museum/correct/{name}.py:f", ".")
     for name, steps in canned(backend.limits).items():
@@ -521,7 +531,7 @@ def test_what_a_kernel_holds_of_a_moved_tensor_stays_as_it_was():
 def test_operators_are_counted_from_the_end_of_the_last_whole_call(place, at):
     history = History(TORCH, "cpu")
     line = f"{LOADED}/break-0-m1-{place}"
-    history.operators = 7
+    history.operators = {"": 7}
     assert history._operator_of(parse_history(line, TORCH.limits)[-1]) == at
     assert verdict_on(TORCH, line).kind == kinds.PASS
 
@@ -569,6 +579,29 @@ def test_a_write_changes_one_word_or_one_row_or_all(operand):
         assert changed("word") == 1
         assert 1 < changed("row") <= before.shape[1]
     assert changed("all") > before.numel() / 2
+
+
+@pytest.mark.parametrize("kind", ["", "-param"])
+def test_a_layer_is_of_parameters_from_its_load_on(kind):
+    load = f"load-0-{LAYER}{kind}/call-0-m2"
+    other = (
+        f"/replace-0-scales/renew-0-qweight/move-0-all/write-0-qzeros-all/again-0/load-5-{LAYER}"
+    )
+    copies = "/copy-1-0/share-2-0-scales/twin-3-0-deepcopy/twin-4-0-pickle/again-4/again-3"
+    history = History(TORCH, "cpu")
+    assert verdict_of(history, load + other + copies).kind == kinds.PASS
+    for number, layer in history.layers.items():
+        views = [operand.view for operand in layer.guarded.values()]
+        is_one = bool(kind) and number < 5
+        assert {isinstance(view, torch.nn.Parameter) for view in views} == {is_one}
+        assert not any(view.requires_grad for view in views)
+
+
+def test_a_write_into_a_parameter_is_counted_in_its_version_and_not_in_that_of_its_data():
+    history = History(TORCH, "cpu")
+    verdict_of(history, f"load-0-{LAYER}-param/call-0-m2/write-0-scales-word")
+    written = history.layers[0].guarded["scales"].view
+    assert (written._version, written.data._version) == (1, 0)
 
 
 # Memory

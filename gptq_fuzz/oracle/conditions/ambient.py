@@ -19,7 +19,7 @@ from gptq_fuzz.oracle.conditions.parts import activation, with_x, within
 from gptq_fuzz.oracle.judge import Expected
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import differing, global_state, restore_state
-from gptq_fuzz.problem.layouts import Guarded
+from gptq_fuzz.problem.layouts import Guarded, as_parameter
 
 OTHER_THREADS = 3  # no power of two: no length of whole words is a multiple of it by chance
 
@@ -125,7 +125,7 @@ def parameters(exam) -> Verdict | None:
     plain = {name: each.view for name, each in layer.items()}
     try:
         for each in layer.values():
-            each.view = torch.nn.Parameter(each.view, requires_grad=False)
+            each.view = as_parameter(each.view)
         return exam._value()
     finally:
         for name, each in layer.items():

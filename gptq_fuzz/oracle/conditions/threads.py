@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 import sys
 import threading
 import time
@@ -47,6 +48,7 @@ SWITCHES = 1e-5  # seconds after which Python lets another thread go on
 FEWEST = 4  # operators before which the second thread calls
 SECONDS = 0.02  # after which it is FEWEST
 SHARE = 1 / 3  # of the seconds of a case that is asked patiently, for each way to meet a layer
+LEAVING = 0.05  # seconds that a thread has to leave the process, which takes microseconds
 LONGEST = 10.0  # seconds that a call goes on once the one that it met was broken off
 
 
@@ -338,6 +340,10 @@ def in_threads(device: str, call: Callable, count: int = 2, seconds: float | Non
             results[number] = call(number)
         except BaseException as problem:  # noqa: BLE001 - it is raised where it is waited for
             problems[number] = problem
+        # In their order, so that later threads have the same numbers in every run of a line
+        for earlier in started[max(number - 1, 0) : number]:
+            earlier.join()
+            _wait_for_its_memory(earlier)
 
     # Nobody waits for a daemon at the end of the process
     started = [
@@ -351,10 +357,18 @@ def in_threads(device: str, call: Callable, count: int = 2, seconds: float | Non
         thread.join(None if seconds is None else max(0.0, ends - time.monotonic()))
     if any(thread.is_alive() for thread in started):
         raise Unended(f"no end within {seconds:g} s")
+    _wait_for_its_memory(started[-1])
     for problem in problems:
         if problem is not None:
             raise problem
     return results
+
+
+def _wait_for_its_memory(thread: threading.Thread) -> None:
+    """Until the system has given it back, with it the number of a thread that has ended."""
+    ends = time.monotonic() + LEAVING
+    while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < ends:
+        time.sleep(0)
 
 
 class Turns:

@@ -1,7 +1,7 @@
 """Strategies stay inside the limits, reach their corners, and shrink to the simplest case."""
 
-import functools
 import contextlib
+import functools
 import gc
 import signal
 import threading

@@ -13,19 +13,25 @@ from tests.turns import is_todays, todays
 HAS_GPU = torch.cuda.is_available()
 # Of gptq_fuzz/conformance
 LISTED = "test_axis_values_are_right_together"  # pairs, then triples
-HISTORIES = "test_histories_of_an_engine_are_right"
+DAYS = {  # of others that are many or slow
+    "test_histories_of_an_engine_are_right": 4,
+    "test_every_corpus_line_passes": 3,
+    "test_every_element_is_right": 2,
+}
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of listed pairs and histories a quarter runs a day, of triples a twelfth, of what takes
-    `turns` its share; of what needs a GPU nothing without.
+    """Of listed pairs an eighth runs a day, of triples a sixteenth, of what takes `turns` its
+    share; of what needs a GPU nothing without.
 
     All conformance tests run where they are asked for alone, as `gptq-fuzz` does.
     """
-    histories = [item for item in items if getattr(item, "originalname", "") == HISTORIES]
-    turns = [(histories, 4)]
+    turns = [
+        ([item for item in items if getattr(item, "originalname", "") == name], days)
+        for name, days in DAYS.items()
+    ]
     for pairs, triples in _listed(items):
-        turns += [(pairs, 4), (triples, 12)]
+        turns += [(pairs, 8), (triples, 16)]
     left_out = {item for listed, days in turns for item in {*listed} - {*todays(listed, days)}}
     left_out |= {item for item in items if not _is_due(item)}
     config.hook.pytest_deselected(items=[*left_out])

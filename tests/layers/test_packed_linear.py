@@ -25,6 +25,8 @@ from tests.layers.small import (
     operands,
 )
 
+pytestmark = pytest.mark.turns(2)
+
 KINDS = {QuantLinear: "first_config", ExllamaQuantLinear: "fresh"}  # and what a test of it needs
 
 

@@ -35,7 +35,7 @@ from gptq_fuzz.search.strategies import cases, refusals
 from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import WIDE, drawn, examination
 
-pytestmark = pytest.mark.turns(4)
+pytestmark = pytest.mark.turns(8)
 
 ALONE = [exhibit for exhibit in faulty() if exhibit.only in CONDITIONS]
 IN_A_STATE = [exhibit for exhibit in faulty() if exhibit.only == "states"]

@@ -37,7 +37,7 @@ from gptq_fuzz.worker.loader import load
 from tests.suite.helpers import LIMITS, SMALL, WIDE, drawn, examination
 from tests.turns import todays
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(4)
 
 AXES = possible_values(PLAIN_LIMITS)
 

@@ -20,6 +20,8 @@ from gptq_fuzz.worker.supervisor import Launch
 from tests.suite.helpers import Judged
 from tests.suite.model_kernels import operands
 
+pytestmark = pytest.mark.turns(3)
+
 LINE = "m4-n16-k32-b4-g8-act-randn"
 SEQUENTIAL = "m17-n16-k48-b4-g16-randn"
 NUMERICS = Numerics(weights=("x",), folds_zero=False)

@@ -73,6 +73,7 @@ def verdicts_on(exhibit, lines, checks=()):
     return [verdict for verdict in found if verdict is not None]
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_check_sees_what_no_other_check_sees(check):
     exhibit = ALONE[check]
@@ -92,6 +93,7 @@ def test_a_row_asked_for_alone_is_named_by_its_place_in_the_batch():
         assert verdict.where.startswith("row 4 only")
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(
     "exhibit", [e for e in WITH_ONLY if e.only in JUDGING], ids=lambda exhibit: exhibit.name
 )
@@ -102,6 +104,7 @@ def test_a_fill_sees_what_no_other_fill_sees(exhibit):
         assert (kinds.WRONG in found) == (other == exhibit.only), other
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_of_g_idx_or_zero_points_sees_what_no_other_kind_sees(kind):
     axis = KINDS[kind]

@@ -98,6 +98,7 @@ def test_columns_and_reductions_reach_whole_tiles_and_one_word_beside(axis, tile
     assert {0, 1} <= sizes
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("name", LIMITS)
 def test_every_value_of_every_axis_is_drawn_and_nothing_outside(name):
     limits, found = LIMITS[name], drawn_within(name)

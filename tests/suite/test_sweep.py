@@ -46,6 +46,8 @@ from gptq_fuzz.search.series import must_pass_series
 from gptq_fuzz.search.sweep import DIMENSIONS, sweep
 from tests.suite.helpers import LIMITS, examination
 
+pytestmark = pytest.mark.turns(2)
+
 PLAIN = {name: sweep(name, PLAIN_LIMITS) for name in DIMENSIONS}
 
 

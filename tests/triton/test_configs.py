@@ -16,6 +16,8 @@ from tests.triton.products import (
     tuner_of,
 )
 
+pytestmark = pytest.mark.turns(3)
+
 # Blocks have sides of 16, 32, 64 and 128. The fill is exact: nothing but the result is rounded.
 PROBLEMS = [
     "m1-n4-k4-b8-gall",  # one word of everything, every side above the problem

@@ -83,9 +83,9 @@ class Limits:
         taken = {*self.strided, *implied}
         ordered = tuple(name for name in STRIDED if name in taken)
         object.__setattr__(self, "strided", ordered)
-        if set(self.layouts) <= set(FILLS_OF):
-            taken = {fill for layout in self.layouts for fill in FILLS_OF[layout]}
-            fills = tuple(fill for fill in self.fills if fill in taken)
+        if self.layouts and set(self.layouts) <= set(FILLS_OF):
+            shared = {fill for layout in self.layouts for fill in FILLS_OF[layout]}
+            fills = tuple(fill for fill in self.fills if fill in shared)
             object.__setattr__(self, "fills", fills)
 
     @classmethod

@@ -14,3 +14,5 @@ RELATIONS = (  # the same numbers asked for in another way: oracle/relations.py
 )
 RIGHT_ALONE = "no weight is wrong where x asks for it alone"  # how a diagnosis begins
 WRONG_ALONE = "weights alone"  # else: what hints are asked for
+# Of memory at whose edge operands lay, when a call ended there
+NOT_MAPPED = "; what lies {} was not mapped, and on a CPU operands could only be read"

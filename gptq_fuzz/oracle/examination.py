@@ -20,6 +20,7 @@ from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import ON_A_GPU
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.case import Case, decoy_of
+from gptq_fuzz.case.checks import NOT_MAPPED
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.anew import expectation
 from gptq_fuzz.oracle.conditions.ambient import in_its_state
@@ -52,7 +53,6 @@ from gptq_fuzz.problem.pages import can_be_moved
 from gptq_fuzz.reference.matmul import dequantize
 
 SETTLING_CALLS = 4  # a wrong result is asked for again: flaky kernels give themselves away
-NOT_MAPPED = "; what lies {} was not mapped, and on a CPU operands could only be read"
 ENOUGH_WRONG = 3  # of a flaky kernel's calls; then k of n is known well enough
 FILTERS = "warning filters"
 ALWAYS_THERE = 2**30  # bytes for which the device is not asked

@@ -11,8 +11,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from gptq_fuzz.case.axes import WHOLE_GROUP
+from gptq_fuzz.case.axes import STATES, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
+from gptq_fuzz.case.history import PARAMETERS
 from gptq_fuzz.search.usual import GROUP, as_usual, usual
 
 # bits, rows in a group, their order, zero-points: what most files have, and what differs from it
@@ -38,11 +39,7 @@ LONG = (8200, 11008, 16392)  # K
 EARLY = (3, 12, 15)  # seeds of which x alone is not finite, in some rows by one infinity
 ROWS = 8
 
-# Beside each state: M, N, K; bfloat16 counts to 256, float16 to 2048
-STATES = (
-    *("defbf16", "deff16", "deff64", "defmeta", "omp3", "det"),
-    *("grad", "nograd", "infer", "autocast", "param"),
-)
+# Beside each ambient state: M, N, K; bfloat16 counts to 256, float16 to 2048
 COUNTED = ((2, 1, 8320), (2, 4104, 1), (2100, 1, 1))
 
 
@@ -83,7 +80,7 @@ def early_infinities(limits: Limits) -> Iterator[dict]:
 
 def states_of_large(limits: Limits) -> Iterator[dict]:
     """In whole groups of the usual size, so that there are many of them."""
-    for (m, n, k), state in itertools.product(COUNTED, STATES):
+    for (m, n, k), state in itertools.product(COUNTED, (*STATES, PARAMETERS)):
         if state in limits.conditions:
             sizes = as_usual(limits, m, n, k)
             dtype = next((name for name in limits.dtypes if name != "f32"), limits.dtypes[0])

@@ -24,6 +24,7 @@ from gptq_fuzz._checkout import PACKAGE
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
+from gptq_fuzz.case.checks import NOT_MAPPED
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.case.history import BETWEEN, Step
 from gptq_fuzz.case.verdict import CONFIRMED, Verdict
@@ -44,8 +45,6 @@ LOOKS = {"fingerprint": 30, "diagnosis": 3, "picture": 3, "hints": 3}
 REPEAT_SECONDS = 10.0  # that a case may be called again and again for, to catch a flaky kernel
 KEPT = 4096  # cases that a process has judged; of more, the latest
 ENDS = ("timed out", "closed", "garbage")  # of waiting, without an answer
-# Of memory, when the process died
-NOT_MAPPED = "; what lies {} was not mapped, and on a CPU operands could only be read"
 TAIL = 600  # characters of the kernel's own output that a report shows
 # The package is loaded from its folder: `sys.path` of a kernel's environment stays what it is, so
 # that an engine's own torch, `kernels` and `tests` are found there and nothing of ours is.

@@ -1,0 +1,35 @@
+"""A registered operator, with a fake implementation, that takes x of any strides."""
+
+from torch import Tensor, library
+
+from gptq_fuzz import Backend, Limits
+from gptq_fuzz.museum.parts import matmul
+
+
+@library.custom_op("gptq_fuzz_museum::registered", mutates_args=())
+def registered(
+    x: Tensor, qweight: Tensor, qzeros: Tensor, scales: Tensor, g_idx: Tensor, bits: int
+) -> Tensor:
+    return matmul(x, qweight, qzeros, scales, g_idx, bits)
+
+
+@registered.register_fake
+def _(x, qweight, qzeros, scales, g_idx, bits):
+    return x.new_empty(len(x), qweight.shape[1])
+
+
+def operator(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
+    return registered, (x, qweight, qzeros, scales, g_idx, bits)
+
+
+def f_matmul(**operands):
+    called, arguments = operator(**operands)
+    return called(*arguments)
+
+
+f = Backend(
+    "registered_operator",
+    Limits(bad=(), refuses_outside=False, conditions=("opcheck", "compile")),
+    matmul=f_matmul,
+    operator=operator,
+)

@@ -170,13 +170,13 @@ class Expected:
         self.error = self._error(magnitude)
         self._inner = self._error_with_bias(magnitude)  # of sums that hold the bias too
         self._may_overflow = self._overflows(magnitude)
-        # One list a way of rounding weights: whole results agree with one of them.
-        self.references = [
-            [self._left @ admitted for admitted in way] for way in self._admitted(right)
-        ]
-        self.bounds = [
-            [bound for ref in way for bound in self._intervals(ref)] for way in self.references
-        ]
+        # One list a way of rounding weights: whole results agree with one of them. Ways that leave
+        # all weights as they are share the same tensor, and what is computed of it.
+        ways = self._admitted(right)
+        products = {id(weight): self._left @ weight for way in ways for weight in way}
+        intervals = {key: list(self._intervals(ref)) for key, ref in products.items()}
+        self.references = [[products[id(weight)] for weight in way] for way in ways]
+        self.bounds = [[both for weight in way for both in intervals[id(weight)]] for way in ways]
 
     @property
     def _is_random(self) -> bool:
@@ -215,7 +215,8 @@ class Expected:
                 ways.append([computed])
                 continue
             fmt = self._format(name)
-            ways.append([round_to(computed, fmt)])
+            rounded = round_to(computed, fmt)
+            ways.append([computed if torch.equal(rounded, computed) else rounded])
             if self.product.scales_dtype == "f32":  # in more than float32, then rounded once
                 ways[-1].append(round_to(right, fmt))
         return ways
@@ -348,7 +349,8 @@ class Expected:
     def _intervals(self, ref: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """[M, J] each, lowest and highest; one for each order of adding the bias."""
         for finish, error in self._finishes():
-            yield finish(ref - error), finish(ref + error)
+            low = finish(ref - error)
+            yield low, finish(ref + error) if error.any() else low
 
     def _finishes(self) -> Iterator[tuple[Callable, torch.Tensor]]:
         """The last roundings of a sum that are right, and e of that sum; as declared first."""

@@ -15,6 +15,7 @@ import torch
 from gptq_fuzz.case.axes import FILLS, codes_in_words
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.problem import philox
 from gptq_fuzz.problem.philox import TENSORS, first_words, philox2x32, random_words
 from gptq_fuzz.problem.rounding import BF16, F16, FORMATS, last_digit, round_to, spacing
 from tests.suite.helpers import Judged, problem
@@ -487,10 +488,17 @@ if __name__ == "__main__":
         sys.stdout.write(f'    ("{row}", "{checksums(row)}"),\n')
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(5000, 24), (40000, 1), (3, 40000)])
-def test_words_that_are_drawn_in_blocks_are_those_drawn_at_once(rows, columns):
+@pytest.mark.parametrize("has_numpy", [True, False])
+@pytest.mark.parametrize(("rows", "columns"), [(5000, 24), (40000, 1), (3, 40000), (3, 5)])
+def test_words_that_are_drawn_in_blocks_are_those_drawn_at_once(
+    rows, columns, has_numpy, monkeypatch
+):
+    monkeypatch.setattr(philox, "_has_numpy", lambda: has_numpy)
+    philox._kept.cache_clear()
     key = functools.reduce(int.__xor__, philox2x32(7, 0, TENSORS["codes"]))
     row, column = torch.arange(rows).unsqueeze(1), torch.arange(columns)
     whole = philox2x32(column + 0 * row, row + 0 * column, key)
     drawn = random_words(7, "codes", rows, columns, "cpu")
     assert all(torch.equal(*both) for both in zip(drawn, whole, strict=True))
+    drawn[0].zero_()
+    assert torch.equal(first_words(7, "codes", rows, columns, "cpu"), whole[0])

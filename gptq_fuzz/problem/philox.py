@@ -74,7 +74,7 @@ def _is_drawn_on_cpu(elements: int, device) -> bool:
 
 @functools.lru_cache(32)
 def _kept(key: int, rows: int, columns: int) -> torch.Tensor:
-    """[2, rows, columns]: both words of a small tensor. Of the cases of a series most come again."""
+    """[2, rows, columns]: both words of a small tensor. In a series most come again."""
     found = torch.empty(2, rows, columns, dtype=torch.int64)
     _draw(key, rows, columns, *found)
     return found

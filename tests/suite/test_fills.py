@@ -14,8 +14,8 @@ import torch
 
 from gptq_fuzz.case.axes import FILLS, codes_in_words
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.problem import philox
+from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.problem.philox import TENSORS, first_words, philox2x32, random_words
 from gptq_fuzz.problem.rounding import BF16, F16, FORMATS, last_digit, round_to, spacing
 from tests.suite.helpers import Judged, problem

@@ -167,7 +167,7 @@ def restore_state(state: dict) -> None:
         numpy = sys.modules["numpy"]
         numpy.seterr(**errors)
         numpy.random.set_state((name, numpy.frombuffer(keys, numpy.uint32), *rest))
-    if "current device" in state:
+    if "current device" in state and not device_is_lost("cuda"):  # of that there is no next case
         torch.cuda.set_device(state["current device"])
         torch.cuda.set_rng_state(_random_state(state["random state of the GPU"]))
 

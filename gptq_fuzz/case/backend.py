@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -79,6 +80,13 @@ class Limits:
     max_tiles: int = 64
 
     def __post_init__(self) -> None:
+        for name in dict.fromkeys(axis.listed for axis in AXES):
+            of_it = (axis.values for axis in AXES if axis.listed == name)
+            known = list(dict.fromkeys(itertools.chain(*of_it)))
+            listed = getattr(self, name)
+            other = [] if isinstance(listed, bool) else [v for v in listed if v not in known]
+            if other:
+                raise ValueError(f"Limits: {name} are of {known}, not {other[0]!r}")
         implied = {kind[name] for kind in (CUT, TURNED) for name in self.strided if name in kind}
         taken = {*self.strided, *implied}
         ordered = tuple(name for name in STRIDED if name in taken)

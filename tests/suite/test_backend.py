@@ -47,6 +47,15 @@ def test_a_backend_has_one_way_to_be_called(given, wanted):
         Backend("mine", Limits(), **given)
 
 
+@pytest.mark.parametrize(
+    "given", [{"starts": ("",)}, {"layouts": ("pad8",)}, {"dtypes": ("float16",)}]
+)
+def test_limits_list_values_that_an_axis_has(given):
+    name, (value,) = next(iter(given.items()))
+    with pytest.raises(ValueError, match=f"Limits: {name} are of .*, not '{value}'"):
+        Limits(**given)
+
+
 def test_a_tile_has_a_side_for_each_of_m_n_and_k():
     assert Limits(tile=(16, 32, 64)).tiles(17, 32, 65) == 4
     with pytest.raises(ValueError, match="shorter"):

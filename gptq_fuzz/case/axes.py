@@ -17,7 +17,7 @@ G_IDX_KINDS = (
     "uneven",
     "none",
 )
-ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zcol", "zlay", "zflt")
+ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zcol", "zlay", "zhead", "zflt")
 FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be given
 FORMATS = ("v1", "v2")
 DTYPES = ("f16", "bf16", "f32")
@@ -52,6 +52,7 @@ FILLS = (
     "wide",
     "cancel",
     "pruned",
+    "masked",
 )
 # What surrounds a call, see oracle/conditions: those that any kernel is asked, then those that one
 # has to promise; and those of them that only a GPU has

@@ -185,7 +185,7 @@ class Expected:
 
     def _is_special(self) -> bool:
         if self._is_random:
-            return self.product.fill == "nonfinite"
+            return self.product.fill in ("nonfinite", "masked")
         given = (self._left, self.product.values.scales, self._bias)
         return not all(torch.isfinite(part).all() for part in given if part is not None)
 
@@ -416,10 +416,13 @@ class Expected:
         return Element(*at, *(values[at].item() for values in (out, ref, ratio)))
 
     def _judge_special(self, out, right, rows, columns):
-        must_nan, any_special, settled = (mask[rows][:, columns] for mask in self._nonfinite)
+        must_nan, any_special, in_sum, settled = (m[rows][:, columns] for m in self._nonfinite)
         ref = self.references[0][0][rows][:, columns]
+        if self._bias is not None:
+            ref = ref + self._bias[columns]
         # Folded, an infinity may meet its opposite and become NaN; its sign never changes.
-        same = (torch.isnan(out) & (torch.isnan(ref) | self.numerics.folds_zero)) | (out == ref)
+        may_be_nan = torch.isnan(ref) | (in_sum & self.numerics.folds_zero)
+        same = (torch.isnan(out) & may_be_nan) | (out == ref)
         if self.numerics.scaled_zero:  # s q - fl(s z) need not vanish where q = z
             same |= torch.isnan(ref) & torch.isinf(out)
         agrees = torch.where(settled, same, ~torch.isfinite(out))
@@ -489,7 +492,9 @@ def _standard_error(roundings: float, fmt: Format, magnitude: torch.Tensor) -> t
 def _nonfinite_masks(
     left: torch.Tensor, right: torch.Tensor, nan_right: torch.Tensor, bias: torch.Tensor | None
 ):
-    """[M, J] each: NaN is due; some NaN or infinity is due; its sign is settled in any order."""
+    """[M, J] each: NaN is due; some NaN or infinity is due; it is in the sum, not in the bias
+    alone; its sign is settled in any order.
+    """
 
     def spread(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         return rows.any(1, keepdim=True) | columns.any(0, keepdim=True)
@@ -497,11 +502,11 @@ def _nonfinite_masks(
     special_right = ~torch.isfinite(right)
     any_special = spread(~torch.isfinite(left), special_right)
     must_nan = spread(torch.isnan(left), nan_right)
-    settled = any_special & ~special_right.any(0, keepdim=True)
+    in_sum, settled = any_special, any_special & ~special_right.any(0, keepdim=True)
     if bias is not None:
         must_nan, any_special = must_nan | torch.isnan(bias), any_special | ~torch.isfinite(bias)
-        settled = settled & torch.isfinite(bias)
-    return must_nan, any_special, settled
+        settled = torch.where(torch.isfinite(bias), settled, ~in_sum)
+    return must_nan, any_special, in_sum, settled
 
 
 def machine_capability(device: str) -> int:

@@ -27,6 +27,7 @@ ACCUMULATOR_STEPS = {"f16": 2**11, "bf16": 2**8, "f32": 2**11}  # sparse: nothin
 TILES = (16, 32, 64, 128)  # wide: elements of x that are zero together
 # pruned: exponents of x there; elsewhere of the last digit of x, and of what scales are larger by
 LARGEST_OF_PRUNED, SMALL_BESIDE_PRUNED, SCALES_BESIDE_PRUNED = 15, -14, 6
+MASKED_COLUMNS = 64  # masked: those in which a group has scales of 0
 # ties: times 195, 15, 3, 7, 63, 21 and 117 it is 4095, with 2^4 it is 65520; of 1 bit none is
 BOUNDARY = {8: 21, 4: 273, 2: 1365, 3: 585, 6: 65, 5: 195, 7: 35, 1: 2047}
 
@@ -86,10 +87,18 @@ def make_values(case: Case, device) -> Values:
 
 def _alike(case: Case, of_groups: torch.Tensor) -> torch.Tensor:
     """[G, N]: those of the first group in all of them, or of its first column in the layer, where
-    zero-points and scales are alike.
+    zero-points and scales are alike; or in the columns of a layer that come first.
     """
+    if case.zeros == "zhead":
+        of_groups = of_groups.expand(case.groups, case.n).clone()
+        of_groups[:, : _head(case)] = of_groups[:1, :1]
     chosen = {"zcol": of_groups[:1], "zlay": of_groups[:1, :1]}.get(case.zeros)
     return of_groups if chosen is None else chosen.expand(of_groups.shape).clone()
+
+
+def _head(case: Case) -> int:
+    """Columns of the first word of zero-points, or half of them where there is no other."""
+    return case.unit if case.n > case.unit else case.unit // 2
 
 
 def _codes_of(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torch.Tensor:
@@ -149,6 +158,8 @@ def _zeros(case: Case, device) -> torch.Tensor:
     zeros[:, 1] = case.maxq
     if case.zeros == "zlay":
         zeros[0, 0] = 1 + case.seed % case.maxq
+    if case.zeros == "zhead":
+        zeros[0, 0], zeros[:, -1] = 2 ** (case.bits - 1), case.maxq
     return _alike(case, zeros)
 
 
@@ -225,8 +236,13 @@ def _group_order(case: Case, device) -> torch.Tensor:
 
 
 def _bias(case: Case, device) -> torch.Tensor:
-    raw = random_words(case.seed, "bias", 1, case.n, device)[0][0]
-    return round_to(((raw & 0x3FF) - 512).double() / 64, FORMATS[case.dtype])
+    raw, more = (words[0] for words in random_words(case.seed, "bias", 1, case.n, device))
+    bias = round_to(((raw & 0x3FF) - 512).double() / 64, FORMATS[case.dtype])
+    if case.fill == "masked":
+        chosen = torch.arange(case.n, device=device) == (case.seed + 1) % case.n
+        kind = torch.where(chosen, 1 + case.seed % 2, (more >> 4) % 3)
+        bias = torch.where(chosen | (more % 4 == 0), _special(device)[kind], bias)
+    return bias
 
 
 def _left_words(case: Case, device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -375,7 +391,7 @@ def _tiny(case: Case, device):
 def _nonfinite(case: Case, device):
     """randn with NaN or infinities in some rows of x, in some scales, or both (by the seed)."""
     scales, left = _randn(case, device)
-    special = torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=torch.float64, device=device)
+    special = _special(device)
     sure = case.seed // 3 % 3  # the kind of the one that there always is
     if case.seed % 3 != 1:
         raw = random_words(case.seed, "rows", case.m, 1, device)[0]
@@ -393,6 +409,31 @@ def _nonfinite(case: Case, device):
         kind = torch.where(chosen, sure, (raw >> 4) % 3)
         scales = torch.where(chosen | (raw % 8 == 0), special[kind], scales)
     return scales, left
+
+
+def _masked(case: Case, device):
+    """randn with infinities and NaN where others are masked out: in x where every second group, or
+    column of a gradient, has scales of 0, block by block; and in the bias (see `_bias`), of every
+    third seed there alone.
+    """
+    scales, left = _randn(case, device)
+    if not case.m or (case.bias and case.seed % 3 == 1):
+        return scales, left
+    raw = random_words(case.seed, "rows", case.m, 1, device)[0]
+    sure = case.seed % rows_stored(case)  # x keeps it
+    chosen = torch.arange(case.m, device=device).unsqueeze(1) == sure
+    place, at = torch.arange(case.reduction, device=device), (raw >> 8) % case.reduction
+    special = _special(device)[(raw >> 4) % 3]
+    left = torch.where((chosen | (raw % 4 == 0)) & (place == at), special, left)
+    column, met = torch.arange(case.n, device=device), at[sure, 0]
+    if case.backward:
+        return torch.where((column - met) % 2 == 0, 0.0, scales), left
+    group = torch.arange(case.groups, device=device).unsqueeze(1) - _g_idx(case, device)[met]
+    return torch.where((group + column // MASKED_COLUMNS) % 2 == 0, 0.0, scales), left
+
+
+def _special(device) -> torch.Tensor:
+    return torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=torch.float64, device=device)
 
 
 def _binades(case: Case, device) -> torch.Tensor:
@@ -531,4 +572,5 @@ _FILLS = {
     "wide": _wide,
     "cancel": cancelling,
     "pruned": _pruned,
+    "masked": _masked,
 }

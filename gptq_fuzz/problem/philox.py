@@ -46,7 +46,7 @@ def random_words(
         return first.to(device, copy=True), second.to(device, copy=True)
     # Small tensors are drawn on the CPU, the bits are the same: 60 launches would cost a GPU more.
     if _is_drawn_on_cpu(rows * columns, device):
-        found = torch.empty(2, rows, columns, dtype=torch.int64)
+        found = torch.zeros(2, rows, columns, dtype=torch.int64)
         _draw(key, rows, columns, *found)
         return tuple(found.to(device))
     row = torch.arange(rows, dtype=torch.int64, device=device).unsqueeze(1)
@@ -58,7 +58,7 @@ def first_words(seed: int, tensor: str, rows: int, columns: int, device) -> torc
     """The first of `random_words` alone, in half the memory."""
     if rows * columns <= KEPT or not _is_drawn_on_cpu(rows * columns, device):
         return random_words(seed, tensor, rows, columns, device)[0]
-    first = torch.empty(rows, columns, dtype=torch.int64)
+    first = torch.zeros(rows, columns, dtype=torch.int64)
     _draw(_key(seed, tensor), rows, columns, first)
     return first.to(device)
 
@@ -75,7 +75,7 @@ def _is_drawn_on_cpu(elements: int, device) -> bool:
 @functools.lru_cache(32)
 def _kept(key: int, rows: int, columns: int) -> torch.Tensor:
     """[2, rows, columns]: both words of a small tensor. In a series most come again."""
-    found = torch.empty(2, rows, columns, dtype=torch.int64)
+    found = torch.zeros(2, rows, columns, dtype=torch.int64)
     _draw(key, rows, columns, *found)
     return found
 

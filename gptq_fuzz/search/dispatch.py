@@ -26,9 +26,10 @@ from gptq_fuzz.search.usual import takes_groups
 SERIES = "dispatch"
 SECONDS = 15.0
 LEVELS = range(4)
-# N, K: two whole and large, two with a rest behind blocks of 64 rows of K, one of them so many
-# blocks (21) that the last of eight equal shares has none
-SHAPES = ((2048, 2048), (4096, 1376), (8192, 512), (1024, 4160))
+# N, K: whole; a rest behind blocks of 64 rows of K, which are so many (21) that the last of eight
+# equal shares has none; a rest behind whole tiles of columns, in whole words of 8 bits not even a
+# multiple of 8; both
+SHAPES = ((2048, 2048), (4096, 1376), (8196, 512), (1028, 4160))
 BITS = (4, 8, 2, 3)
 GROUPS = (128, WHOLE_GROUP, 32, 64)
 ORDERS = ("seq", "act", "perm", "mix")

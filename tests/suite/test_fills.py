@@ -66,6 +66,12 @@ GOLDEN = [
     ("m2-n16-k8-b8-g3-zsym-bwd-cancel-s3", "ed2857ae 572209f1 2cb1783d fd9056d3 a18c7ce3 -"),
     ("m3-n8-k32-b4-g8-act-pruned-s1", "23e7477f 36a1ea5b f96d8e4b 031f288a e7e5694d -"),
     ("m2-n16-k16-b2-g5-bf16-sbf16-bwd-pruned-s2", "a024d206 81611643 629c5c1f 998c50b1 bd004cdd -"),
+    (
+        "m3-n8-k32-b4-g8-zhead-bias-masked-s1",
+        "7ea8f363 36a1ea5b 2a1c3ddd d80233d6 9f1ec608 1ad5d0d3",
+    ),
+    ("m3-n80-k16-b2-g4-act-masked-s2", "34ac4e59 c8c55dca a44a409d d44220cb d7d7d11b -"),
+    ("m2-n8-k8-b8-g3-bwd-masked-s3", "0bf04860 7843933f 69501485 0eede31c a18c7ce3 -"),
 ]
 
 

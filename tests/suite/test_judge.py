@@ -290,6 +290,19 @@ def test_special_values_are_judged_by_their_places(seed):
     assert spread.wrong[~special].all()
 
 
+def test_an_infinite_bias_is_the_result_where_the_sum_is_finite():
+    def first_infinite(values):
+        values.bias[:2] = torch.tensor([torch.inf, -torch.inf])
+        values.bias[2:] = 0.0
+
+    for numerics in (STRICT, None):
+        judged = Judged("m2-n4-k4-b8-gall-bias-masked-s1", numerics, first_infinite)
+        right = judged.right + judged.bias.double()
+        assert judged.wrong(right) == 0
+        for other in (-right, torch.full_like(right, torch.nan), torch.zeros_like(right)):
+            assert judged.expected.check(other).wrong[:, :2].all()
+
+
 def test_a_backward_problem_is_judged_along_the_columns():
     judged = Judged("m5-n32-k16-b4-g5-act-bwd")
     right = judged.rounded(judged.left @ judged.weight.T)

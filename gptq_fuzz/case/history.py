@@ -25,7 +25,10 @@ REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their ro
 WAYS = ("deepcopy", "pickle")  # to a second object that equals a tensor
 # Conditions that one step may have and the next one not: what a layer keeps is right in both
 DEFAULTS = ("defbf16", "deff16", "deff64")  # dtypes, of which there is one at a time
-AMBIENT = (*DEFAULTS, "defmeta", "omp3", "det", "grad", "nograd", INFERENCE, "autocast")
+AMBIENT = (
+    *(*DEFAULTS, "defmeta", "omp3", "det", "other"),
+    *("grad", "nograd", INFERENCE, "autocast"),
+)
 PARAMETERS = "param"  # what the tensors of a layer are, from its load on
 # Of the x of a call, with its numbers; else they are what `load` says
 FORM = ("dtype", "layout", "rank", "start", "fill")

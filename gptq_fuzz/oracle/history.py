@@ -753,7 +753,7 @@ class History:
         self._keep(exam.raw.detach(), step)
 
     def _operator_of(self, step: Step) -> int:
-        """The one of a step that names it; of a step that counts by the last whole call, which it is there."""
+        """The number that a step names; where it counts by the last whole call, its own."""
         if step.from_last:
             return max(1, self.operators[step.thread] + 1 - step.from_last)
         if step.parts:

@@ -886,7 +886,7 @@ class _History:
         self._say(verb, layer, *words, self._place(), thread)
 
     def _place(self) -> str:
-        """The operator that is named; of one before the end, where a call says how many there are."""
+        """An operator; one of those before the end, where a call says how many there are."""
         at = self.draw(st.integers(1, 8))
         is_counted = any(step.split("-")[0] in WHOLE for step in self.steps)
         places = ["op{}"] + ["op{}of8", "last{}"] * is_counted

@@ -7,9 +7,7 @@ import torch
 
 from gptq_fuzz.museum.parts import codes, multiply, zero_points
 
-BUG = (
-    "what is kept of a layer is removed at its end, while a call of another one searches the table"
-)
+BUG = "what is kept of a layer is removed at its end, while another call searches the table"
 VERDICTS = ("RAISED",)
 ONLY = "history"
 GROUPS = {}  # id of g_idx -> a copy of it, its values as an index

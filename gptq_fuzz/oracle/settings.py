@@ -58,10 +58,20 @@ def _errors_of_numpy():
 def _handler_of_interrupts():
     """Another function that does the same; the main thread's to set."""
     handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+    if handler is signal.SIG_IGN:  # as in the background of a shell
+        same = _ignore
+    elif callable(handler):
+        same = functools.partial(handler)
+    else:
+        return contextlib.nullcontext()
+    if threading.current_thread() is not threading.main_thread():
         return contextlib.nullcontext()
     write = functools.partial(signal.signal, signal.SIGINT)
-    return put(lambda: handler, write, lambda number, frame: handler(number, frame))
+    return put(lambda: handler, write, same)
+
+
+def _ignore(_number, _frame) -> None:
+    """What SIG_IGN does."""
 
 
 # Those that change no result

@@ -212,6 +212,15 @@ PINNED = {  # to the default
 }
 
 
+@pytest.fixture
+def usual_handler():
+    """Of SIGINT, which a shell in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_handler")
 @pytest.mark.parametrize("name", PINNED)
 def test_a_default_that_a_kernel_sets_shows_where_another_value_was(name):
     pytest.importorskip("numpy")

@@ -68,7 +68,7 @@ _GRAMMAR = {  # verb -> what follows it
     "leave": f"{_LAYER}{_PLACE}",
     "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
     "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?",
-    "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}",
+    "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?",
     "wait": "-(?P<milliseconds>[1-9][0-9]{0,3})",
 }
 BROKEN = ("break", "interrupt")

@@ -47,6 +47,7 @@ from gptq_fuzz.oracle.examination import (
     WrongType,
     same_bits,
 )
+from gptq_fuzz.oracle.interrupts import InMainThread, InterruptsAt
 from gptq_fuzz.oracle.memory import Memory, put_together
 from gptq_fuzz.oracle.own_threads import InItsThreads
 from gptq_fuzz.oracle.surroundings import (
@@ -64,6 +65,7 @@ OF_EACH = 0.04  # seconds, times layers, in which two threads call all of them
 AT_ONCE = 64  # calls between two looks at the clock
 ROUNDED = ("randn", "wide", "big", "tiny")  # fills whose sums have several right results
 FIELDS = {name: name for name in WRITTEN} | {"qweight": "codes", "qzeros": "zeros"}
+NOWHERE = nullcontext()
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
@@ -71,7 +73,7 @@ COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda view: pickle.loads(pickle.
 
 
 class Interrupted(KeyboardInterrupt):
-    """What an operator raises in a step `interrupt`: no Exception, as where a user stops a call."""
+    """What a step `interrupt` raises in a call: no Exception, as where a user stops it."""
 
 
 class Wrong(Exception):
@@ -727,16 +729,20 @@ class History:
             raise Wrong(verdict.kind, verdict.message)
 
     def _break(self, step: Step) -> None:
-        self._broken_off(step, Injected)
+        self._broken_off(step, RaisesAt(self._operator_of(step), Injected))
 
     def _interrupt(self, step: Step) -> None:
-        self._broken_off(step, Interrupted)
+        if not step.thread:
+            self._broken_off(step, RaisesAt(self._operator_of(step), Interrupted))
+            return
+        main = InMainThread(Interrupted)
+        mode = InterruptsAt(self._operator_of(step), main)
+        self._broken_off(step, mode, main if main.can_be() else NOWHERE)
 
-    def _broken_off(self, step: Step, problem: type[BaseException]) -> None:
+    def _broken_off(self, step: Step, mode: EachOperator, inside=NOWHERE) -> None:
         self._new_x(step, step.seed)
         exam = self._prepared_call(step)
-        raises = {step.thread: RaisesAt(self._operator_of(step), problem)}
-        exam.within = _seen_by(raises, exam.within)
+        exam.within = _seen_by({step.thread: mode}, exam.within, inside)
         try:
             out = exam.call(exam.operands)
         except (WrongType, Damaged, Skipped):
@@ -837,7 +843,9 @@ def _is_freed(layer: Layer) -> bool:
 
 @contextlib.contextmanager
 def _seen_by(
-    modes: dict[str, EachOperator], outside: contextlib.AbstractContextManager
+    modes: dict[str, EachOperator],
+    outside: contextlib.AbstractContextManager,
+    inside: contextlib.AbstractContextManager = NOWHERE,
 ) -> Iterator[None]:
     """Modes that see operators of the caller, or of threads of the kernel's own."""
     with outside, contextlib.ExitStack() as stack:
@@ -845,6 +853,7 @@ def _seen_by(
             is_counted = isinstance(mode, OperatorsCounted)
             seen = InItsThreads(mode, in_turn=not is_counted) if thread else mode
             stack.enter_context(seen)
+        stack.enter_context(inside)
         yield
 
 

@@ -6,8 +6,15 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
+from gptq_fuzz.oracle.each_operator import EachOperator
+
+AT_REST = 0.02  # seconds between two looks at where the main thread is
+SAME_PLACE = 2  # looks, one after another, at which it is where it was: it waits
+MOST_LOOKS = 25
+GOES_ON = 1.0  # seconds, after which a thread goes on though nothing was raised in the main one
 PATIENCE = 10, 0.3  # looks, and seconds between them, after which something is taken to hang
 ONCE_MORE = 0.1  # seconds after which what still hangs is interrupted again
 
@@ -22,6 +29,7 @@ class InMainThread:
     def __init__(self, problem: type[BaseException]):
         self.problem = problem
         self._is_open, self._sending = False, threading.Lock()
+        self._is_raised = threading.Event()
 
     @staticmethod
     def can_be() -> bool:
@@ -46,7 +54,43 @@ class InMainThread:
 
     def _handle(self, _number, _frame) -> None:
         if self._is_open:
+            self._is_raised.set()
             raise self.problem
+
+    def interrupt_where_it_waits(self) -> None:
+        """Of another thread, which goes on once that is done, or where the main one never waits."""
+        if self._is_open and _comes_to_rest(threading.main_thread().ident):
+            self.interrupt()
+            self._is_raised.wait(GOES_ON)
+
+
+def _comes_to_rest(thread: int) -> bool:
+    """Whether a thread stays for a while where it is, now or soon."""
+    place, same = None, 0
+    for _ in range(MOST_LOOKS):
+        frame = sys._current_frames()[thread]
+        before, place = place, (id(frame), frame.f_lasti)
+        del frame
+        same = same + 1 if place == before else 0
+        if same == SAME_PLACE:
+            return True
+        time.sleep(AT_REST)
+    return False
+
+
+class InterruptsAt(EachOperator):
+    """At the operator of that number, of another thread, the main one is interrupted where it
+    waits.
+    """
+
+    def __init__(self, number: int, main: InMainThread):
+        super().__init__()
+        self.left, self.main = number, main
+
+    def before(self, operator) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.main.interrupt_where_it_waits()
 
 
 @contextlib.contextmanager

@@ -253,6 +253,10 @@ def canned(limits: Limits) -> dict[str, Steps]:
         ]
         + _each(in_threads, ["again-0"])
     )
+    while_it_waits = [f"interrupt-0-m{two}-{at}-{THREAD}" for at in (*BROKEN, *LATER)]
+    found["interrupted while it waits"] = first + _each(
+        while_it_waits, [f"call-0-m{two}-s1", "again-0"]
+    )
     if forms := list(_in_other_forms(limits, layers[0], two)):
         found["x of other forms"] = forms
     stopped = [f"stop-0-op{at}-s{at}" for at in STOPPED]
@@ -896,7 +900,7 @@ class _History:
         self._broken_off("break", self.draw(st.sampled_from(("", "", THREAD))))
 
     def _interrupt(self) -> None:
-        self._broken_off("interrupt")
+        self._broken_off("interrupt", self.draw(st.sampled_from(("", "", THREAD))))
 
 
 def must_pass_canned(kernel: KernelUnderTest, name: str, ends: float = math.inf) -> None:

@@ -111,7 +111,7 @@ def kernel(request):
         (f"{LOADED}-oom", "call takes other words"),
         (f"{LOADED}-param", "call takes other words"),
         (f"loads-2-{LAYER}-param", "loaded alone has a condition"),
-        (f"load-0-{LAYER}/interrupt-0-m1-op1-thread", "interrupt takes other words"),
+        (f"load-0-{LAYER}/interrupt-0-m1-op1-threads", "interrupt takes other words"),
         (f"load-0-{LAYER}/break-0-m1-last1-thread", "no whole call before it"),
         ("wait-600", "layer 0 is not loaded"),
         (f"{LOADED}/wait-60000", "wait takes other words"),

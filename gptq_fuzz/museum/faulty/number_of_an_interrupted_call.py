@@ -8,7 +8,7 @@ import torch
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "a call is counted when its result is there: who is interrupted leaves his number to the next"
-VERDICTS = ("STATE_LEAKED",)
+VERDICTS = ("STATE_LEAKED", "WRONG_TYPE")
 ONLY = "history"
 ONE_AT_A_TIME, ARRIVED = threading.Lock(), threading.Condition()
 POOL, RESULTS = ThreadPoolExecutor(1), {}  # number of a call -> its result, or what was raised

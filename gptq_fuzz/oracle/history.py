@@ -254,7 +254,6 @@ class History:
             details = {"check": "history", "ratio": found.ratio}
             if found.kind == kinds.NONDETERMINISTIC:
                 details |= {"wrong_runs": 1, "runs": 2}
-            at *= found.kind not in kinds.FATAL  # the other process says it
             return Verdict(found.kind, step.case, at + found.message, found.where, **details)
         except WrongType as problem:
             return Verdict(kinds.WRONG_TYPE, step.case, at + str(problem), check="history")

@@ -57,7 +57,7 @@ FILLS = (
 # What surrounds a call, see oracle/conditions: those that any kernel is asked, then those that one
 # has to promise; and those of them that only a GPU has
 USUAL_CONDITIONS = (
-    *("defbf16", "deff16", "deff64", "defmeta", "omp3", "det"),
+    *("defbf16", "deff16", "deff64", "defmeta", "omp3", "det", "other"),
     *("grad", "nograd", "infer", "autocast", "param", "threads2", "calls500", "stream"),
 )
 CONDITIONS = (*USUAL_CONDITIONS, "graph", "batchinv", "opcheck", "compile", "oom")
@@ -65,7 +65,10 @@ ON_A_GPU = ("stream", "graph")
 # Ambient states, in which another condition of a case can take place: each later one, but for a
 # state of the same kind, and for those that are asked alone
 STATES = CONDITIONS[: CONDITIONS.index("autocast") + 1]
-_OF_ONE_KIND = (("defbf16", "deff16", "deff64"), ("grad", "nograd", "infer"))
+_OF_ONE_KIND = (
+    *(("defbf16", "deff16", "deff64"), ("det", "other")),
+    ("grad", "nograd", "infer"),
+)
 _ALONE = (*ON_A_GPU, "opcheck")
 
 

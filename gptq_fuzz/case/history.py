@@ -25,7 +25,10 @@ REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their ro
 WAYS = ("deepcopy", "pickle")  # to a second object that equals a tensor
 # Conditions that one step may have and the next one not: what a layer keeps is right in both
 DEFAULTS = ("defbf16", "deff16", "deff64")  # dtypes, of which there is one at a time
-AMBIENT = (*DEFAULTS, "defmeta", "omp3", "det", "grad", "nograd", INFERENCE, "autocast")
+AMBIENT = (
+    *(*DEFAULTS, "defmeta", "omp3", "det", "other"),
+    *("grad", "nograd", INFERENCE, "autocast"),
+)
 PARAMETERS = "param"  # what the tensors of a layer are, from its load on
 # Of the x of a call, with its numbers; else they are what `load` says
 FORM = ("dtype", "layout", "rank", "start", "fill")
@@ -62,12 +65,14 @@ _GRAMMAR = {  # verb -> what follows it
     "stop": f"{_LAYER}-op(?P<operator>[1-9][0-9]*){_SEED}",
     "free": _LAYER,
     "drop": _LAYER,
+    "leave": f"{_LAYER}{_PLACE}",
     "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
     "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?",
-    "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}",
+    "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?",
     "wait": "-(?P<milliseconds>[1-9][0-9]{0,3})",
 }
 BROKEN = ("break", "interrupt")
+AT_OPERATORS = (*BROKEN, "leave")
 ALL_AT_ONCE = ("calls", "threads")
 WHOLE = ("call", "calls", "again")  # calls of which nothing is broken off
 CALLS = ("call", "again", "refuse", *BROKEN, "track")
@@ -102,7 +107,7 @@ class Step:
     change: str = ""
     way: str = ""
     conditions: tuple[str, ...] = ()
-    operator: int = 0  # the one that raises: the first is 1
+    operator: int = 0  # the one that raises, or before which is collected: the first is 1
     parts: int = 0  # of as many parts of a call, the last operator of this one; 0: no parts
     from_last: int = 0  # the last one is 1
     thread: str = ""  # THREAD where the operators are not the caller's
@@ -154,7 +159,7 @@ class _Reader:
         self._require_no_gradient_after_inference(verb, values["conditions"])
         if INFERENCE in values["conditions"]:
             self.inferred = self.inferred or text
-        if verb in BROKEN and (values.get("parts") or values.get("from_last")):
+        if verb in AT_OPERATORS and (values.get("parts") or values.get("from_last")):
             self._require_counted(values)
         self.is_called = self.is_called or verb in WHOLE
         if verb in (*WITH_NEW_X, "feed") and not (verb == "calls" and is_same_x(before, self.x)):
@@ -186,7 +191,7 @@ class _Reader:
             self._put({layer: self._sharing(self._there(values["source"]), values)})
         elif verb == "twin":
             self._put({layer: self._twin(layer, values["source"])})
-        elif verb == "drop":
+        elif verb in ("drop", "leave"):
             self._loaded(layer)
             return self.layers.pop(layer)
         elif verb == "x":

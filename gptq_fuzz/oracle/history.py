@@ -34,6 +34,7 @@ from gptq_fuzz.case.history import (
     is_same_x,
 )
 from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.oracle.collected import Collected
 from gptq_fuzz.oracle.conditions.ambient import OF_A_THREAD, in_contexts, put_under, with_grad
 from gptq_fuzz.oracle.conditions.threads import Loading, among_many, is_interpreted
 from gptq_fuzz.oracle.each_operator import EachOperator, Injected, OperatorsCounted, RaisesAt
@@ -46,6 +47,7 @@ from gptq_fuzz.oracle.examination import (
     WrongType,
     same_bits,
 )
+from gptq_fuzz.oracle.interrupts import InMainThread, InterruptsAt
 from gptq_fuzz.oracle.memory import Memory, put_together
 from gptq_fuzz.oracle.own_threads import InItsThreads
 from gptq_fuzz.oracle.surroundings import (
@@ -63,6 +65,7 @@ OF_EACH = 0.04  # seconds, times layers, in which two threads call all of them
 AT_ONCE = 64  # calls between two looks at the clock
 ROUNDED = ("randn", "wide", "big", "tiny")  # fills whose sums have several right results
 FIELDS = {name: name for name in WRITTEN} | {"qweight": "codes", "qzeros": "zeros"}
+NOWHERE = nullcontext()
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
@@ -70,7 +73,7 @@ COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda view: pickle.loads(pickle.
 
 
 class Interrupted(KeyboardInterrupt):
-    """What an operator raises in a step `interrupt`: no Exception, as where a user stops a call."""
+    """What a step `interrupt` raises in a call: no Exception, as where a user stops it."""
 
 
 class Wrong(Exception):
@@ -219,6 +222,7 @@ class History:
         self.place = 0
         # Of the last whole call, where a step counts by it: `thread` of the step -> how many
         self.operators: dict[str, int] = {}
+        self.collected = Collected()  # what is left in a cycle of references, until the next call
 
     def verdict(self, steps: list[Step], seconds: float = float("inf")) -> Verdict:
         """Run the steps until one is not right, or no time is left."""
@@ -244,7 +248,7 @@ class History:
         try:
             if self.backend.skip and (reason := self.backend.skip(step.case, self.device)):
                 raise Skipped(reason)
-            getattr(self, f"_{step.verb}")(step)
+            self._done(step)
             self._surroundings()
         except Wrong as found:
             details = {"check": "history", "ratio": found.ratio}
@@ -267,6 +271,13 @@ class History:
                 found.message = at + found.message
             return found
         return Verdict(kinds.PASS, step.case)
+
+    def _done(self, step: Step) -> None:
+        try:
+            getattr(self, f"_{step.verb}")(step)
+        finally:
+            if self.collected.is_stuck:
+                raise Wrong(kinds.TIMED_OUT, "what is done at the end of a layer does not end")
 
     # Steps that change layers
 
@@ -348,6 +359,13 @@ class History:
     def _drop(self, step: Step) -> None:
         self._forget(step.layer)
         gc.collect(1)  # what a kernel made of a layer may refer to itself
+
+    def _leave(self, step: Step) -> None:
+        """Only a cycle of references holds the layer, until an operator of the next call."""
+        layer = self.layers[step.layer]
+        self._forget(step.layer)
+        gc.collect(1)  # another cycle may be ours
+        self.collected.leave(self._operator_of(step), layer)
 
     def _stop(self, step: Step) -> None:
         """A layer is loaded whose preparation is interrupted: nobody has it."""
@@ -446,7 +464,7 @@ class History:
         operands = self._operands(layer, None, None, layer.case)
         exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
         put_under(exam, conditions)
-        with exam.surrounded():
+        with exam.surrounded(), self._collecting():
             layer.state = self.backend.prepare(**operands.weights())
         self._require_unchanged(exam)
 
@@ -619,7 +637,12 @@ class History:
         operands = self._operands(layer, asked.left, asked.x, step.case)
         exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
         put_under(exam, step.conditions)
+        exam.within = self._collecting()
         return exam
+
+    def _collecting(self):
+        """Around a call: what is left is collected in the middle of it."""
+        return self.collected if self.collected.is_waiting else nullcontext()
 
     def _multiply(self, step: Step, into: Guarded | None = None) -> None:
         """One call with the last x: right, and kept. `into` is written once more, by its owner."""
@@ -628,7 +651,7 @@ class History:
             exam.into = into
             self._let_go(into.view)
         counted = {thread: OperatorsCounted() for thread in self.operators}
-        exam.within = _seen_by(counted)
+        exam.within = _seen_by(counted, exam.within)
         asks = with_grad(exam.operands.left) if "grad" in step.conditions else nullcontext()
         with asks:
             out = exam.call(exam.operands)
@@ -705,15 +728,20 @@ class History:
             raise Wrong(verdict.kind, verdict.message)
 
     def _break(self, step: Step) -> None:
-        self._broken_off(step, Injected)
+        self._broken_off(step, RaisesAt(self._operator_of(step), Injected))
 
     def _interrupt(self, step: Step) -> None:
-        self._broken_off(step, Interrupted)
+        if not step.thread:
+            self._broken_off(step, RaisesAt(self._operator_of(step), Interrupted))
+            return
+        main = InMainThread(Interrupted)
+        mode = InterruptsAt(self._operator_of(step), main)
+        self._broken_off(step, mode, main if main.can_be() else NOWHERE)
 
-    def _broken_off(self, step: Step, problem: type[BaseException]) -> None:
+    def _broken_off(self, step: Step, mode: EachOperator, inside=NOWHERE) -> None:
         self._new_x(step, step.seed)
         exam = self._prepared_call(step)
-        exam.within = _seen_by({step.thread: RaisesAt(self._operator_of(step), problem)})
+        exam.within = _seen_by({step.thread: mode}, exam.within, inside)
         try:
             out = exam.call(exam.operands)
         except (WrongType, Damaged, Skipped):
@@ -730,7 +758,7 @@ class History:
         self._keep(exam.raw.detach(), step)
 
     def _operator_of(self, step: Step) -> int:
-        """The one that raises; of a step that counts by the last whole call, which it is there."""
+        """The number that a step names; where it counts by the last whole call, its own."""
         if step.from_last:
             return max(1, self.operators[step.thread] + 1 - step.from_last)
         if step.parts:
@@ -813,13 +841,18 @@ def _is_freed(layer: Layer) -> bool:
 
 
 @contextlib.contextmanager
-def _seen_by(modes: dict[str, EachOperator]) -> Iterator[None]:
+def _seen_by(
+    modes: dict[str, EachOperator],
+    outside: contextlib.AbstractContextManager,
+    inside: contextlib.AbstractContextManager = NOWHERE,
+) -> Iterator[None]:
     """Modes that see operators of the caller, or of threads of the kernel's own."""
-    with contextlib.ExitStack() as stack:
+    with outside, contextlib.ExitStack() as stack:
         for thread, mode in modes.items():
             is_counted = isinstance(mode, OperatorsCounted)
             seen = InItsThreads(mode, in_turn=not is_counted) if thread else mode
             stack.enter_context(seen)
+        stack.enter_context(inside)
         yield
 
 

@@ -242,6 +242,7 @@ def canned(limits: Limits) -> dict[str, Steps]:
                 *(f"write-0-scales-all-s{2 * at + 1}", one_broken, "again-0"),
             )
         ]
+    found["left to the collector"] = list(_left_to_the_collector(layers, two))
     in_threads = [f"break-0-m{two}-{at}-{THREAD}" for at in (*BROKEN, *LATER)]
     found["broken off in a thread"] = (
         first
@@ -251,6 +252,10 @@ def canned(limits: Limits) -> dict[str, Steps]:
             for step in (f"write-0-scales-all-s{at}", broken, "again-0", f"call-0-m{two}-s1")
         ]
         + _each(in_threads, ["again-0"])
+    )
+    while_it_waits = [f"interrupt-0-m{two}-{at}-{THREAD}" for at in (*BROKEN, *LATER)]
+    found["interrupted while it waits"] = first + _each(
+        while_it_waits, [f"call-0-m{two}-s1", "again-0"]
     )
     if forms := list(_in_other_forms(limits, layers[0], two)):
         found["x of other forms"] = forms
@@ -345,6 +350,17 @@ def _between_all_others(limits: Limits, one: int) -> Iterator[str]:
     yield from (f"loads-{OTHERS}-{smallest_of(limits)}", f"call-0-m{one}")
     for steady in ([0], [0, 1]):
         yield from (f"again-{layer}" for other in range(2, OTHERS) for layer in (other, *steady))
+
+
+def _left_to_the_collector(layers: list[str], rows: int) -> Iterator[str]:
+    """Of two layers one is dropped, and collected in a call of the other one: its first, a later.
+
+    Each call before says how many operators such a one makes.
+    """
+    for at, place in enumerate((*BROKEN, *LATER)):
+        first, second = (f"load-{number}-{layers[2 * at + number]}" for number in (0, 1))
+        yield from (first, f"call-0-m{rows}", f"leave-0-{place}", second, f"call-1-m{rows}")
+        yield from (first, f"call-0-m{rows}", "again-1", f"leave-0-{place}", "again-1", "again-1")
 
 
 def _padded_alike(limits: Limits, rows: tuple[int, ...]) -> Iterator[str]:
@@ -666,7 +682,7 @@ class _History:
             choices += ["again", "again", "call"] * (self.x is not None)
             choices += ["x"] * (self.x is not None and self.is_written)
             choices += self.others
-            choices += ["drop"] * (len(self.layers) > 1)
+            choices += ["drop", "leave"] * (len(self.layers) > 1)
             if self._there():
                 choices += ["write", "write", "replace", "renew", "move", "free", *self.of_operands]
             getattr(self, f"_{self.draw(st.sampled_from(choices))}")()
@@ -852,10 +868,16 @@ class _History:
         return layer, self.draw(st.sampled_from(names))
 
     def _drop(self) -> None:
+        self._say("drop", self._dropped())
+
+    def _leave(self) -> None:
+        self._say("leave", self._dropped(), self._place())
+
+    def _dropped(self) -> int:
         layer = self._layer()
         del self.layers[layer]
         self.freed.discard(layer)
-        self._say("drop", layer)
+        return layer
 
     def _refuse(self) -> None:
         bad = self.draw(st.sampled_from(self.limits.bad))
@@ -868,7 +890,7 @@ class _History:
         self._say(verb, layer, *words, self._place(), thread)
 
     def _place(self) -> str:
-        """The operator that raises; of one before the end, where a call says how many there are."""
+        """An operator; one of those before the end, where a call says how many there are."""
         at = self.draw(st.integers(1, 8))
         is_counted = any(step.split("-")[0] in WHOLE for step in self.steps)
         places = ["op{}"] + ["op{}of8", "last{}"] * is_counted
@@ -878,7 +900,7 @@ class _History:
         self._broken_off("break", self.draw(st.sampled_from(("", "", THREAD))))
 
     def _interrupt(self) -> None:
-        self._broken_off("interrupt")
+        self._broken_off("interrupt", self.draw(st.sampled_from(("", "", THREAD))))
 
 
 def must_pass_canned(kernel: KernelUnderTest, name: str, ends: float = math.inf) -> None:

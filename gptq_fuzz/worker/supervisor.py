@@ -270,7 +270,7 @@ class Worker:
         request = {"steps": line, "budget": budget}
         verdict = self._verdict(request, steps[0].case, ("--steps", line), limit)
         verdict.case = steps[self.reached].case
-        if verdict.kind in kinds.FATAL:
+        if verdict.kind in kinds.FATAL and verdict.check != "history":  # else it says so itself
             verdict.message += f"; at step {self.reached + 1} ({steps[self.reached].text})"
             verdict.check = "history"
         return verdict

@@ -1,5 +1,6 @@
 """Conditions around a call: each sees a fault that no other sees, and blames no right kernel."""
 
+import signal
 import sys
 import threading
 from contextlib import suppress
@@ -7,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils import deterministic
 
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
@@ -29,6 +31,7 @@ from gptq_fuzz.oracle.conditions.ambient import CONTEXTS
 from gptq_fuzz.oracle.conditions.table import CONDITIONS as JUDGES
 from gptq_fuzz.oracle.conditions.threads import Turns, Unended, _spread, in_threads
 from gptq_fuzz.oracle.examination import Examination, Request
+from gptq_fuzz.oracle.surroundings import differing, global_state
 from gptq_fuzz.search.coverage import classes
 from gptq_fuzz.search.pairwise import covering_cases, possible_values
 from gptq_fuzz.search.strategies import cases, refusals
@@ -192,6 +195,54 @@ def test_state_set_to_what_is_usual_shows_under_another():
     verdict = examination(backend, "m3-n8-k64-b4-g32-omp3").verdict()
     assert (verdict.kind, verdict.check) == (kinds.STATE_LEAKED, "omp3")
     assert torch.get_num_threads() == 1
+
+
+MATMUL = torch.backends.cuda.matmul
+PINNED = {  # to the default
+    "deterministic mode": lambda: torch.set_deterministic_debug_mode("default"),
+    "filling of new memory": lambda: setattr(deterministic, "fill_uninitialized_memory", True),
+    "anomaly mode": lambda: torch.autograd.set_detect_anomaly(False),
+    "fp16 reduction": lambda: setattr(MATMUL, "allow_fp16_reduced_precision_reduction", True),
+    "bf16 reduction": lambda: setattr(MATMUL, "allow_bf16_reduced_precision_reduction", True),
+    "random state": lambda: torch.manual_seed(torch.initial_seed()),
+    "numpy's errors and random state": lambda: __import__("numpy").seterr(over="warn"),
+    "signal handlers": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    "mkldnn": lambda: torch._C._set_mkldnn_enabled(True),
+    "matmul precision": lambda: torch.set_float32_matmul_precision("highest"),
+}
+
+
+@pytest.fixture
+def usual_handler():
+    """Of SIGINT, which a shell in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_handler")
+@pytest.mark.parametrize("name", PINNED)
+def test_a_default_that_a_kernel_sets_shows_where_another_value_was(name):
+    pytest.importorskip("numpy")
+    backend, line = changing(PINNED[name]), "m3-n8-k64-b4-g32"
+    torch.manual_seed(0)
+    before = global_state()
+    assert examination(backend, line).verdict().kind == kinds.PASS
+    verdict = examination(backend, f"{line}-other").verdict()
+    assert verdict.kind == kinds.STATE_LEAKED
+    assert verdict.message == f"under other, the kernel changed {name}"
+    assert not differing(before, global_state())
+
+
+def test_a_result_of_another_precision_of_products_is_not_judged():
+    met = []
+
+    def f(**operands):
+        met.append(torch.get_float32_matmul_precision())
+        return parts.matmul(**operands) + (met[-1] != "highest")
+
+    assert examination(from_callable(f, "f"), "m3-n8-k64-b4-g32-other").verdict().ok
+    assert met.count("high") == 1
 
 
 def noted_at(name):
@@ -396,8 +447,8 @@ def test_a_condition_is_one_token_of_the_line():
             assert (str(case), case.state, case.condition) == (line, state, condition)
     for line in (
         *("bwd-det", "f32-autocast", "wide-autocast", "badgidx-omp3"),
-        *("det-omp3", "omp3-omp3", "defbf16-deff16", "nograd-infer", "f32-autocast-threads2"),
-        *("omp3-det-threads2", "nograd-graph", "threads2-calls500"),
+        *("det-omp3", "omp3-omp3", "det-other", "defbf16-deff16", "nograd-infer"),
+        *("f32-autocast-threads2", "omp3-det-threads2", "nograd-graph", "threads2-calls500"),
     ):
         with pytest.raises(ValueError, match="case"):
             Case.parse(f"m3-n8-k64-b4-g32-{line}")

@@ -9,9 +9,12 @@ import ctypes
 import dataclasses
 import itertools
 import re
+import signal
 import subprocess
 import sys
 import threading
+import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -25,6 +28,8 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.history import OPERANDS, parse_history
 from gptq_fuzz.museum import parts
 from gptq_fuzz.museum.catalogue import faulty
+from gptq_fuzz.oracle import interrupts
+from gptq_fuzz.oracle.each_operator import OperatorsCounted
 from gptq_fuzz.oracle.history import History, rewritten
 from gptq_fuzz.oracle.memory import Memory
 from gptq_fuzz.problem.fills import make_values
@@ -81,6 +86,8 @@ def kernel(request):
         (f"load-0-{LAYER}/x-s1", "there is no x yet"),
         (f"{LOADED}/load-1-n8-k32-b4-g8/again-1", "does not fit this layer"),
         (f"{LOADED}/drop-0/call-0-m1", "layer 0 is not loaded"),
+        (f"{LOADED}/leave-0-op1/call-0-m1", "layer 0 is not loaded"),
+        (f"load-0-{LAYER}/leave-0-last1", "no whole call before it"),
         (f"{LOADED}/write-0-bias-all", "the layer has no bias"),
         ("load-0-n8-k16-b4-g8-gap/write-0-g_idx-all", "may not change places"),
         (f"{LOADED}/refuse-0-badnothing", "does not promise to refuse badnothing"),
@@ -104,7 +111,7 @@ def kernel(request):
         (f"{LOADED}-oom", "call takes other words"),
         (f"{LOADED}-param", "call takes other words"),
         (f"loads-2-{LAYER}-param", "loaded alone has a condition"),
-        (f"load-0-{LAYER}/interrupt-0-m1-op1-thread", "interrupt takes other words"),
+        (f"load-0-{LAYER}/interrupt-0-m1-op1-threads", "interrupt takes other words"),
         (f"load-0-{LAYER}/break-0-m1-last1-thread", "no whole call before it"),
         ("wait-600", "layer 0 is not loaded"),
         (f"{LOADED}/wait-60000", "wait takes other words"),
@@ -216,7 +223,7 @@ EVERY_STEP = (
     f"/loads-3-{LAYER}/threads-3-m4-deff64-nograd/again-1/call-0-m2-bf16-xtp3/again-1"
     "/twin-4-0-deepcopy/again-4/write-4-scales-all/again-0/twin-5-4-pickle/write-4-qweight-row"
     "/again-5/again-4/interrupt-4-m1-op2/again-4/free-4/call-4-m1-infer/again-4"
-    "/threads-3-m4-infer/calls-3-m4-f32-dim3-infer/again-2"
+    "/threads-3-m4-infer/calls-3-m4-f32-dim3-infer/again-2/leave-2-op2/again-0/leave-1-last1"
 )
 
 
@@ -523,6 +530,53 @@ def test_what_a_kernel_holds_of_a_moved_tensor_stays_as_it_was():
     assert verdict_of(history, f"{LOADED}/move-0-scales/again-0").kind == kinds.PASS
     assert torch.equal(held[0].view_as(history.layers[0].guarded["scales"].view),
                        history.layers[0].guarded["scales"].view)  # fmt: skip
+
+
+def with_an_end(end, inside=nullcontext):
+    """A kernel that calls `end(number)` when the tensor of a call's scales dies; its operators are
+    within `inside()`.
+    """
+    calls = itertools.count()
+
+    def matmul(**given):
+        weakref.finalize(given["scales"], end, next(calls)).atexit = False
+        with inside():
+            return TORCH.matmul(**given)
+
+    return Backend("ends", TORCH.limits, TORCH.numerics, matmul=matmul)
+
+
+@pytest.mark.parametrize(("place", "at"), [("op1", 1), ("op4", 4), ("op99", None)])
+def test_a_layer_that_is_left_ends_at_that_operator_of_the_next_call(place, at):
+    ended, calls, counted = [], [], OperatorsCounted()
+
+    def inside():
+        calls.append(counted.seen)
+        return counted
+
+    history = History(with_an_end(lambda _number: ended.append(counted.seen), inside), "cpu")
+    line = f"{LOADED}/load-1-{LAYER}-s1/leave-0-{place}/load-2-{LAYER}/call-1-m1"
+    assert verdict_of(history, line).kind == kinds.PASS
+    assert len(calls) == 2
+    assert [seen - calls[1] for seen in ended] == [at or counted.seen - calls[1]]
+
+
+def test_a_lock_that_the_call_holds_is_waited_for_once_and_not_for_ever(monkeypatch):
+    monkeypatch.setattr(interrupts, "PATIENCE", (2, 0.05))
+    lock, handler, hook = threading.Lock(), signal.getsignal(signal.SIGINT), sys.unraisablehook
+
+    def end(_number):
+        with lock:
+            pass
+
+    line = f"{LOADED}/load-1-{LAYER}-s1/leave-0-op2/call-1-m1"
+    assert verdict_on(with_an_end(end), line).kind == kinds.PASS
+    verdict = verdict_on(with_an_end(end, lambda: lock), line)
+    assert verdict.kind == kinds.TIMED_OUT, verdict.headline()
+    assert not lock.locked()
+    assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == (handler, hook)
+    lock = threading.RLock()  # which lets the same thread in
+    assert verdict_on(with_an_end(end, lambda: lock), line).kind == kinds.PASS
 
 
 @pytest.mark.parametrize(

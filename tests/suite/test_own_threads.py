@@ -1,5 +1,7 @@
 """Operators of threads that a kernel has of its own: met for the time of a call, and only then."""
 
+import queue
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +11,7 @@ import torch
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.backend import Backend
 from gptq_fuzz.case.history import THREAD, parse_history
-from gptq_fuzz.oracle import own_threads
+from gptq_fuzz.oracle import interrupts, own_threads
 from gptq_fuzz.oracle.each_operator import Injected, OperatorsCounted, RaisesAt
 from gptq_fuzz.oracle.history import History
 from gptq_fuzz.oracle.own_threads import InItsThreads, entrances
@@ -159,3 +161,51 @@ def test_a_call_whose_thread_failed_raises_or_is_right(pool, place):
     assert [type(problem) for problem in raised] == [Injected]
     assert verdict_on(does_not, line).kind == kinds.WRONG
     assert verdict_on(TORCH.matmul, line).kind == kinds.PASS  # which has no threads
+
+
+@pytest.mark.parametrize("place", ["op1", "op5", "op2of4", "last1"])
+def test_who_waits_for_a_thread_is_interrupted_there_and_the_thread_goes_on(pool, place):
+    line = f"{LOADED}/interrupt-0-m2-{place}-{THREAD}/call-0-m2-s1/again-0"
+    handler, seen, ended = signal.getsignal(signal.SIGINT), [], []
+
+    def asks(**given):
+        computed = pool.submit(TORCH.matmul, **given)
+        try:
+            return computed.result(WAIT)
+        except KeyboardInterrupt:
+            seen.append(computed.done())
+            raise
+        finally:
+            ended.append(computed)
+
+    assert verdict_on(asks, line).kind == kinds.PASS
+    assert seen == [False]
+    assert [computed.exception(WAIT) for computed in ended] == [None] * 4
+    assert verdict_on(TORCH.matmul, line).kind == kinds.PASS  # which has no threads
+    assert signal.getsignal(signal.SIGINT) == handler
+
+
+def test_who_does_not_wait_is_not_interrupted(pool, monkeypatch):
+    monkeypatch.setattr(interrupts, "MOST_LOOKS", 1)
+
+    def asks(**given):
+        return pool.submit(TORCH.matmul, **given).result(WAIT)
+
+    calls = []
+    monkeypatch.setattr(interrupts.InMainThread, "interrupt", lambda self: calls.append(self))
+    line = f"{LOADED}/interrupt-0-m2-op3-{THREAD}/again-0"
+    assert verdict_on(asks, line).kind == kinds.PASS
+    assert not calls
+
+
+def test_what_is_interrupted_leaves_nothing_to_the_next_call(pool):
+    """An answer that is not fetched is the next one's."""
+    answers = queue.SimpleQueue()
+
+    def asks(**given):
+        pool.submit(lambda: answers.put(TORCH.matmul(**given)))
+        return answers.get(timeout=WAIT)
+
+    line = f"{LOADED}/interrupt-0-m2-op3-{THREAD}/call-0-m2-s1"
+    verdict = verdict_on(asks, line)
+    assert verdict.kind == kinds.STATE_LEAKED, verdict.headline()

@@ -14,25 +14,22 @@ from dataclasses import replace
 
 import torch
 
+from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import activation, with_x, within
 from gptq_fuzz.oracle.judge import Expected
 from gptq_fuzz.oracle.relations import RELATIONS
-from gptq_fuzz.oracle.surroundings import differing, global_state, restore_state
+from gptq_fuzz.oracle.settings import OF_PRODUCTS, SETTINGS, moved, put
+from gptq_fuzz.oracle.surroundings import (
+    differing,
+    global_state,
+    restore_state,
+    synchronize,
+)
 from gptq_fuzz.problem.layouts import Guarded, as_parameter
+from gptq_fuzz.problem.operands import Operands
 
 OTHER_THREADS = 3  # no power of two: no length of whole words is a multiple of it by chance
-
-
-@contextlib.contextmanager
-def _set(read: Callable, write: Callable, value) -> Iterator[None]:
-    """A setting of torch at `value`, and as it was afterwards."""
-    before = read()
-    write(value)
-    try:
-        yield
-    finally:
-        write(before)
 
 
 _DEFAULT = torch.get_default_dtype, torch.set_default_dtype
@@ -40,12 +37,13 @@ _THREADS = torch.get_num_threads, torch.set_num_threads
 _MODE = torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode
 # Condition -> the context of a call, by the device's kind and the dtype of x
 CONTEXTS: dict[str, Callable] = {
-    "defbf16": lambda kind, dtype: _set(*_DEFAULT, torch.bfloat16),
-    "deff16": lambda kind, dtype: _set(*_DEFAULT, torch.float16),  # as servers set it
-    "deff64": lambda kind, dtype: _set(*_DEFAULT, torch.float64),
+    "defbf16": lambda kind, dtype: put(*_DEFAULT, torch.bfloat16),
+    "deff16": lambda kind, dtype: put(*_DEFAULT, torch.float16),  # as servers set it
+    "deff64": lambda kind, dtype: put(*_DEFAULT, torch.float64),
     "defmeta": lambda kind, dtype: torch.device("meta"),  # tensors made without a device: no data
-    "omp3": lambda kind, dtype: _set(*_THREADS, OTHER_THREADS),  # of torch; the worker has one
-    "det": lambda kind, dtype: _set(*_MODE, "error"),  # operators that are not deterministic raise
+    "omp3": lambda kind, dtype: put(*_THREADS, OTHER_THREADS),  # of torch; the worker has one
+    "det": lambda kind, dtype: put(*_MODE, "error"),  # operators that are not deterministic raise
+    "other": lambda kind, dtype: moved(SETTINGS),  # whatever may be set without changing a result
     "grad": lambda kind, dtype: contextlib.nullcontext(),  # x asks for it, see `x_requires_grad`
     "nograd": lambda kind, dtype: torch.no_grad(),  # as servers call that share a model in training
     "infer": lambda kind, dtype: torch.inference_mode(),
@@ -107,6 +105,22 @@ def as_activation(x: Guarded) -> Iterator[None]:
         yield
     finally:
         x.view = plain
+
+
+def other_settings(exam) -> Verdict | None:
+    """The judge of a case under settings off their defaults: whoever sets one of these to its
+    default changes nothing else.
+
+    First a call of another layer under those, too, by which a product may have other bits: what
+    comes of it is not judged.
+    """
+    other = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
+    with within(exam, _watched(exam, lambda: moved((*SETTINGS, *OF_PRODUCTS)))):
+        out = exam._output_for(other)
+        with exam.surrounded(), contextlib.suppress(Exception):
+            exam._answer(other, out.view if out else None)
+            synchronize(exam.device)
+    return exam._leak() or _value_under(exam, lambda: _context(exam, "other"))
 
 
 def x_requires_grad(exam) -> Verdict | None:

@@ -16,6 +16,7 @@ CONDITIONS = {
         name: ambient.in_context(name)
         for name in ("defbf16", "deff16", "deff64", "defmeta", "omp3", "det")
     },
+    "other": ambient.other_settings,
     "grad": ambient.x_requires_grad,
     "nograd": ambient.in_context("nograd"),
     "infer": ambient.inference_mode,

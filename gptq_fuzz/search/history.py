@@ -441,7 +441,7 @@ def _with_one_order(limits: Limits, rows: int) -> Iterator[str]:
         again = [f"again-{number}" for number in range(1, len(taken) + 1)]
         yield from (f"load-0-{tokens(case)}", f"call-0-m{rows}")
         yield from (f"share-{at}-0-g_idx{other}" for at, other in enumerate(shares, 1))
-        yield from (*again, "again-0", *again, *write, "again-0", *again)
+        yield from (*again, "again-0", *write, *reversed(again), "again-0")
 
 
 def parts_of(limits: Limits, x: Case) -> list[str]:
@@ -823,13 +823,13 @@ class _History:
         operand = self.draw(st.sampled_from(shareable(self.limits)))
         if number != source and (operand != "g_idx" or has_order):
             case, words = self.layers[source], []
-            if operand == "g_idx" and self.draw(st.booleans()):
+            if operand == "g_idx":
                 case, words = self._other_than(case)
             self._put(number, case)
             self._say("share", number, source, operand, *words, self._seed())
 
     def _other_than(self, case: Case) -> tuple[Case, list[str]]:
-        """A layer of the same K and groups, and what says in which it differs; or the same."""
+        """A layer of other bits or columns with the same g_idx, and its words; or the same."""
         bits = [{"bits": at} for at in self.limits.bits[:MOST_ALIKE]]
         others = [one for one in (*bits, {"n": 2 * case.n}) if _is_taken(self.limits, case, one)]
         other = self.draw(st.sampled_from([{}, *others]))

@@ -411,6 +411,9 @@ def test_a_gradient_is_judged():
     [
         ("scales_known_by_address", "operands replaced"),
         ("groups_spread_by_g_idx", "g_idx shared"),
+        ("words_of_one_group_told_by_g_idx", "g_idx of other layers"),
+        ("rows_of_x_known_by_their_base", "parts of one x"),
+        ("zero_noted_where_there_is_no_version", "x of inference mode rewritten"),
         ("epoch_of_12_bits", "steps of decoding"),
         ("weight_left_turned", "gradients in between"),
         ("result_kept_in_float32", "layers in a row"),

@@ -30,7 +30,7 @@ from gptq_fuzz.oracle.memory import Memory
 from gptq_fuzz.problem.fills import make_values
 from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.search import history
-from gptq_fuzz.search.history import FORMS, canned, histories, shortened
+from gptq_fuzz.search.history import FORMS, canned, endless, histories, shortened
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.search import Failure
 from gptq_fuzz.worker.loader import load
@@ -258,6 +258,13 @@ def test_canned_and_drawn_histories_lie_within_the_limits(name):
     for steps in [*canned(limits).values(), *drawn(histories(limits), 30)]:
         assert len(parse_history("/".join(steps), limits)) == len(steps)
     assert set(canned(limits)) <= set(FORMS)
+
+
+def test_ever_new_histories_are_drawn():
+    limits = LIMITS["small"]
+    ever = itertools.islice(endless(limits, 7), len(canned(limits)), None)
+    some = ["/".join(steps) for steps in itertools.islice(ever, 20)]
+    assert len(set(some)) > 15
 
 
 # What is done, and what is seen

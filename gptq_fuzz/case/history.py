@@ -32,12 +32,16 @@ AMBIENT = (
 PARAMETERS = "param"  # what the tensors of a layer are, from its load on
 # Of the x of a call, with its numbers; else they are what `load` says
 FORM = ("dtype", "layout", "rank", "start", "fill")
+PARTS = ("head", "tail", "step", "one")  # of an x; all but one begin where it does
+LEAST_TO_PART = 3  # rows, of which halves differ
 _LAYER, _NUMBER = "-(?P<layer>[0-9]+)", "(0|[1-9][0-9]*)"
 _SEED, _TIMES = f"(-s(?P<seed>{_NUMBER}))?", "(-x(?P<times>[1-9][0-9]*))?"
 _OPERAND, _WRITTEN = (f"-(?P<operand>{'|'.join(names)})" for names in (OPERANDS, WRITTEN))
 _ROWS = f"-m(?P<rows>{_NUMBER})"
 # What begins w4 is every operand but x
 _FORM = "".join(f"(-(?!atw)(?P<{field}>{BY_FIELD[field].pattern}))?" for field in FORM)
+# Of a layer that shares an operand which says nothing of these
+_OTHER = "(-n(?P<n>[1-9][0-9]*))?(-b(?P<bits>[1-9]))?"
 # One of a call's operators: counted from the first, or of as many as the last whole call made
 _PLACE = "-(op(?P<operator>[1-9][0-9]*)(of(?P<parts>[1-9][0-9]*))?|last(?P<from_last>[1-9][0-9]*))"
 THREAD = "thread"  # the operators are those of threads of the kernel's own
@@ -47,12 +51,13 @@ _GRAMMAR = {  # verb -> what follows it
     "loads": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
     "experts": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
     "copy": f"{_LAYER}-(?P<source>[0-9]+)",
-    "share": f"{_LAYER}-(?P<source>[0-9]+){_OPERAND}{_SEED}",
+    "share": f"{_LAYER}-(?P<source>[0-9]+){_OPERAND}{_OTHER}{_SEED}",
     "twin": f"{_LAYER}-(?P<source>[0-9]+)-(?P<way>{'|'.join(WAYS)})",
     "call": f"{_LAYER}{_ROWS}{_FORM}{_SEED}{_UNDER}{_TIMES}",
     "calls": f"-(?P<count>[1-9][0-9]*){_ROWS}{_FORM}{_UNDER}",
     "threads": f"-(?P<count>[1-9][0-9]*){_ROWS}{_FORM}{_UNDER}",
     "again": f"{_LAYER}{_UNDER}{_TIMES}",
+    "part": f"{_LAYER}-(?P<part>{'|'.join(PARTS)})",
     "decode": f"{_LAYER}{_SEED}{_TIMES}",
     "grad": f"{_LAYER}{_ROWS}{_FORM}{_SEED}",
     "track": f"{_LAYER}{_ROWS}{_FORM}{_SEED}",
@@ -102,6 +107,7 @@ class Step:
     seed: int = 0
     times: int = 1
     operand: str = ""
+    part: str = ""
     extent: str = ALL
     bad: str = ""
     change: str = ""
@@ -130,7 +136,6 @@ class _Reader:
         self.layers: dict[int, Case] = {}
         self.freed: set[int] = set()  # layers whose operands are gone
         self.x: Case | None = None
-        self.is_written = True  # whether torch counts what is written into x
         self.inferred = ""  # the first step in inference mode
         self.is_called = False  # whether a call was whole
 
@@ -154,7 +159,6 @@ class _Reader:
         conditions = tuple(given.pop("conditions", "").split("-")[1:])
         values = {name: int(value) if value.isdigit() else value for name, value in given.items()}
         values["conditions"] = conditions
-        before = self.x
         values["case"] = self._case(verb, tokens, form, values)
         self._require_no_gradient_after_inference(verb, values["conditions"])
         if INFERENCE in values["conditions"]:
@@ -162,8 +166,6 @@ class _Reader:
         if verb in AT_OPERATORS and (values.get("parts") or values.get("from_last")):
             self._require_counted(values)
         self.is_called = self.is_called or verb in WHOLE
-        if verb in (*WITH_NEW_X, "feed") and not (verb == "calls" and is_same_x(before, self.x)):
-            self.is_written = INFERENCE not in conditions
         return Step(verb, text, **values)
 
     def _case(self, verb: str, tokens: str, form: dict, values: dict) -> Case:
@@ -197,8 +199,6 @@ class _Reader:
         elif verb == "x":
             if self.x is None:
                 raise ValueError("there is no x yet")
-            if not self.is_written:
-                raise ValueError("x was made in inference mode, where torch counts no writes")
             return self.x
         elif verb == "wait":
             return self._loaded(min(self.layers, default=0))
@@ -217,6 +217,8 @@ class _Reader:
         elif verb == "feed":
             self.x = self._within(self._fed(case, self._loaded(values["source"]), values["rows"]))
             return self.x
+        elif verb == "part":
+            return self._within(part_of(self._taking_x(case), values["part"]))
         elif verb == "decode":
             return self._within(self._of_bare_rows(case))
         elif verb == "grad":
@@ -265,10 +267,15 @@ class _Reader:
         return _asked(case, x.m, {name: getattr(x, name) for name in FORM})
 
     def _sharing(self, source: Case, values: dict) -> Case:
-        """Another layer beside its source. Raises ValueError where that lacks the operand."""
+        """Another layer beside its source. Raises ValueError where that lacks the operand, or
+        no layer of these columns and bits has it.
+        """
         if values["operand"] == "g_idx" and source.g_idx == "none":
             raise ValueError("there is no g_idx to share")
-        return source.replace(seed=source.seed + values.get("seed", 0) + 1)
+        other = {name: values.pop(name) for name in ("n", "bits") if name in values}
+        if other and values["operand"] != "g_idx":
+            raise ValueError("layers of other columns or bits have nothing in common but g_idx")
+        return self._within(source.replace(seed=source.seed + values.get("seed", 0) + 1, **other))
 
     def _fed(self, case: Case, source: Case, rows: int) -> Case:
         """The layer's case. Raises ValueError where no result of the source can be its x."""
@@ -344,6 +351,22 @@ def _asked(layer: Case, rows: int, form: dict) -> Case:
     if layer.bias and form.get("dtype", layer.dtype) != layer.dtype:
         raise ValueError(f"the layer has a bias of {layer.dtype}, and x its dtype")
     return layer.replace(m=rows, **form)
+
+
+def part_of(case: Case, part: str) -> Case:
+    """The case of a call with half of the rows of an x. Raises ValueError where it is none."""
+    if case.m < LEAST_TO_PART or case.rank != 2 or case.layout:
+        raise ValueError(
+            f"there are parts of {LEAST_TO_PART} rows and more, one after another, in a matrix"
+        )
+    rows = -(-case.m // 2)
+    layout = {
+        "head": "",
+        "tail": f"off{(case.m - rows) * case.k}",
+        "step": f"pad{case.k}",
+        "one": "bcast",
+    }
+    return case.replace(m=rows, layout=layout[part])
 
 
 def _form_of(case: Case) -> tuple:

@@ -138,6 +138,28 @@ class Freed:
         return True
 
 
+@dataclass
+class Part:
+    """Some rows of an x, a view of it, and that x, in which is seen what becomes of them."""
+
+    view: torch.Tensor
+    whole: Guarded | Fed
+
+    def is_untouched(self) -> bool:
+        return self.whole.is_untouched()
+
+    def is_inside(self) -> bool:
+        return self.whole.is_inside()
+
+
+PART_OF = {  # the first half of all rows, so many of the last, every second one, one for all
+    "head": lambda rows, count: rows[:count],
+    "tail": lambda rows, count: rows[len(rows) - count :],
+    "step": lambda rows, count: rows[::2],
+    "one": lambda rows, count: rows[:1].expand(count, -1),
+}
+
+
 class OperandsOfAnyOrigin(Operands):
     """Whose x no fill has drawn, or another one than the layer."""
 
@@ -150,7 +172,7 @@ class OperandsOfAnyOrigin(Operands):
 class Asked:
     """The last x, and by layer the result that was right for it, until one of them changes."""
 
-    x: Guarded | Fed
+    x: Guarded | Fed | Part
     left: torch.Tensor  # its values, where they are judged
     case: Case
     seed: int = 0  # of an x that was drawn
@@ -550,6 +572,16 @@ class History:
         for _ in self._turns(step.times):
             self._multiply(step, self.asked.into.get(step.layer))
 
+    def _part(self, step: Step) -> None:
+        """A call with some rows of the last x, which stays that of later steps."""
+        whole, rows, count = self.asked, PART_OF[step.part], step.case.m
+        part = Part(rows(whole.x.view, count), whole.x)
+        self.asked = Asked(part, rows(whole.left, count), step.case)
+        try:
+            self._multiply(step)
+        finally:
+            self.asked = whole
+
     def _decode(self, step: Step) -> None:
         """Call after call with ever new rows, each a tensor of its own; judged at the end."""
         layer, least = self.layers[step.layer], step.case.m
@@ -603,8 +635,10 @@ class History:
         asked = self.asked
         fresh, asked.left = self._new_left(asked.case, step.seed)
         asked.seed = step.seed
-        for ours, theirs in ((asked.x.view, fresh.view), (asked.x.original, fresh.original)):
-            stored_cells(ours, ours.stride()).copy_(stored_cells(theirs, theirs.stride()))
+        # What was made in inference mode can be written there alone, and counts no writes
+        with torch.inference_mode() if asked.x.view.is_inference() else nullcontext():
+            for ours, theirs in ((asked.x.view, fresh.view), (asked.x.original, fresh.original)):
+                stored_cells(ours, ours.stride()).copy_(stored_cells(theirs, theirs.stride()))
         asked.right.clear()
 
     def _new_x(self, step: Step, seed: int) -> None:
@@ -628,7 +662,7 @@ class History:
     def _operands(self, layer: Layer, left: torch.Tensor | None, x, case: Case) -> Operands:
         shared = {**layer.guarded, "left": x}
         values = replace(layer.values, left=left)
-        is_of_one_fill = not isinstance(x, Fed) and case.fill == layer.case.fill
+        is_of_one_fill = not isinstance(x, Fed | Part) and case.fill == layer.case.fill
         kind = Operands if is_of_one_fill else OperandsOfAnyOrigin
         return kind(case, self.device, values=values, zones=self.zones, shared=shared)
 
@@ -704,7 +738,7 @@ class History:
 
     def _require_same_bits(self, step: Step, out: torch.Tensor) -> None:
         """As the same call gave before, whatever was called in between."""
-        if isinstance(self.asked.x, Fed) or step.conditions:
+        if isinstance(self.asked.x, Fed | Part) or step.conditions:
             return
         asked, given = (step.case, self.asked.seed), self.layers[step.layer].given
         before, earlier = given.setdefault(asked, (out.clone(), step.text))

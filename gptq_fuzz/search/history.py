@@ -32,12 +32,14 @@ from gptq_fuzz.case.history import (
     INFERENCE,
     OPERANDS,
     PARAMETERS,
+    PARTS,
     REORDERED,
     THREAD,
     WAYS,
     WHOLE,
     Step,
     parse_history,
+    part_of,
 )
 from gptq_fuzz.case.known import waive
 from gptq_fuzz.case.verdict import Verdict
@@ -51,6 +53,7 @@ SERIES = "history steps"
 SECONDS = {True: 8.0, False: 40.0}  # for the canned histories of a slow kernel; 3 s do for others
 ON_A_GPU = 60.0
 DRAWN = 1 / 40  # of them, for one that is drawn
+OF_A_SEED = 9  # histories, where ever new ones are drawn
 SHORTEN_SECONDS = 60.0
 IN_PLACE = 1 / 4  # of them, in the process that failed: quick, but what was tried before is in it
 MODEL = 520  # layers of a large one: more than tables of 256 and 512 hold
@@ -193,6 +196,10 @@ def canned(limits: Limits) -> dict[str, Steps]:
     for operand in shareable(limits):
         write = [f"write-0-{operand}-all"] if operand in changeable(limits) else []
         found[f"{operand} shared"] = _with_one_operand(operand, load[0], two, write)
+    if mixed := list(_with_one_order(limits, two)):
+        found["g_idx of other layers"] = mixed
+    if _is_free(limits) and (parted := list(_by_parts_of_x(limits, layers[:2], one))):
+        found["parts of one x"] = parted
     if limits.backward:
         found["gradients in between"] = list(_with_gradients(limits, two))
     if in_a_row := list(_in_a_row(limits, two)):
@@ -270,6 +277,8 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["twins"] = [step for way in WAYS for step in _twins(way, *first)]
     if conditions := list(_under_conditions(limits, layers, two)):
         found["other conditions"] = conditions
+    if rewritten := list(_rewritten_in_inference(limits, load, two)):
+        found["x of inference mode rewritten"] = rewritten
     if inferred := list(_inference_first(limits, load, rows)):
         found[INFERENCE_FIRST] = inferred
     if not limits.m_least and _is_free(limits):
@@ -425,6 +434,61 @@ def _with_one_operand(operand: str, load: str, rows: int, write: Steps) -> Steps
     return [*shared, "again-0", *write, *both, *dropped, *both]
 
 
+def _with_one_order(limits: Limits, rows: int) -> Iterator[str]:
+    """Layers of other bits, and one of more columns, that have the g_idx of the first one, which is
+    of each bits once: called in turn, before and after rows of it change places.
+
+    Groups are of whole words of any bits, then of some bits alone.
+    """
+    bits = limits.bits[:MOST_ALIKE]
+    whole = math.lcm(*map(codes_in_words, bits))
+    sizes = limits.group_sizes or (whole, min(map(codes_in_words, bits)))
+    orders = [kind for kind in REORDERED if kind in limits.g_idx]
+    write = ["write-0-g_idx-row"] * ("g_idx" in changeable(limits))
+    for size, first in itertools.product(sizes[:2] if orders else (), bits):
+        _, n, k = limits.units(math.lcm(whole, 1 if size == WHOLE_GROUP else size))
+        fields = {"n": n, "k": 2 * k, "group_size": size, "g_idx": orders[0], "bits": first}
+        plain = Case.parse(f"m{rows}-{tokens_of(limits)}", limits.tokens)
+        case = _fitting(limits, vars(plain) | fields)
+        if case is None or case.k % whole:
+            continue
+        others = [{"bits": other} for other in bits if other != first] + [{"n": 2 * n}]
+        taken = [other for other in others if _is_taken(limits, case, other)]
+        shares = ["".join(f"-{name[0]}{at}" for name, at in other.items()) for other in taken]
+        again = [f"again-{number}" for number in range(1, len(taken) + 1)]
+        yield from (f"load-0-{tokens(case)}", f"call-0-m{rows}")
+        yield from (f"share-{at}-0-g_idx{other}" for at, other in enumerate(shares, 1))
+        yield from (*again, "again-0", *write, *reversed(again), "again-0")
+
+
+def parts_of(limits: Limits, x: Case) -> list[str]:
+    """The parts of an x, with all of which it may be called."""
+
+    def is_taken(part: str) -> bool:
+        try:
+            return not limits.violations(part_of(x, part))
+        except ValueError:  # which has none
+            return False
+
+    return [part for part in PARTS if is_taken(part)]
+
+
+def _by_parts_of_x(limits: Limits, layers: list[str], one: int) -> Iterator[str]:
+    """A layer, then two in turn, called with parts of one x: those after each other have one
+    address, one shape, or one stride, but other rows.
+    """
+    x = Case.parse(f"m{2 * max(2, one)}-{layers[0]}", limits.tokens)
+    if parts := parts_of(limits, x):
+        yield from (f"load-{number}-{layer}" for number, layer in enumerate(layers))
+        yield f"call-0-m{x.m}"
+        for seed_of, (first, second) in enumerate(((0, 0), (0, 1)), 1):
+            for part in (*parts, *reversed(parts)):
+                yield f"part-{first}-{part}"
+                first, second = second, first
+            yield from ("again-0", f"x-s{seed_of}", "again-1")
+        yield from (f"part-0-{part}" for part in (*parts, parts[0]))
+
+
 def _with_gradients(limits: Limits, rows: int) -> Iterator[str]:
     """Of a layer as wide as it is high, and of another."""
     layer = Case.parse(f"m1-{tokens_of(limits)}", limits.tokens)
@@ -477,6 +541,15 @@ def _inference_first(limits: Limits, load: Steps, rows: tuple[int, ...]) -> Iter
             yield from (load[number], *(f"{call}-{INFERENCE}" for call in calls), *calls)
             yield from (f"write-{number}-scales-all", f"again-{number}-{INFERENCE}")
             yield from (f"again-{number}", *reversed(calls))
+
+
+def _rewritten_in_inference(limits: Limits, load: Steps, rows: int) -> Iterator[str]:
+    """One x made in inference mode, as the buffer of a decoding loop: torch counts no write."""
+    if INFERENCE in limits.conditions:
+        yield from (*load[:2], f"call-0-m{rows}-{INFERENCE}")
+        for at in range(1, 5):
+            yield from (f"x-s{at}", f"again-0-{INFERENCE}", f"again-{at % 2}-{INFERENCE}")
+        yield from ("x-s5", "again-0", "again-1", "x-s6", f"again-1-{INFERENCE}", "again-0")
 
 
 def _in_other_forms(limits: Limits, layer: str, rows: int) -> Iterator[str]:
@@ -657,7 +730,6 @@ class _History:
         self.layers: dict[int, Case] = {}
         self.freed: set[int] = set()
         self.x: Case | None = None
-        self.is_written = True  # whether torch counts what is written into x
         self.steps: Steps = []
         plain = Case.parse(f"m{max(1, limits.m_least)}-{tokens_of(limits)}", limits.tokens)
         self.conditions = [name for name in AMBIENT if _prepared_under(limits, plain, name)]
@@ -680,7 +752,7 @@ class _History:
         for _ in range(self.draw(st.integers(2, 20))):
             choices = ["call", "load", "copy", "break", "interrupt"]
             choices += ["again", "again", "call"] * (self.x is not None)
-            choices += ["x"] * (self.x is not None and self.is_written)
+            choices += ["x", "part"] * (self.x is not None)
             choices += self.others
             choices += ["drop", "leave"] * (len(self.layers) > 1)
             if self._there():
@@ -767,8 +839,18 @@ class _History:
         has_order = self.layers[source].g_idx != "none"
         operand = self.draw(st.sampled_from(shareable(self.limits)))
         if number != source and (operand != "g_idx" or has_order):
-            self._put(number, self.layers[source])
-            self._say("share", number, source, operand, self._seed())
+            case, words = self.layers[source], []
+            if operand == "g_idx":
+                case, words = self._other_than(case)
+            self._put(number, case)
+            self._say("share", number, source, operand, *words, self._seed())
+
+    def _other_than(self, case: Case) -> tuple[Case, list[str]]:
+        """A layer of other bits or columns with the same g_idx, and its words; or the same."""
+        bits = [{"bits": at} for at in self.limits.bits[:MOST_ALIKE]]
+        others = [one for one in (*bits, {"n": 2 * case.n}) if _is_taken(self.limits, case, one)]
+        other = self.draw(st.sampled_from([{}, *others]))
+        return case.replace(**other), [f"{name[0]}{value}" for name, value in other.items()]
 
     def _twin(self) -> None:
         source, number = self._layer_there(), self.draw(st.integers(0, 3))
@@ -795,9 +877,9 @@ class _History:
         pairs = [(b, a) for b in self.layers for a in self.layers if self._follows(b, a)]
         if pairs:
             pair = self.draw(st.sampled_from(sorted(pairs)))
-            self.x, self.is_written = self.layers[pair[0]], True
-            change = self.draw(st.sampled_from(CHANGES))
-            self._say("feed", *pair, self._rows(), self._seed(), change)
+            change, rows = self.draw(st.sampled_from(CHANGES)), self._rows()
+            self.x = self.layers[pair[0]].replace(m=int(rows[1:]))
+            self._say("feed", *pair, rows, self._seed(), change)
 
     def _follows(self, layer: int, source: int) -> bool:
         """Whether a result of the source is an x of the layer."""
@@ -806,14 +888,12 @@ class _History:
     def _track(self) -> None:
         layer = self._layer()
         self.x, words = self._asked(self.layers[layer])
-        self.is_written = True
         self._say("track", layer, *words, self._seed())
 
     def _call(self) -> None:
         layer = self._layer()
         x, words = self._asked(self.layers[layer])
         self.x, conditions = x, self._taken(x, self._conditions())
-        self.is_written = INFERENCE not in conditions
         times = self.draw(st.sampled_from(("",) * 9 + ("x20",)))
         self._say("call", layer, *words, self._seed(), *conditions, times)
 
@@ -838,8 +918,16 @@ class _History:
             conditions = [name for name in self._conditions() if name != "grad"]
             x, words = self._asked(self.layers[count - 1])
             conditions = self._taken(x, conditions)
-            self.x, self.is_written = x, INFERENCE not in conditions
+            self.x = x
             self._say("threads", count, *words, *conditions)
+
+    def _part(self) -> None:
+        """Some parts of the last x, to any layers that take it."""
+        takes = [at for at, case in sorted(self.layers.items()) if case.k == self.x.k]
+        parts = parts_of(self.limits, self.x)
+        for _ in range(self.draw(st.integers(1, 4)) if takes and parts else 0):
+            layer, part = self.draw(st.sampled_from(takes)), self.draw(st.sampled_from(parts))
+            self._say("part", layer, part)
 
     def _x(self) -> None:
         self._say("x", self._seed())
@@ -886,7 +974,6 @@ class _History:
     def _broken_off(self, verb: str, thread: str = "") -> None:
         layer = self._layer()
         self.x, words = self._asked(self.layers[layer])
-        self.is_written = True
         self._say(verb, layer, *words, self._place(), thread)
 
     def _place(self) -> str:
@@ -1006,7 +1093,7 @@ def endless(limits: Limits, at: int) -> Iterator[Steps]:
     """The canned histories, then ever new drawn ones; `at` is the seed of the first."""
     yield from canned(limits).values()
     for number in itertools.count(at):
-        yield from _drawn(limits, 1, number)
+        yield from _drawn(limits, OF_A_SEED, number)[1:]  # the first is the simplest, of any seed
 
 
 def must_pass_steps(kernel: KernelUnderTest, line: str) -> None:

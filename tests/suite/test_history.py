@@ -25,7 +25,7 @@ from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.case.history import OPERANDS, parse_history
+from gptq_fuzz.case.history import OPERANDS, PARTS, parse_history
 from gptq_fuzz.museum import parts
 from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.oracle import interrupts
@@ -35,7 +35,7 @@ from gptq_fuzz.oracle.memory import Memory
 from gptq_fuzz.problem.fills import make_values
 from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.search import history
-from gptq_fuzz.search.history import FORMS, canned, histories, shortened
+from gptq_fuzz.search.history import FORMS, canned, endless, histories, shortened
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.search import Failure
 from gptq_fuzz.worker.loader import load
@@ -99,7 +99,12 @@ def kernel(request):
         (f"{LOADED}-infer/grad-0-m2", "no gradient may follow 'call-0-m2-infer'"),
         (f"{LOADED}/again-0-infer/call-0-m1-grad", "no gradient may follow 'again-0-infer'"),
         (f"load-0-{LAYER}-infer/track-0-m1", "no gradient may follow 'load-0-.*-infer'"),
-        (f"{LOADED}-infer/x-s1", "torch counts no writes"),
+        (f"{LOADED}/part-0-head", "parts of 3 rows and more"),
+        (f"load-0-{LAYER}/call-0-m4-pad8/part-0-step", "one after another, in a matrix"),
+        (f"load-0-{LAYER}/call-0-m4-dim3/part-0-one", "one after another, in a matrix"),
+        (f"load-0-{LAYER}/part-0-tail", "the x of the call before does not fit"),
+        (f"load-0-{LAYER}/share-1-0-scales-b8", "nothing in common but g_idx"),
+        (f"load-0-{LAYER}/share-1-0-g_idx-b3", "must be a positive multiple of 32"),
         (f"{LOADED}-defbf16-deff64", "no call is under defbf16 and deff64 at once"),
         (f"{LOADED}-f32-autocast", "autocast is for 16 bits"),
         (f"load-0-{LAYER}/call-0-m2-dim1", "dim1 holds one row"),
@@ -197,6 +202,57 @@ def test_x_of_a_call_has_a_form_of_its_own():
     assert seen == [first, first, *((torch.float16, *form) for form in rest)]
 
 
+def test_a_part_of_x_is_a_view_of_it_and_x_the_same_again():
+    seen = []
+
+    def change(given, out, number):
+        seen.append(given["x"])
+        return out
+
+    history = History(spoilt(change), "cpu")
+    parts_of_it = "/".join(f"part-0-{part}" for part in PARTS)
+    line = f"load-0-{LAYER}/call-0-m5/{parts_of_it}/again-0"
+    assert verdict_of(history, line).kind == kinds.PASS
+    x, head, tail, step, one, again = seen
+    assert again is x
+    expected = x[:3], x[2:], x[::2], x[:1].expand(3, 16)
+    for part, same in zip((head, tail, step, one), expected, strict=True):
+        assert part._base is x
+        assert (part.data_ptr(), part.stride()) == (same.data_ptr(), same.stride())
+        assert torch.equal(part, same)
+
+
+def test_what_a_kernel_writes_into_a_part_of_x_is_seen_in_x():
+    line = f"load-0-{LAYER}/call-0-m5/part-0-step"
+    overwritten = spoilt(lambda given, out, n: [out, n > 1 and given["x"].zero_()][0])
+    assert verdict_on(overwritten, line).kind == kinds.INPUT_CHANGED
+
+
+def test_an_x_of_inference_mode_is_written_there_and_has_no_version():
+    seen = []
+
+    def change(given, out, number):
+        x = given["x"]
+        seen.append((x, x.is_inference(), x.clone()))
+        return out
+
+    line = f"{LOADED}-infer/x-s1/again-0-infer/x-s2/again-0"
+    assert verdict_on(spoilt(change), line).kind == kinds.PASS
+    first, *later = seen
+    assert all(x is first[0] and is_inference for x, is_inference, _ in seen)
+    assert not any(torch.equal(first[2], numbers) for *_, numbers in later)
+
+
+def test_layers_of_other_bits_and_columns_share_one_g_idx():
+    history = History(TORCH, "cpu")
+    line = f"{LOADED}/share-1-0-g_idx-b8/share-2-0-g_idx-n16-b4-s2/write-2-g_idx-row/again-1"
+    assert verdict_of(history, f"{line}/again-2/again-0").kind == kinds.PASS
+    layers = [history.layers[number] for number in range(3)]
+    assert len({id(layer.guarded["g_idx"].view) for layer in layers}) == 1
+    forms = [(layer.case.n, layer.case.bits) for layer in layers]
+    assert forms == [(8, 4), (8, 8), (16, 4)]
+
+
 def test_a_step_knows_the_case_that_it_is_about():
     steps = parse_history(f"{LOADED}-s3/again-0/write-0-scales-row/x-s1", TORCH.limits)
     assert [step.case.m for step in steps] == [1, 2, 2, 1, 2]
@@ -211,6 +267,13 @@ def test_canned_and_drawn_histories_lie_within_the_limits(name):
     assert set(canned(limits)) <= set(FORMS)
 
 
+def test_ever_new_histories_are_drawn():
+    limits = LIMITS["small"]
+    ever = itertools.islice(endless(limits, 7), len(canned(limits)), None)
+    some = ["/".join(steps) for steps in itertools.islice(ever, 20)]
+    assert len(set(some)) > 15
+
+
 # What is done, and what is seen
 
 EVERY_STEP = (
@@ -223,7 +286,10 @@ EVERY_STEP = (
     f"/loads-3-{LAYER}/threads-3-m4-deff64-nograd/again-1/call-0-m2-bf16-xtp3/again-1"
     "/twin-4-0-deepcopy/again-4/write-4-scales-all/again-0/twin-5-4-pickle/write-4-qweight-row"
     "/again-5/again-4/interrupt-4-m1-op2/again-4/free-4/call-4-m1-infer/again-4"
-    "/threads-3-m4-infer/calls-3-m4-f32-dim3-infer/again-2/leave-2-op2/again-0/leave-1-last1"
+    "/threads-3-m4-infer/calls-3-m4-f32-dim3-infer/again-2/x-s2/again-1-infer/again-0"
+    f"/load-2-{LAYER}/share-1-2-g_idx-n16-b8-s1/call-1-m5/part-2-head/part-1-step/part-1-tail"
+    "/part-2-one/write-1-g_idx-row/again-1/again-2/call-2-m4-infer/part-1-one"
+    "/leave-2-op2/again-1/leave-1-last1"
 )
 
 
@@ -360,6 +426,9 @@ def test_a_gradient_is_judged():
     [
         ("scales_known_by_address", "operands replaced"),
         ("groups_spread_by_g_idx", "g_idx shared"),
+        ("words_of_one_group_told_by_g_idx", "g_idx of other layers"),
+        ("rows_of_x_known_by_their_base", "parts of one x"),
+        ("zero_noted_where_there_is_no_version", "x of inference mode rewritten"),
         ("epoch_of_12_bits", "steps of decoding"),
         ("weight_left_turned", "gradients in between"),
         ("result_kept_in_float32", "layers in a row"),

@@ -5,6 +5,8 @@ import torch
 from gptq_fuzz.museum.parts import weights
 
 BUG = "accumulator of the wider of two dtypes, x's and the default one: float16 under float16"
+# Or wrong on the weights that are written into the layer afterwards, and not on its own
+VERDICTS = ("WRONG", "STATE_LEAKED")
 ONLY = "deff16"
 SMALLEST = (1, 4, 36)  # m, n, k: two blocks of 32 rows
 

@@ -1,11 +1,10 @@
-"""Two words of codes to sort."""
+"""Words of codes to sort; where there is one, it is written all the same."""
 
 from gptq_fuzz import Backend, Limits
 from gptq_fuzz.museum.parts import TORCH
 
 BUG = "words of qweight arranged in place when the layer is made (BF-07, L-62)"
 VERDICTS = ("INPUT_CHANGED",)
-SMALLEST = (1, 4, 8)  # m, n, k
 
 
 def prepare(*, qweight, **others):

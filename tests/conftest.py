@@ -21,7 +21,7 @@ DAYS = {  # of others that are many or slow
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of listed pairs an eighth runs a day, of triples a sixteenth, of what takes `turns` its
+    """Of listed pairs a tenth runs a day, of triples a twentieth, of what takes `turns` its
     share; of what needs a GPU nothing without.
 
     All conformance tests run where they are asked for alone, as `gptq-fuzz` does.
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config, items):
         for name, days in DAYS.items()
     ]
     for pairs, triples in _listed(items):
-        turns += [(pairs, 8), (triples, 16)]
+        turns += [(pairs, 10), (triples, 20)]
     left_out = {item for listed, days in turns for item in {*listed} - {*todays(listed, days)}}
     left_out |= {item for item in items if not _is_due(item)}
     config.hook.pytest_deselected(items=[*left_out])

@@ -297,7 +297,7 @@ def test_a_right_kernel_passes_every_kind_of_step():
     assert verdict_on(TORCH, EVERY_STEP).kind == kinds.PASS
 
 
-@pytest.mark.parametrize("name", todays(MAY_KEEP, 2))
+@pytest.mark.parametrize("name", todays(MAY_KEEP, 4))
 def test_a_right_kernel_may_keep_what_is_still_true(name):
     backend = load(f"{ROOT}/gptq_fuzz/museum/correct/{name}.py:f", ".")
     for name, steps in canned(backend.limits).items():

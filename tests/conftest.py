@@ -14,9 +14,9 @@ HAS_GPU = torch.cuda.is_available()
 # Of gptq_fuzz/conformance
 LISTED = "test_axis_values_are_right_together"  # pairs, then triples
 DAYS = {  # of others that are many or slow
-    "test_histories_of_an_engine_are_right": 4,
-    "test_every_corpus_line_passes": 3,
-    "test_every_element_is_right": 2,
+    "test_histories_of_an_engine_are_right": 6,
+    "test_every_corpus_line_passes": 6,
+    "test_every_element_is_right": 4,
 }
 
 

@@ -66,7 +66,8 @@ ON_A_GPU = ("stream", "graph")
 # state of the same kind, and for those that are asked alone
 STATES = CONDITIONS[: CONDITIONS.index("autocast") + 1]
 _OF_ONE_KIND = (
-    *(("defbf16", "deff16", "deff64"), ("det", "other")),
+    ("defbf16", "deff16", "deff64"),
+    ("det", "other"),
     ("grad", "nograd", "infer"),
 )
 _ALONE = (*ON_A_GPU, "opcheck")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +32,12 @@ from gptq_fuzz.case.axes import (
     may_take_place_in,
 )
 from gptq_fuzz.case.case import Case, Token
+
+# Field of Limits -> what it may list; two axes may share one
+VALUES = {
+    name: tuple(dict.fromkeys(v for axis in AXES if axis.listed == name for v in axis.values))
+    for name in dict.fromkeys(axis.listed for axis in AXES)
+}
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,11 @@ class Limits:
     max_tiles: int = 64
 
     def __post_init__(self) -> None:
-        for name in dict.fromkeys(axis.listed for axis in AXES):
-            of_it = (axis.values for axis in AXES if axis.listed == name)
-            known = list(dict.fromkeys(itertools.chain(*of_it)))
+        for name, known in VALUES.items():
             listed = getattr(self, name)
-            other = [] if isinstance(listed, bool) else [v for v in listed if v not in known]
-            if other:
-                raise ValueError(f"Limits: {name} are of {known}, not {other[0]!r}")
+            for value in () if isinstance(listed, bool) else listed:
+                if value not in known:
+                    raise ValueError(f"Limits: {name} are of {known}, not {value!r}")
         implied = {kind[name] for kind in (CUT, TURNED) for name in self.strided if name in kind}
         taken = {*self.strided, *implied}
         ordered = tuple(name for name in STRIDED if name in taken)

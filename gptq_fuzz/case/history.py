@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gptq_fuzz.case.axes import BY_FIELD, FAR
+from gptq_fuzz.case.axes import BY_FIELD, FAR, STATES
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 
@@ -25,10 +25,7 @@ REORDERED = ("seq", "act", "rev")  # kinds of g_idx that stay such when their ro
 WAYS = ("deepcopy", "pickle")  # to a second object that equals a tensor
 # Conditions that one step may have and the next one not: what a layer keeps is right in both
 DEFAULTS = ("defbf16", "deff16", "deff64")  # dtypes, of which there is one at a time
-AMBIENT = (
-    *(*DEFAULTS, "defmeta", "omp3", "det", "other"),
-    *("grad", "nograd", INFERENCE, "autocast"),
-)
+AMBIENT = STATES
 PARAMETERS = "param"  # what the tensors of a layer are, from its load on
 # Of the x of a call, with its numbers; else they are what `load` says
 FORM = ("dtype", "layout", "rank", "start", "fill")

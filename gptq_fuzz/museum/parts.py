@@ -7,6 +7,7 @@ import ctypes
 
 import torch
 
+from gptq_fuzz import Backend, Limits
 from gptq_fuzz.adapters.control import TORCH as TORCH
 
 
@@ -85,3 +86,17 @@ def read(x, shape, strides, offset=None):
 def of_first_call(memory, qweight, value):
     """What `value` was when this very weight was met first; kept alive, no address comes twice."""
     return memory.setdefault(qweight.data_ptr(), (value, qweight))[0]
+
+
+def of_operator(name, operator, conditions):
+    """The Backend of a registered operator (x, qweight, qzeros, scales, g_idx, bits) -> [M, N]."""
+
+    def called_with(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
+        return operator, (x, qweight, qzeros, scales, g_idx, bits)
+
+    def product(**operands):
+        called, arguments = called_with(**operands)
+        return called(*arguments)
+
+    limits = Limits(bad=(), refuses_outside=False, conditions=conditions)
+    return Backend(name, limits, matmul=product, operator=called_with)

@@ -15,7 +15,7 @@ WEYL = 0x9E3779B9
 ROUNDS = 10
 MASK32 = 0xFFFFFFFF
 SMALL = 2**14  # elements
-KEPT = 2**12
+KEPT = 2**12  # elements of what is kept
 BLOCK = 2**15  # elements that a CPU draws at a time, so that all ten rounds stay in its caches
 # A tensor's number goes into its key: never renumber, old lines would change their data.
 TENSORS = {"codes": 1, "zeros": 2, "scales": 3, "x": 4, "bias": 5, "g_idx": 6, "rows": 7, "cols": 8}
@@ -46,7 +46,7 @@ def random_words(
         return first.to(device, copy=True), second.to(device, copy=True)
     # Small tensors are drawn on the CPU, the bits are the same: 60 launches would cost a GPU more.
     if _is_drawn_on_cpu(rows * columns, device):
-        found = torch.zeros(2, rows, columns, dtype=torch.int64)
+        found = torch.zeros(2, rows, columns, dtype=torch.int64, device="cpu")
         _draw(key, rows, columns, *found)
         return tuple(found.to(device))
     row = torch.arange(rows, dtype=torch.int64, device=device).unsqueeze(1)
@@ -58,7 +58,7 @@ def first_words(seed: int, tensor: str, rows: int, columns: int, device) -> torc
     """The first of `random_words` alone, in half the memory."""
     if rows * columns <= KEPT or not _is_drawn_on_cpu(rows * columns, device):
         return random_words(seed, tensor, rows, columns, device)[0]
-    first = torch.zeros(rows, columns, dtype=torch.int64)
+    first = torch.zeros(rows, columns, dtype=torch.int64, device="cpu")
     _draw(_key(seed, tensor), rows, columns, first)
     return first.to(device)
 
@@ -75,15 +75,15 @@ def _is_drawn_on_cpu(elements: int, device) -> bool:
 @functools.lru_cache(32)
 def _kept(key: int, rows: int, columns: int) -> torch.Tensor:
     """[2, rows, columns]: both words of a small tensor. In a series most come again."""
-    found = torch.zeros(2, rows, columns, dtype=torch.int64)
+    found = torch.zeros(2, rows, columns, dtype=torch.int64, device="cpu")
     _draw(key, rows, columns, *found)
     return found
 
 
 def _draw(key: int, rows: int, columns: int, *found: torch.Tensor) -> None:
     """Fill the first word, or both, so many rows at a time."""
-    row = torch.arange(rows, dtype=torch.int64).unsqueeze(1)
-    column = torch.arange(columns, dtype=torch.int64).unsqueeze(0)
+    row = torch.arange(rows, dtype=torch.int64, device="cpu").unsqueeze(1)
+    column = torch.arange(columns, dtype=torch.int64, device="cpu").unsqueeze(0)
     if _has_numpy():  # whose small operations take a third of torch's time
         row, column, found = row.numpy(), column.numpy(), tuple(words.numpy() for words in found)
     together = max(BLOCK // max(columns, 1), 1)
@@ -98,7 +98,7 @@ def _draw(key: int, rows: int, columns: int, *found: torch.Tensor) -> None:
 def _has_numpy() -> bool:
     """Whether this torch can hand tensors to it; an engine's own interpreter may lack it."""
     try:
-        torch.zeros(1).numpy()
+        torch.zeros(1, device="cpu").numpy()
     except RuntimeError:
         return False
     return True

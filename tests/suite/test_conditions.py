@@ -81,7 +81,6 @@ def test_a_condition_sees_what_no_other_sees(exhibit):
         assert all(condition in v.message or v.check == "repeat" for v in found)
 
 
-@pytest.mark.turns(3)
 @pytest.mark.parametrize("exhibit", IN_A_STATE, ids=lambda exhibit: exhibit.name)
 def test_a_condition_in_a_state_sees_what_neither_sees_alone(exhibit):
     promised = [c for c in load(exhibit.spec, ".").limits.conditions if c in ON_A_CPU]
@@ -124,7 +123,6 @@ def test_every_condition_has_a_judge_and_a_piece():
     assert {*(exhibit.only for exhibit in ALONE), *PIECES_ON_A_GPU} == set(CONDITIONS)
 
 
-@pytest.mark.turns(2)
 @pytest.mark.parametrize("condition", [c for c in ON_A_CPU if c in USUAL_CONDITIONS])
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_kernel_passes_under_every_usual_condition(name, condition):

@@ -2,8 +2,7 @@
 
 from torch import Tensor, library
 
-from gptq_fuzz import Backend, Limits
-from gptq_fuzz.museum.parts import matmul
+from gptq_fuzz.museum.parts import matmul, of_operator
 
 
 @library.custom_op("gptq_fuzz_museum::registered", mutates_args=())
@@ -18,18 +17,4 @@ def _(x, qweight, qzeros, scales, g_idx, bits):
     return x.new_empty(len(x), qweight.shape[1])
 
 
-def operator(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
-    return registered, (x, qweight, qzeros, scales, g_idx, bits)
-
-
-def f_matmul(**operands):
-    called, arguments = operator(**operands)
-    return called(*arguments)
-
-
-f = Backend(
-    "registered_operator",
-    Limits(bad=(), refuses_outside=False, conditions=("opcheck", "compile")),
-    matmul=f_matmul,
-    operator=operator,
-)
+f = of_operator("registered_operator", registered, ("opcheck", "compile"))

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, library
 
-from gptq_fuzz import Backend, Limits
-from gptq_fuzz.museum.parts import matmul
+from gptq_fuzz.museum.parts import matmul, of_operator
 
 BUG = "the fake implementation promises another dtype than the operator's result has"
 VERDICTS = ("RAISED",)
@@ -23,18 +22,4 @@ def _(x, qweight, qzeros, scales, g_idx, bits):
     return x.new_empty(len(x), qweight.shape[1], dtype=torch.float32)
 
 
-def operator(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
-    return of_two_dtypes, (x, qweight, qzeros, scales, g_idx, bits)
-
-
-def f_matmul(**operands):
-    called, arguments = operator(**operands)
-    return called(*arguments)
-
-
-f = Backend(
-    "fake_has_another_dtype",
-    Limits(bad=(), refuses_outside=False, conditions=("opcheck",)),
-    matmul=f_matmul,
-    operator=operator,
-)
+f = of_operator("fake_has_another_dtype", of_two_dtypes, ("opcheck",))

@@ -11,11 +11,15 @@ import sys
 from importlib.util import find_spec
 from types import ModuleType
 
+from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
 from gptq_fuzz.worker.drawn_times import INTERPRETED, TUNED
 
-KERNELS = {"torch": ("qlinear_cuda", (8, 4, 2, 3)), "triton": ("qlinear_triton", (8, 4, 2))}
-
+ROUNDED = Numerics(weights=("x",), folds_zero=False)
+KERNELS = {
+    "torch": ("qlinear_cuda", (8, 4, 2, 3), DEQUANTIZED),
+    "triton": ("qlinear_triton", (8, 4, 2), ROUNDED),
+}
 
 PLACE = find_spec("auto_gptq").submodule_search_locations[0]
 for name, place in (("auto_gptq", PLACE), ("auto_gptq.nn_modules", f"{PLACE}/nn_modules")):
@@ -51,7 +55,7 @@ BACKENDS = {
             tile=(64, 64, 32),
             max_tiles=16 if INTERPRETED else 8192,
         ),
-        numerics=Numerics(weights=("x",), folds_zero=False),
+        numerics=numerics,
     )
-    for kernel, (module, bits) in KERNELS.items()
+    for kernel, (module, bits, numerics) in KERNELS.items()
 }

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import torch
 
+from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED
 from gptq_fuzz.case.backend import Backend, Limits, Numerics, Token
 from gptq_fuzz.problem.codes import AWQ, repack
 from gptq_fuzz.worker.drawn_times import INTERPRETED
@@ -45,7 +46,7 @@ def dequantized(module: ModuleType) -> Backend:
     def run(state, *, x):
         return torch.matmul(x, module.awq_dequantize_triton(*state))
 
-    return Backend("awq", LIMITS, ROUNDED, prepare=prepare, run=run, operands="codes")
+    return Backend("awq", LIMITS, DEQUANTIZED, prepare=prepare, run=run, operands="codes")
 
 
 def multiplied(module: ModuleType) -> Backend:
@@ -56,4 +57,4 @@ def multiplied(module: ModuleType) -> Backend:
 
     most = 8 if INTERPRETED else LIMITS.max_tiles  # each is computed in as many parts as split says
     limits = dataclasses.replace(LIMITS, tokens=(SPLIT,), tile=(32, 32, 32), max_tiles=most)
-    return dataclasses.replace(dequantized(module), limits=limits, run=run)
+    return dataclasses.replace(dequantized(module), limits=limits, run=run, numerics=ROUNDED)

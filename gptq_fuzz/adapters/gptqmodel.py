@@ -8,16 +8,17 @@ import math
 import torch
 from gptqmodel.utils.model import convert_gptq_v1_to_v2_format_module
 
+from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
 
 FOLDER = "gptqmodel.nn_modules.qlinear"
 ROUNDED = Numerics(weights=("x",), folds_zero=False)
 FLOAT_ZERO = Numerics(zero="float", folds_zero=False)
 CLASSES = {  # place, rounding, format, and columns that it asks for beside what SUPPORTS_* says
-    "torch": ("torch.TorchLinear", ROUNDED, "v2", 1),
+    "torch": ("torch.TorchLinear", DEQUANTIZED, "v2", 1),
     "triton": ("tritonv2.TritonV2Linear", ROUNDED, "v2", 1),
     "aten": ("torch_aten_kernel.TorchAtenLinear", FLOAT_ZERO, "v2", 16),
-    "v1": ("torch.TorchLinear", ROUNDED, "v1", 1),  # its loader makes v2 of it
+    "v1": ("torch.TorchLinear", DEQUANTIZED, "v1", 1),  # its loader makes v2 of it
 }
 DTYPES = {torch.float16: "f16", torch.bfloat16: "bf16"}
 SHARED = {"g_idx": ("seq", "act"), "whole_groups": True, "scales_as_x": True, "ranks": (2, 3)}

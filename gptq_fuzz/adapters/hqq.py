@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from hqq.core.quantize import HQQLinear, Quantizer
 
+from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED
 from gptq_fuzz.case.axes import WHOLE_GROUP
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz.case.backend import Backend, Limits
 
 
 def prepare(*, codes, zeros, scales, bias, bits, group_size, **_):
@@ -54,6 +55,6 @@ HQQ = Backend(
         bad=(),
         refuses_outside=False,
     ),
-    numerics=Numerics(weights=("x",), folds_zero=False),
+    numerics=DEQUANTIZED,
 )
 BACKENDS = {"hqq": HQQ}

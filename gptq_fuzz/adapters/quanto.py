@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from optimum.quanto import WeightQBitsTensor, qint2, qint4
 
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED
+from gptq_fuzz.case.backend import Backend, Limits
 
 KINDS = {2: qint2, 4: qint4}
 
@@ -54,6 +55,6 @@ QUANTO = Backend(
         bad=(),
         refuses_outside=False,
     ),
-    numerics=Numerics(weights=("x",), folds_zero=False),
+    numerics=DEQUANTIZED,
 )
 BACKENDS = {"quanto": QUANTO}

@@ -151,8 +151,7 @@ def _started(kernel, only, device, timeout, stack) -> tuple[KernelUnderTest, str
     why = "no module with a file holds the kernel"
     for spec in specs_of(kernel)[:TRIED] if is_object else [kernel]:
         under_test = KernelUnderTest(
-            Launch(spec, os.getcwd(), device, timeout=timeout),
-            only,
+            Launch(spec, os.getcwd(), device, only, timeout=timeout),
             called_as=tuple(command_words()),
         )
         stack.callback(_stop, under_test)
@@ -177,8 +176,8 @@ def _in_process(kernel, only, device, timeout) -> KernelUnderTest:
     name = getattr(kernel, "__qualname__", type(kernel).__name__)
     is_backend = isinstance(kernel, Backend)
     backend = as_packed(kernel) if is_backend else from_callable(kernel, name)
-    launch = Launch(backend.name, os.getcwd(), device, timeout=timeout)
-    under_test = KernelUnderTest(launch, only, in_process=True)
+    launch = Launch(backend.name, os.getcwd(), device, only, timeout=timeout)
+    under_test = KernelUnderTest(launch, in_process=True)
     under_test.worker = InProcess(launch, backend)
     under_test.worker.wait_ready()
     return under_test

@@ -18,7 +18,7 @@ import torch
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import ON_A_GPU
-from gptq_fuzz.case.backend import Backend
+from gptq_fuzz.case.backend import Backend, Limits
 from gptq_fuzz.case.case import Case, decoy_of
 from gptq_fuzz.case.checks import NOT_MAPPED
 from gptq_fuzz.case.verdict import Verdict
@@ -69,6 +69,7 @@ class Request:
     `announce(check, what)` is told what comes next, so that somebody knows what ended the process;
     operands are put where that may happen only if it is there. `publish(out)` is handed the result
     [M, J] that the verdict on values is about. No call begins after `ends`, of time.monotonic().
+    Other ways of asking stay within `limits`; None: within the Backend's.
     """
 
     checks: str | tuple[str, ...] | None = None
@@ -77,6 +78,7 @@ class Request:
     announce: Callable[[str, str], None] | None = None
     publish: Callable[[torch.Tensor], None] | None = None
     ends: float = math.inf
+    limits: Limits | None = None
 
 
 class TimeIsUp(Exception):
@@ -105,6 +107,7 @@ class Examination:
     def __init__(self, backend: Backend, case: Case, device: str, request: Request, zones=True):
         self.backend, self.case, self.device, self.request = backend, case, device, request
         self.zones = zones
+        self.limits = request.limits or backend.limits  # of what is asked in another way
         self.numerics = backend.numerics  # by which results are judged
         self.intervals = Expected
         self.ambient: Callable = contextlib.nullcontext  # what a call of the kernel takes place in

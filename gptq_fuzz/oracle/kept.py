@@ -195,14 +195,14 @@ def _modes_of(exam) -> dict[str, contextlib.AbstractContextManager]:
     }
     if case.dtype != "f32":
         every["autocast"] = torch.autocast(kind, exam.operands.out_dtype)
-    return {name: mode for name, mode in every.items() if name in exam.backend.limits.conditions}
+    return {name: mode for name, mode in every.items() if name in exam.limits.conditions}
 
 
 def _gradient_of(exam) -> Callable[[int], None] | None:
     """A call for the gradient with respect to x; None of a kernel that promises none."""
     plain = {"bias": False, "out": False, "state": "", "condition": ""}
     case = exam.case.replace(backward=True, **plain)
-    if exam.case.backward or not exam.backend.gradient or exam.backend.limits.violations(case):
+    if exam.case.backward or not exam.backend.gradient or exam.limits.violations(case):
         return None
     operands = Operands(case, exam.device, zones=exam.zones)
     weights = operands.weights()
@@ -285,7 +285,7 @@ def calls_of(exam) -> dict[str, Asked]:
         return call
 
     def refused_calls(number: int) -> None:
-        for name in exam.backend.limits.bad:
+        for name in exam.limits.bad:
             case = exam.case.replace(bad=name, state="", condition="")
             with contextlib.suppress(Exception):  # a kernel may raise anything
                 answer(*invalidate(case, operands.left, own_layer()))
@@ -329,9 +329,9 @@ def calls_of(exam) -> dict[str, Asked]:
         asked["every gradient of one layer"] = Asked(gradient)
     if exam.case.m > 1:
         asked["every new number of rows"] = rounds_of_rows
-    if exam.case.m > 1 and "threads2" in exam.backend.limits.conditions:
+    if exam.case.m > 1 and "threads2" in exam.limits.conditions:
         asked["every new thread"] = Asked(new_thread, FEWER_ROUNDS, least)
-    if exam.backend.limits.bad and not exam.case.backward:
+    if exam.limits.bad and not exam.case.backward:
         asked["every round of refused calls"] = Asked(refused_calls)
     if count.seen and not exam.case.backward:
         asked["every round of calls that are broken off"] = Asked(broken_calls)

@@ -60,6 +60,20 @@ def _same_layer(exam, values=None, without=(), **changes) -> Operands:
     return Operands(case, exam.device, values=values, zones=exam.zones, shared=shared)
 
 
+def _allows(exam, **changes) -> bool:
+    """Whether the case, so changed, lies no further outside of what may be asked than it does."""
+    asked, outside = exam.case.replace(**changes), exam.limits.violations
+    return set(outside(asked)) <= set(outside(exam.case))
+
+
+ROWS_ALONE = {"rank": 2, "layout": ""}
+PLAIN = {"layout": "", "strided": (), "start": 0, "rank": 2}
+
+
+def _has_rows_alone(exam) -> bool:
+    return exam.case.m > 1 and _allows(exam, m=1, **ROWS_ALONE)
+
+
 def _row_alone(exam):
     """A row of a batch and the row alone: the last one, where tails and dispatch go wrong. Then the
     first rows, so many as each kernel that engines choose by M is for.
@@ -67,7 +81,7 @@ def _row_alone(exam):
     values, m = exam.operands.values, exam.case.m
     for rows in (slice(m - 1, m), *(slice(0, size) for size in BATCHES if size < m)):
         part = replace(values, left=values.left[rows])
-        operands = _same_layer(exam, part, m=len(part.left), rank=2, layout="")
+        operands = _same_layer(exam, part, m=len(part.left), **ROWS_ALONE)
         found = exam.expected.check(exam.call(operands), rows=rows)
         if found.count:
             break
@@ -81,7 +95,7 @@ def _has_strides(exam) -> bool:
 
 def _contiguous(exam):
     """Operands that are strided or begin anywhere, and contiguous ones as torch allocates them."""
-    plain = _same_layer(exam, layout="", strided=(), start=0, rank=2)
+    plain = _same_layer(exam, **PLAIN)
     return exam.expected.check(exam.call(plain))
 
 
@@ -151,7 +165,7 @@ def _other_config(exam):
     """Another path or launch config of the kernel."""
     choice = zlib.crc32(str(exam.case).encode())
     extra = []
-    for token in exam.backend.limits.tokens:
+    for token in exam.limits.tokens:
         choice, place = divmod(choice, len(token.values))
         extra.append((token.name, token.values[place]))
     return exam.expected.check(exam.call(_same_layer(exam, extra=tuple(extra))))
@@ -181,32 +195,32 @@ def _can_halve(exam) -> bool:
 
 
 def _can_split(exam) -> bool:
-    case, multiple = exam.case, exam.backend.limits.n_multiple
+    case, multiple = exam.case, exam.limits.n_multiple
     return not case.backward and case.n >= 2 * case.unit and case.unit % multiple == 0
 
 
 def _can_permute(exam) -> bool:
     # Of windows turned round no line is left that they are windows of
     is_free = exam.case.backward or exam.case.layout_kind not in FILLS_OF
-    return is_free and "act" in exam.backend.limits.g_idx
+    return is_free and "act" in exam.limits.g_idx
 
 
 def _is_one_group(exam) -> bool:
-    sizes = exam.backend.limits.group_sizes
+    sizes = exam.limits.group_sizes
     return exam.case.rows_per_group == exam.case.k and sizes is None
 
 
 RELATIONS = {
-    "row alone": Relation(lambda exam: exam.case.m > 1 >= exam.backend.limits.m_least, _row_alone),
-    "contiguous": Relation(_has_strides, _contiguous),
+    "row alone": Relation(_has_rows_alone, _row_alone),
+    "contiguous": Relation(lambda exam: _has_strides(exam) and _allows(exam, **PLAIN), _contiguous),
     "strided": Relation(
-        lambda exam: not _has_strides(exam) and "pad" in exam.backend.limits.layouts, _strided
+        lambda exam: not _has_strides(exam) and _allows(exam, layout="pad3"), _strided
     ),
     "rows permuted": Relation(_can_permute, _rows_permuted),
     "columns split": Relation(_can_split, _columns_split),
     "halved": Relation(_can_halve, _halved),
-    "other format": Relation(lambda exam: len(exam.backend.limits.formats) > 1, _other_format),
+    "other format": Relation(lambda exam: len(exam.limits.formats) > 1, _other_format),
     "group named": Relation(_is_one_group, _group_named),
     "reloaded": Relation(lambda exam: True, _reloaded, kinds.STATE_LEAKED),
-    "other config": Relation(lambda exam: bool(exam.backend.limits.tokens), _other_config),
+    "other config": Relation(lambda exam: bool(exam.limits.tokens), _other_config),
 }

@@ -148,6 +148,7 @@ def _kernel(spec: str, session: Session, config, asked) -> KernelUnderTest:
         spec=spec,
         started_in=str(config.invocation_params.dir),
         device=asked.device,
+        only=asked.only,
         python=asked.python,
         sanitizer=asked.sanitizer,
         timeout=asked.timeout,
@@ -155,9 +156,7 @@ def _kernel(spec: str, session: Session, config, asked) -> KernelUnderTest:
     )
     called_as = _called_as(config)
     files = session.in_flight.new
-    kernel = KernelUnderTest(
-        launch, asked.only, asked.in_process, session.waivers, called_as, files
-    )
+    kernel = KernelUnderTest(launch, asked.in_process, session.waivers, called_as, files)
     kernel.keeps_going = asked.keep_going
     return kernel
 

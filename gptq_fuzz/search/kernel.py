@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gptq_fuzz.case.backend import Limits
@@ -26,7 +26,6 @@ class KernelUnderTest:
     """Judges cases and counts them; findings.py keeps `findings`, claims.py `fingerprints`."""
 
     launch: Launch
-    only: str = ""
     in_process: bool = False
     waivers: list[Waiver] = field(default_factory=list)
     called_as: tuple[str, ...] = ("gptq-fuzz",)  # how the command that judges a case begins
@@ -51,6 +50,15 @@ class KernelUnderTest:
     @property
     def spec(self) -> str:
         return self.launch.spec
+
+    @property
+    def only(self) -> str:
+        """Tokens that narrow what is drawn and asked, see case/only.py."""
+        return self.launch.only
+
+    @only.setter
+    def only(self, tokens: str) -> None:
+        self.launch = self.worker.launch = replace(self.launch, only=tokens)
 
     @property
     def limits(self) -> Limits:

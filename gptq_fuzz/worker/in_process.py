@@ -50,7 +50,7 @@ class InProcess:
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case."""
         with in_flight(self.launch, ("--case", str(case))):
-            return self._served.verdict_on(case, checks, calls, REPEAT_SECONDS)
+            return self._served.verdict_on(case, checks, calls, REPEAT_SECONDS, self.launch.only)
 
     def ask_file(self, path: Path, calls: int = 1, patience: float = 0.0) -> Verdict:
         """The verdict on the problem that a file holds."""

@@ -110,18 +110,21 @@ class Served:
         return Case.parse(line, self.backend.limits.tokens)
 
     def judge(self, request: dict):
-        """The verdict that a request in JSON asks for: line or problem, checks, calls, seconds."""
+        """The verdict that a request in JSON asks for: what to judge, how, and for how long."""
         if "problem" in request:
             return self.verdict_on_file(request["problem"], request["calls"], request["seconds"])
         checks = request["checks"]
         checks = tuple(checks) if isinstance(checks, list) else checks
         case = self.case_of(request["line"])
-        return self.verdict_on(case, checks, request["calls"], request["seconds"])
+        return self.verdict_on(case, checks, request["calls"], request["seconds"], request["only"])
 
-    def verdict_on(self, case, checks, calls: int, seconds: float):
+    def verdict_on(self, case, checks, calls: int, seconds: float, only: str = ""):
+        """The verdict on a case, asked in such other ways as `only` names (see case/only.py)."""
+        from gptq_fuzz.case.only import narrowed
         from gptq_fuzz.oracle.examination import Request
 
-        request = Request(checks, calls, seconds, self.announce, self.publish)
+        limits = narrowed(self.backend.limits, only)
+        request = Request(checks, calls, seconds, self.announce, self.publish, limits=limits)
         return self._examination(case, request).verdict()
 
     def verdict_on_file(self, path: str, calls: int, seconds: float):

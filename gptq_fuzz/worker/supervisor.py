@@ -78,11 +78,15 @@ class Ended(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """How a kernel's worker is started; `sanitizer` is a compute-sanitizer tool, or ""."""
+    """How a kernel's worker is started; `sanitizer` is a compute-sanitizer tool, or "".
+
+    `only` are tokens, see case/only.py: a case is asked in no other ways than they allow.
+    """
 
     spec: str
     started_in: str
     device: str | None = None
+    only: str = ""
     python: str = sys.executable
     sanitizer: str = ""
     timeout: float = DEFAULT_TIMEOUT
@@ -213,7 +217,7 @@ class Worker:
 
     def ask(self, case: Case, checks="all", calls: int = 1) -> Verdict:
         """The verdict on one case; CRASHED, TIMED_OUT or LOST when the process gave none."""
-        request = {"line": str(case), "checks": checks, "calls": calls}
+        request = {"line": str(case), "checks": checks, "calls": calls, "only": self.launch.only}
         started = time.monotonic()
         verdict = self._verdict(request, case, ("--case", str(case)), self.launch.timeout)
         if verdict.kind in (kinds.PASS, kinds.REJECTED):

@@ -7,6 +7,7 @@ import random
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -292,3 +293,18 @@ def test_a_script_that_calls_it_as_it_is_loaded_is_no_endless_loop(tmp_path):
 def test_inside_a_worker_nothing_is_judged(monkeypatch):
     monkeypatch.setattr(served, "is_worker", True)
     assert gptq_fuzz.check(crashes.f).cases == 0
+
+
+def test_a_case_is_asked_in_no_way_that_only_leaves_out(only_fuzzing):
+    """Relations and conditions too: fewer rows, another layout, other formats and configs."""
+
+    def narrow(x, checkpoint_format, **others):
+        if x.numel() < 64 * x.shape[-1] or x.stride(-2) == x.shape[-1] or checkpoint_format == "v1":
+            raise RuntimeError("asked for something else")
+        return parts.TORCH.matmul(x=x, checkpoint_format=checkpoint_format, **others)
+
+    limits = replace(PLAIN, formats=("v1", "v2"), conditions=("infer", "batchinv"))
+    kernel = Backend("narrow", limits, matmul=narrow)
+    assert check(kernel, only="m64+-pad-v2", budget=SHORT, device="cpu").cases
+    with pytest.raises(AssertionError, match="asked for something else"):
+        check(kernel, only="m64+-pad", budget=SHORT, device="cpu")

@@ -37,9 +37,11 @@ def same_bits_in_any_batch(exam) -> Verdict | None:
     """Rows of a batch of 257 in smaller batches of their own, of this layer and of one whose sums
     are all rounding; of this one all but one row beside an outlier in that one.
     """
-    ranks = exam.backend.limits.ranks
-    shape = {"rank": 2 if 2 in ranks else max(ranks), "layout": ""}
-    if exam.case.fill in EXACT and "randn" in exam.backend.limits.fills:
+    ranks = exam.limits.ranks
+    shape = {"rank": exam.case.rank, "layout": exam.case.layout}
+    if "" in exam.limits.layouts:
+        shape = {"rank": 2 if 2 in ranks else max(ranks), "layout": ""}
+    if exam.case.fill in EXACT and "randn" in exam.limits.fills:
         shape["fill"] = "randn"  # in any order sums of the others have the same bits
     whole = with_another_x(exam, m=MOST, **shape)
     multiply = loaded(exam, whole)
@@ -63,7 +65,7 @@ def same_bits_in_any_batch(exam) -> Verdict | None:
 def _in_smaller_batches(exam, multiply, whole: Operands, out, sizes) -> Verdict | None:
     """So many rows, and where: the first of the batch, the middle ones or the last."""
     for m, at in sizes:
-        if m < exam.backend.limits.m_least:
+        if m < exam.limits.m_least:
             continue
         first = (MOST - m) * (at % PLACES) // (PLACES - 1)
         rows = slice(first, first + m)
@@ -85,7 +87,7 @@ def _of_rounding_alone(exam, shape: dict) -> Verdict | None:
     """A layer whose weights are alike along K, and x whose later half is the first one negated: the
     result is what the sums' order leaves of their roundings, so that another order shows.
     """
-    limits = exam.backend.limits
+    limits = exam.limits
     _, n, k = limits.units(codes_in_words(exam.case.bits))
     sizes = {"n": -(-COLUMNS // n) * n, "k": -(-TERMS // (2 * k)) * 2 * k}
     fields = vars(exam.case) | shape | sizes | {"m": MOST, "bias": False}

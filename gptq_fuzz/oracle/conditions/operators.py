@@ -67,7 +67,7 @@ def _loaded(exam, operands: Operands):
 
 def _asked(exam) -> Iterator[tuple[str, Callable, Operands]]:
     usual, own = contextlib.nullcontext, exam.operands
-    if not exam.case.state and "infer" in exam.backend.limits.conditions:
+    if not exam.case.state and "infer" in exam.limits.conditions:
         with torch.inference_mode():
             x = with_x(exam, own.values.left)
         yield "in inference mode", torch.inference_mode, x

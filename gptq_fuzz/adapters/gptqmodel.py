@@ -16,7 +16,7 @@ ROUNDED = Numerics(weights=("x",), folds_zero=False)
 FLOAT_ZERO = Numerics(zero="float", folds_zero=False)
 CLASSES = {  # place, rounding, format, and columns that it asks for beside what SUPPORTS_* says
     "torch": ("torch.TorchLinear", DEQUANTIZED, "v2", 1),
-    "triton": ("tritonv2.TritonV2Linear", ROUNDED, "v2", 1),
+    "triton": ("tritonv2.TritonV2Linear", DEQUANTIZED, "v2", 1),
     "aten": ("torch_aten_kernel.TorchAtenLinear", FLOAT_ZERO, "v2", 16),
     "v1": ("torch.TorchLinear", DEQUANTIZED, "v1", 1),  # its loader makes v2 of it
 }

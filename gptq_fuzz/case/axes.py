@@ -24,9 +24,9 @@ DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
 LAYOUTS = (
     *("", "pad", "xt", "off", "bcast", "step", "xtp", "lap", "cut", "alt", "swap", "expand"),
-    "kcast",
+    *("kcast", "leap"),
 )
-COUNTED = ("pad", "off", "step", "xtp", "lap", "cut")  # layouts with a number behind them
+COUNTED = ("pad", "off", "step", "xtp", "lap", "cut", "leap")  # layouts with a number behind them
 BATCHED = ("cut", "alt", "swap", "expand")  # layouts of an x of rank 3 or 4
 SHARED = ("bcast", "expand")  # layouts in which rows of x are one in memory
 LAP, KCAST = "lap", "kcast"  # in which they are so in part, in which each is one element

@@ -244,6 +244,7 @@ class History:
         self.place = 0
         # Of the last whole call, where a step counts by it: `thread` of the step -> how many
         self.operators: dict[str, int] = {}
+        self.caught: Exception | None = None  # of a call broken off, held during the next one
         self.collected = Collected()  # what is left in a cycle of references, until the next call
 
     def verdict(self, steps: list[Step], seconds: float = float("inf")) -> Verdict:
@@ -295,9 +296,12 @@ class History:
         return Verdict(kinds.PASS, step.case)
 
     def _done(self, step: Step) -> None:
+        held = self.caught if step.verb in WITH_NEW_X or step.verb == "again" else None
+        self.caught = None
         try:
             getattr(self, f"_{step.verb}")(step)
         finally:
+            del held  # an exception keeps the frames of its call
             if self.collected.is_stuck:
                 raise Wrong(kinds.TIMED_OUT, "what is done at the end of a layer does not end")
 
@@ -782,7 +786,8 @@ class History:
             raise
         except Interrupted:
             return
-        except Exception:  # noqa: BLE001 - whatever the kernel makes of what was raised in it
+        except Exception as problem:  # noqa: BLE001 - whatever the kernel makes of what was raised
+            self.caught = problem
             return
         try:
             self._require_right(step, exam, out)

@@ -6,8 +6,9 @@ comparing two outputs within the sum of their bounds, and bit for bit on `exact`
 
 from __future__ import annotations
 
+import contextlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +16,8 @@ import torch
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import FILLS_OF, WHOLE_GROUP
 from gptq_fuzz.case.case import decoy_of
+from gptq_fuzz.oracle.judge import Expected
+from gptq_fuzz.oracle.panel import ExpectedPanel
 from gptq_fuzz.problem.operands import Operands
 
 
@@ -174,17 +177,26 @@ def _other_config(exam):
 def _reloaded(exam):
     """Other weights written into the same tensors, as loading a checkpoint does; then back."""
     other = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
+    exam.call(exam.operands)
+    with rewritten(exam, other) as expected:
+        return expected.check(exam.call(exam.operands))
+
+
+@contextlib.contextmanager
+def rewritten(exam, other: Operands) -> Iterator[Expected | ExpectedPanel]:
+    """The layer of an examination while another's weights are written in it, all but the bias; what
+    is due from it then.
+    """
     own = exam.operands.values
     other.values = replace(other.values, left=own.left, bias=own.bias)
     expected = exam.expectation(other)
-    exam.call(exam.operands)
     mine, theirs = exam.operands.guarded, other.guarded
     names = [name for name in LAYER if name != "bias" and name in mine]
     before = {name: mine[name].original.clone() for name in names}
     try:
         for name in names:
             mine[name].write(theirs[name].original)
-        return expected.check(exam.call(exam.operands))
+        yield expected
     finally:
         for name in names:
             mine[name].write(before[name])

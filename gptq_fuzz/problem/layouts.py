@@ -256,6 +256,9 @@ def place_left(case: Case) -> Placement:
         return Placement(0)
     if kind == "step":
         return Placement(2 * case.reduction + amount, 2)
+    if kind == "leap":
+        apart = 3 if amount % 2 else 5  # and no power of two
+        return Placement(apart * case.reduction + amount, apart)
     if kind == LAP:
         return Placement(amount)
     if kind == KCAST:

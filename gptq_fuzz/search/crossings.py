@@ -51,6 +51,9 @@ PREFILL = (129, 1024, 2048)  # rows, columns, reduction
 WRAPPED = ((2048, 4096, 256), (4096, 2048, 512), (128, 4096, 4096))
 # Rows of a batch between one tile and a prefill, with fills that show how x and weights are rounded
 WIDE = 2048
+# Products large in all three, with fills of rows that have nothing to do with each other: less work
+# is done where blocks of rows and columns are added before they are multiplied
+CUBES = ((512, "nonfinite"), (512, "wide"), (1024, "nonfinite"))
 MIDDLE_ROWS = ((64, "randn"), (17, "onehot"), (127, "randn"), (257, "onehot"))
 # Few rows of large layers, with a bias where there is any
 LAYERS = ((1, 1024, 8192), (8, 2048, 4096), (16, 1028, 8196), (2, 8192, 1024), (1, 4096, 4096))
@@ -281,6 +284,13 @@ def _middle_rows(limits: Limits) -> Iterator[dict]:
             yield sizes | {"options": sizes["options"] | {"fill": fill}}
 
 
+def _cubes(limits: Limits) -> Iterator[dict]:
+    for size, fill in CUBES:
+        if fill in limits.fills:
+            sizes = as_usual(limits, size, size, size)
+            yield sizes | {"options": sizes["options"] | {"fill": fill}}
+
+
 def _layers(limits: Limits) -> Iterator[dict]:
     for turn, (m, n, k) in enumerate(LAYERS):
         yield {"m": m, "n": n, "k": k, "options": {"bias": limits.bias} | usual(limits, turn)}
@@ -301,6 +311,6 @@ _ALWAYS = (
     (_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
     (early_infinities, states_of_large),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
-    (more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows),
+    (more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows, _cubes),
 )
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

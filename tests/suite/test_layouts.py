@@ -17,6 +17,7 @@ PLAIN = "m4-n8-k16-b8-g8-bias"
 STRIDED = "m4-n8-k16-b8-g8-wstr-sstr-zstr-gstr"
 NAMES = ("left", "qweight", "qzeros", "scales", "g_idx")
 LAYOUTS = ("", "-pad3", "-xt", "-xtp3", "-off5", "-bcast", "-step3", "-dim3", "-kcast")
+LAYOUTS += ("-leap3", "-leap2")
 LAYOUTS += ("-lap3", "-lap5-dim3", "-lap20")
 LAYOUTS += ("-cut3-dim3", "-alt-dim4", "-swap-dim3", "-off5-at8", "-swap-dim4-at4")
 
@@ -176,7 +177,8 @@ def test_every_operand_begins_so_many_bytes_off_an_aligned_address(start, stride
 
 
 SEEN = {  # axis or layout -> the case, and those tokens of it that show the fault
-    "step": ("m3-n8-k16-b4-g8{}", {"-step2"}),
+    "step": ("m3-n8-k16-b4-g8{}", {"-step2", "-leap3", "-leap2"}),
+    "leap": ("m3-n8-k16-b4-g8{}", {"-leap3", "-leap2"}),
     "lap": ("m4-n8-k16-b4-g8{}", {"-lap3"}),
     "cut": ("m4-n8-k16-b4-g8{}-dim3", {"-cut3", "-alt"}),
     "swap": ("m4-n8-k16-b4-g8{}-dim3", {"-swap"}),

@@ -111,5 +111,26 @@ def _of_rounding_alone(exam, shape: dict) -> Verdict | None:
     whole = Operands(case, exam.device, values=values, zones=exam.zones)
     multiply = loaded(exam, whole)
     out = answer(exam, multiply, whole)
+    if found := _beside_zeros(exam, multiply, whole):
+        return found
     each = [(m, at + exam.case.seed) for at, m in enumerate((*ROWS, *MORE_ROWS))]
     return _in_smaller_batches(exam, multiply, whole, out, each)
+
+
+def _beside_zeros(exam, multiply, whole: Operands) -> Verdict | None:
+    """Where every row has zeros in the same half of K, as behind a ReLU, and where all but one do:
+    what may be left out of the sums of one batch may not be in another.
+    """
+    spoilt, half = exam.case.seed % MOST, whole.case.k // 2
+    sparse = whole.values.left.clone()
+    sparse[:, half // 4 + 3 : half // 4 + half // 2] = 0  # no whole blocks
+    sparse[:, half:] = -sparse[:, :half]  # which leaves what is rounding alone
+    mixed = sparse.clone()
+    mixed[spoilt] = whole.values.left[spoilt]
+    given = [with_x(exam, left, whole, **_form(whole, MOST)) for left in (sparse, mixed)]
+    outs = [answer(exam, multiply, operands) for operands in given]
+    others = torch.arange(MOST, device=outs[0].device) != spoilt
+    if not same_bits(outs[0][others], outs[1][others]):
+        message = f"other rows have other bits where row {spoilt} of {MOST} lacks their zeros"
+        return exam._result(kinds.WRONG, message)
+    return None

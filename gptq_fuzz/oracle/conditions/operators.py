@@ -11,6 +11,7 @@ from torch import library
 from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import answer, with_another_x, with_x, within, wrong
+from gptq_fuzz.oracle.relations import rewritten
 from gptq_fuzz.problem.operands import Operands
 
 # More rows than the case has: the first is traced anew, for any number; the second is not
@@ -33,7 +34,8 @@ def checked_operator(exam) -> Verdict | None:
 
 def compiled(exam) -> Verdict | None:
     """One function traced by torch.compile, called as an engine does: in inference mode first,
-    then outside, of one layer, then of another of its shapes, with other numbers of rows.
+    then outside, of one layer, then of another of its shapes, with other numbers of rows; at last
+    of the first, after other weights were written into it.
 
     What is traced is not compiled any further.
     """
@@ -45,7 +47,13 @@ def compiled(exam) -> Verdict | None:
             out = answer(exam, lambda x, layer=layer: multiply(layer, x), operands)
         if found := wrong(exam, exam.expectation(operands).check(out), f" {what}"):
             return found
-    return None
+    if exam.backend.run is not None:  # and what was prepared need not follow
+        return None
+    own, other = exam.operands, Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
+    layer = _loaded(exam, own)
+    with rewritten(exam, other) as expected:
+        out = answer(exam, lambda x: multiply(layer, x), own)
+    return wrong(exam, expected.check(out), " after a write into the layer")
 
 
 def _multiply(exam) -> Callable:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 BITS = (8, 4, 2, 3, 6, 5, 7, 1)
 G_IDX_KINDS = (
     *("seq", "act", "rev", "one", "skew", "mix", "gap", "perm", "shard", "odd", "holes", "near"),
-    "uneven",
+    *("uneven", "recur"),
     "none",
 )
 ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zcol", "zlay", "zhead", "zflt")

@@ -180,6 +180,8 @@ def _g_idx(case: Case, device) -> torch.Tensor:
     if case.g_idx == "uneven":
         key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
         return _uneven(case, sequential)[torch.argsort(key)]
+    if case.g_idx == "recur":
+        return _recurring(case, device)
     if case.g_idx == "near":
         return _nearly_in_order(case, sequential)
     if case.g_idx == "skew":  # group g starts near K * sqrt(g / G): early groups are larger
@@ -222,6 +224,29 @@ def _uneven(case: Case, sequential: torch.Tensor) -> torch.Tensor:
     found = sequential.clone()
     found[(taker + 1) * size : (taker + 1) * size + few] = taker
     return found
+
+
+def _recurring(case: Case, device) -> torch.Tensor:
+    """No word has rows of two groups, and a group has words that lie apart: the last ones are of
+    group 0 again, as where K is padded; all groups come in turn, as where shards are joined; words
+    are shuffled. In order where there are less than three words or two groups.
+    """
+    words, groups = case.k // case.unit, case.groups
+    word = torch.arange(case.k, dtype=torch.int64, device=device) // case.unit
+    of_a_group = max(min(case.rows_per_group // case.unit, (words - 1) // 2), 1)
+    if words < 3 or groups < 2:
+        return (word // of_a_group).clamp(max=groups - 1)
+    form, turn = case.seed % 3, case.seed // 3
+    if form == 1:
+        groups = min(groups, max(words // 2, 2))
+        together = 1 if turn % 2 else max(words // (2 * groups), 1)
+        return word // together % groups
+    if form == 2:
+        key = random_words(case.seed, "g_idx", words, 1, device)[0].flatten() * words
+        word = torch.argsort(key + torch.arange(words, device=device))[word]
+    found = (word // of_a_group).clamp(max=groups - 1)
+    again = 1 + turn % (words - 2 * of_a_group)
+    return found if form == 2 else torch.where(word >= words - again, 0, found)
 
 
 def _group_order(case: Case, device) -> torch.Tensor:

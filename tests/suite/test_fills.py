@@ -72,6 +72,9 @@ GOLDEN = [
     ),
     ("m3-n80-k16-b2-g4-act-masked-s2", "34ac4e59 c8c55dca a44a409d d44220cb d7d7d11b -"),
     ("m2-n8-k8-b8-g3-bwd-masked-s3", "0bf04860 7843933f 69501485 0eede31c a18c7ce3 -"),
+    ("m2-n8-k64-b4-g16-recur-s3", "0c5b9716 a6d7b678 d848e830 147c57ac 92255e18 -"),
+    ("m2-n8-k64-b4-g16-recur-randn-s4", "690ed557 6233e91d 5383737d e4b5f58b 6e9c4bcc -"),
+    ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
 ]
 
 
@@ -194,6 +197,25 @@ def test_perm_keeps_groups_whole_in_an_order_that_neither_rises_nor_falls(rows, 
     assert sorted(order.tolist()) == list(range(case.groups))
     assert torch.equal(values.g_idx, order.repeat_interleave(rows)[:40])
     assert {-1, 1} == set(order.diff().sign().tolist())
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("size", ["k12-b8-g4", "k96-b4-g16", "k96-b4-g40", "k192-b3-g5"])
+def test_recur_has_whole_words_of_groups_of_which_some_come_again(size, seed):
+    case, values = problem(f"m1-n32-{size}-recur-s{seed}")
+    words = values.g_idx.unflatten(0, (-1, case.unit))
+    assert (words == words[:, :1]).all()
+    assert values.g_idx.max() < case.groups
+    pieces = words[:, 0].unique_consecutive()
+    assert len(pieces) > 2
+    assert len(pieces.unique()) < len(pieces) or seed % 3 == 2  # shuffled, which may show less
+
+
+def test_recur_is_what_its_seed_says():
+    words = {seed: problem(f"m1-n8-k64-b4-g16-recur-s{seed}")[1].g_idx[::8] for seed in (0, 1, 7)}
+    assert words[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 0]
+    assert words[1].tolist() == words[7].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert problem("m1-n8-k128-b4-g32-recur-s4")[1].g_idx[::8].tolist() == [*range(4)] * 4
 
 
 @pytest.mark.parametrize("bits", BITS[:3])

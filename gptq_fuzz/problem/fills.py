@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.axes import FRACTIONS, KCAST, LAP, SHARED
+from gptq_fuzz.case.axes import FORMS_OF_BANDS, FRACTIONS, KCAST, LAP, SHARED, bands_of
 from gptq_fuzz.case.case import SHARD_STARTS, Case
 from gptq_fuzz.problem.cancel import cancelling, equal_weights
 from gptq_fuzz.problem.layouts import rows_stored, windows_of
@@ -154,6 +154,8 @@ def _zeros(case: Case, device) -> torch.Tensor:
         kind[-1], kind[0] = 2, 0  # the last is drawn, the first is the middle
         same = torch.where(kind == 0, 2 ** (case.bits - 1), 0)
         return torch.where(kind < 2, same, zeros)
+    if case.zeros == "zband":
+        return _band(case, zeros, device)
     zeros[:, 0] = 0  # stored as maxq under v1: the wrap that kernels forget
     zeros[:, 1] = case.maxq
     if case.zeros == "zlay":
@@ -161,6 +163,24 @@ def _zeros(case: Case, device) -> torch.Tensor:
     if case.zeros == "zhead":
         zeros[0, 0], zeros[:, -1] = 2 ** (case.bits - 1), case.maxq
     return _alike(case, zeros)
+
+
+def _band(case: Case, zeros: torch.Tensor, device) -> torch.Tensor:
+    """From [G, N] those of a narrow band that has both its ends: one for the layer, or one for each
+    column or group; it lies anywhere, at 0 or at the largest.
+    """
+    spans = bands_of(case.bits)
+    turn, form = divmod(case.seed, FORMS_OF_BANDS)
+    place, span = turn // len(spans) % 3, spans[turn % len(spans)]
+    most = case.maxq - span
+    shape = {2: (1, case.n), 3: (case.groups, 1)}.get(form, (1, 1))
+    drawn = random_words(case.seed, "zeros", *shape, device)[1] % (most + 1)
+    low = drawn if place == 0 else (place - 1) * most
+    within = zeros % (span + 1)
+    ends = (within[0], within[-1]) if form == 2 else (within[:, 0], within[:, 1])
+    for end, value in zip(ends, (0, span), strict=True):
+        end[:] = value
+    return within + low
 
 
 def _fractions(case: Case, zeros: torch.Tensor, device) -> torch.Tensor:

@@ -12,7 +12,7 @@ import zlib
 import pytest
 import torch
 
-from gptq_fuzz.case.axes import FILLS, codes_in_words
+from gptq_fuzz.case.axes import FILLS, bands_of, codes_in_words
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.problem import philox
 from gptq_fuzz.problem.operands import Operands
@@ -74,6 +74,9 @@ GOLDEN = [
     ("m2-n8-k8-b8-g3-bwd-masked-s3", "0bf04860 7843933f 69501485 0eede31c a18c7ce3 -"),
     ("m2-n8-k64-b4-g16-recur-s3", "0c5b9716 a6d7b678 d848e830 147c57ac 92255e18 -"),
     ("m2-n8-k64-b4-g16-recur-randn-s4", "690ed557 6233e91d 5383737d e4b5f58b 6e9c4bcc -"),
+    ("m2-n8-k32-b4-g8-zband-s24", "adb2938a 32086528 bb88d864 705130ae 9f1ec608 -"),
+    ("m1-n8-k16-b8-g4-zband-randn-s170", "6aceaccf 444a8bd7 104c3127 bd9bb3fa b21772f9 -"),
+    ("m1-n32-k64-b3-g16-zband-s19", "4ccdf33a 4005f279 19fe1a75 61e13ace 48081899 -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
 ]
 
@@ -233,6 +236,24 @@ def test_zeq_has_words_and_rows_of_weights_that_are_0_and_words_of_one_code(bits
 @pytest.mark.parametrize(("kind", "value"), [("zsym", 8), ("z0", 0), ("zmax", 15)])
 def test_fixed_zero_points_are_what_their_token_says(kind, value):
     assert problem(f"m1-n8-k32-b4-g8-{kind}")[1].zeros.unique().tolist() == [value]
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_zband_has_each_span_for_a_layer_a_column_and_a_group(bits):
+    top, spans = 2**bits - 1, bands_of(bits)
+    assert {*spans} == {s for j in range(8) for s in (2**j, 2**j - 1) if 0 < s < top}
+    met = set()
+    for seed in range(12 * len(spans)):
+        zeros = problem(f"m1-n64-k128-b{bits}-g16-zband-s{seed}")[1].zeros
+        of = [zeros, zeros, zeros.T, zeros][seed % 4]
+        of = of.flatten().unsqueeze(0) if seed % 4 < 2 else of
+        widths, ends = (of.amax(1) - of.amin(1)).unique(), (int(of.min()), int(of.max()))
+        assert len(widths) == 1
+        assert ends[0] >= 0
+        assert ends[1] <= top
+        met.add((int(widths), seed % 4, ends[0] == 0 or ends[1] == top))
+    assert met >= {(span, form, True) for span in spans for form in range(4)}
+    assert not all(is_at_an_end for _, _, is_at_an_end in met)
 
 
 def test_act_shuffles_the_sequential_g_idx():

@@ -126,12 +126,36 @@ def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torc
     codes[case.unit :, 6:7] = case.maxq
     if case.zeros == "zeq":
         codes = _equal_codes(case, codes, zeros[g_idx], device)
+    if case.zeros in ("ztern", "zfew") and case.bits > 1:
+        codes = _few_codes(case, codes)
     if case.fill == "wide":
         # Beside the outliers of x every second weight is 0: what is small in a row decides there.
         second = torch.arange(case.columns, device=device) % 2 == 1
         vanish = _is_outlier(case, device).unsqueeze(1) & second
         codes = torch.where(vanish.T if case.backward else vanish, zeros[g_idx], codes)
     return codes
+
+
+def _few_codes(case: Case, codes: torch.Tensor) -> torch.Tensor:
+    """Those of layers in which some never occur. ztern: not 0, as of a quantiser that clips to both
+    sides alike, or the three in the middle; zfew: those of fewer bits, even ones, all but the
+    largest, 0 and the largest. Fills that say what weights are come after it.
+    """
+    middle = 2 ** (case.bits - 1)
+    if case.zeros == "ztern":
+        return codes % 3 + (middle - 1) if case.seed % 4 == 3 else codes.clamp_(min=1)
+    form = case.seed % 5
+    if form == 4:
+        return torch.where(codes < middle, 0, case.maxq)
+    if form == 3:
+        return codes.clamp_(max=case.maxq - 1)
+    codes &= case.maxq - 1 if form == 2 else _half_of_bits(case)
+    return codes
+
+
+def _half_of_bits(case: Case) -> int:
+    """The largest code that half of the bits hold."""
+    return 2 ** ((case.bits + 1) // 2) - 1
 
 
 def _equal_codes(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device) -> torch.Tensor:
@@ -145,7 +169,8 @@ def _equal_codes(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device) -
 
 
 def _zeros(case: Case, device) -> torch.Tensor:
-    fixed = {"zsym": 2 ** (case.bits - 1), "z0": 0, "zmax": case.maxq}
+    middle = 2 ** (case.bits - 1)
+    fixed = {"zsym": middle, "ztern": middle, "z0": 0, "zmax": case.maxq}
     if case.zeros in fixed:
         return torch.full((case.groups, case.n), fixed[case.zeros], device=device)
     zeros = random_words(case.seed, "zeros", case.groups, case.n, device)[0] & case.maxq
@@ -158,11 +183,19 @@ def _zeros(case: Case, device) -> torch.Tensor:
         return _band(case, zeros, device)
     zeros[:, 0] = 0  # stored as maxq under v1: the wrap that kernels forget
     zeros[:, 1] = case.maxq
+    if case.zeros == "zfew" and case.bits > 1:
+        return _zeros_beside_few_codes(case, zeros)
     if case.zeros == "zlay":
         zeros[0, 0] = 1 + case.seed % case.maxq
     if case.zeros == "zhead":
         zeros[0, 0], zeros[:, -1] = 2 ** (case.bits - 1), case.maxq
     return _alike(case, zeros)
+
+
+def _zeros_beside_few_codes(case: Case, zeros: torch.Tensor) -> torch.Tensor:
+    """Drawn, or the middle; of codes of fewer bits every other time of so many bits, too."""
+    largest = _half_of_bits(case) if case.seed % 5 == 0 else case.maxq
+    return zeros & largest if case.seed // 5 % 2 == 0 else torch.full_like(zeros, largest // 2 + 1)
 
 
 def _band(case: Case, zeros: torch.Tensor, device) -> torch.Tensor:

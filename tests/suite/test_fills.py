@@ -77,6 +77,13 @@ GOLDEN = [
     ("m2-n8-k32-b4-g8-zband-s24", "adb2938a 32086528 bb88d864 705130ae 9f1ec608 -"),
     ("m1-n8-k16-b8-g4-zband-randn-s170", "6aceaccf 444a8bd7 104c3127 bd9bb3fa b21772f9 -"),
     ("m1-n32-k64-b3-g16-zband-s19", "4ccdf33a 4005f279 19fe1a75 61e13ace 48081899 -"),
+    ("m2-n16-k32-b2-g8-ztern-s1", "2b838837 dd8889c8 1493cdaf eb747214 9f1ec608 -"),
+    ("m1-n8-k16-b8-g4-ztern-wide-s3", "53b97cc1 15b79ef5 ba1c4cee 9b1a04e9 b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s5", "83ac3845 9d3f774a a3d824cb 746bd706 b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s1", "b308ca9f 6092718c cdbbe5f4 79ebc499 b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s2", "9b11eadd 126ad161 b74ff3ad b3f01d9e b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s8", "6f7b1df5 871b0d1d ba1c4cee d73d9bc2 b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s4", "9ebd223a a6e31657 13e630fe d2fd43f3 b21772f9 -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
 ]
 
@@ -254,6 +261,32 @@ def test_zband_has_each_span_for_a_layer_a_column_and_a_group(bits):
         met.add((int(widths), seed % 4, ends[0] == 0 or ends[1] == top))
     assert met >= {(span, form, True) for span in spans for form in range(4)}
     assert not all(is_at_an_end for _, _, is_at_an_end in met)
+
+
+@pytest.mark.parametrize("fill", ["exact", "onehot", "wide", "cancel", "nonfinite"])
+@pytest.mark.parametrize("bits", BITS)
+def test_ztern_has_no_code_0_beside_zero_points_in_the_middle(bits, fill):
+    middle = 2 ** (bits - 1)
+    for seed in range(8):
+        for direction in ("", "-bwd"):
+            line = f"m2-n64-k256-b{bits}-g32-ztern{direction}-{fill}-s{seed}".replace("-exact", "")
+            values = problem(line)[1]
+            assert values.zeros.unique().tolist() == [middle]
+            assert values.codes.min() >= 1
+        if fill == "exact":
+            wanted = range(middle - 1, middle + 2) if seed % 4 == 3 else range(1, 2 * middle)
+            assert values.codes.unique().tolist() == [*wanted]
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_zfew_has_what_its_seed_leaves_of_codes(bits):
+    top, few, middle = 2**bits - 1, 2 ** ((bits + 1) // 2), 2 ** (bits - 1)
+    left = (range(few), range(few), range(0, top, 2), range(top), (0, top))
+    for seed in range(10):
+        values = problem(f"m1-n128-k256-b{bits}-g4-zfew-s{seed}")[1]
+        assert values.codes.unique().tolist() == [*left[seed % 5]]
+        drawn, fixed = (range(few), few // 2) if seed % 5 == 0 else (range(top + 1), middle)
+        assert values.zeros.unique().tolist() == ([*drawn] if seed < 5 else [fixed])
 
 
 def test_act_shuffles_the_sequential_g_idx():

@@ -58,7 +58,9 @@ FILLS = (
     "cancel",
     "pruned",
     "masked",
+    "nans",
 )
+EVERY_NAN = "nans"  # the fill that has NaN in other forms than torch gives it
 # What surrounds a call, see oracle/conditions: those that any kernel is asked, then those that one
 # has to promise; and those of them that only a GPU has
 USUAL_CONDITIONS = (

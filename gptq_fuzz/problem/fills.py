@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.axes import FORMS_OF_BANDS, FRACTIONS, KCAST, LAP, SHARED, bands_of
+from gptq_fuzz.case.axes import (
+    EVERY_NAN,
+    FORMS_OF_BANDS,
+    FRACTIONS,
+    KCAST,
+    LAP,
+    SHARED,
+    bands_of,
+)
 from gptq_fuzz.case.case import SHARD_STARTS, Case
 from gptq_fuzz.problem.cancel import cancelling, equal_weights
 from gptq_fuzz.problem.layouts import rows_stored, windows_of
@@ -320,6 +328,9 @@ def _bias(case: Case, device) -> torch.Tensor:
         chosen = torch.arange(case.n, device=device) == (case.seed + 1) % case.n
         kind = torch.where(chosen, 1 + case.seed % 2, (more >> 4) % 3)
         bias = torch.where(chosen | (more % 4 == 0), _special(device)[kind], bias)
+    if case.fill == EVERY_NAN and case.seed % 3 == 2:
+        chosen = torch.arange(case.n, device=device) == (case.seed + 1) % case.n
+        bias = torch.where(chosen | (more % 8 == 0), torch.nan, bias)
     return bias
 
 
@@ -510,6 +521,28 @@ def _masked(case: Case, device):
     return torch.where((group + column // MASKED_COLUMNS) % 2 == 0, 0.0, scales), left
 
 
+def _nans(case: Case, device):
+    """randn beside zeros of either sign, in most rows of x one NaN, some rows of such zeros; of
+    every fourth seed NaN in a column of scales, of every third in the bias (see `_bias`). In which
+    form each is stored: see nans.py.
+    """
+    scales, left = _randn(case, device)
+    words, signs = _left_words(case, device)
+    row_word = random_words(case.seed, "rows", case.m, 1, device)[0]
+    zeros = torch.where(signs & 1 == 1, -0.0, 0.0).double()
+    left = torch.where((words % 4 == 0) | ((row_word >> 4) % 8 == 0), zeros, left)
+    sure_row = case.seed % max(rows_stored(case), 1)  # x keeps it
+    chosen = torch.arange(case.m, device=device).unsqueeze(1) == sure_row
+    chosen = chosen | (row_word % 4 > 0)
+    place = torch.arange(case.reduction, device=device) == (row_word >> 8) % case.reduction
+    left = torch.where(chosen & place, torch.nan, left)
+    if case.seed % 4 == 3:
+        raw = random_words(case.seed, "cols", case.groups, case.n, device)[0]
+        of_column = torch.arange(case.n, device=device) == case.seed // 4 % case.n
+        scales = torch.where(of_column & (raw % 2 == 0) | (raw % 32 == 0), torch.nan, scales)
+    return scales, left
+
+
 def _special(device) -> torch.Tensor:
     return torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=torch.float64, device=device)
 
@@ -651,4 +684,5 @@ _FILLS = {
     "cancel": cancelling,
     "pruned": _pruned,
     "masked": _masked,
+    EVERY_NAN: _nans,
 }

@@ -84,6 +84,9 @@ GOLDEN = [
     ("m1-n8-k16-b8-g4-zfew-s2", "9b11eadd 126ad161 b74ff3ad b3f01d9e b21772f9 -"),
     ("m1-n8-k16-b8-g4-zfew-s8", "6f7b1df5 871b0d1d ba1c4cee d73d9bc2 b21772f9 -"),
     ("m1-n8-k16-b8-g4-zfew-s4", "9ebd223a a6e31657 13e630fe d2fd43f3 b21772f9 -"),
+    ("m8-n8-k16-b4-g4-act-bias-nans-s11", "aed2a70d a17dc1d3 26080f34 ec065a6d 39041cb1 72885b03"),
+    ("m4-n8-k16-b4-g8-bf16-sf32-nans-s3", "990eeea4 a521e39a 36f039f5 3ca8f26e 207b7fe5 -"),
+    ("m3-n8-k8-b8-g3-f32-bwd-nans-s2", "5b3cdb42 be68e544 068686ae 84053df4 a18c7ce3 -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
 ]
 
@@ -142,7 +145,10 @@ def test_a_line_means_the_same_bytes_for_ever(case_line, wanted):
     assert {Case.parse(other).fill for other, _ in GOLDEN} == set(FILLS)
 
 
-@pytest.mark.parametrize("fill", [fill for fill in FILLS if fill not in ("lanes", "nonfinite")])
+WITHOUT_EQUALS = ("lanes", "nonfinite", "nans")  # labelled by N; NaN equals nothing
+
+
+@pytest.mark.parametrize("fill", [fill for fill in FILLS if fill not in WITHOUT_EQUALS])
 def test_fewer_rows_and_columns_keep_the_rest(fill):
     large, small = (problem(f"{size}-k96-b4-g32-{fill}-s5")[1] for size in ("m9-n64", "m4-n24"))
     assert torch.equal(small.left, large.left[:4])
@@ -439,6 +445,46 @@ def test_nonfinite_has_special_values_and_finite_outputs(seed):
     assert torch.isfinite(values.scales).all() == (seed == 0)
     assert torch.isfinite(out).any()
     assert not torch.isfinite(out).all()
+
+
+def bits_of(tensor):
+    whole = {2: torch.int16, 4: torch.int32}[tensor.element_size()]
+    mask = (1 << 8 * tensor.element_size()) - 1
+    return [number & mask for number in tensor[torch.isnan(tensor)].view(whole).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "quiet", "small", "every"),
+    [
+        ("f16", 0x7E00, 0x7C01, 0x7FFF),
+        ("bf16", 0x7FC0, 0x7F81, 0x7FFF),
+        ("f32", 0x7FC00000, 0x7F802000, 0x7FFFFFFF),
+    ],
+)
+def test_nans_has_nan_of_every_form_in_x_scales_and_bias(dtype, quiet, small, every):
+    sign = 0x80000000 if dtype == "f32" else 0x8000
+    wanted = {form | more for form in (quiet, small, every) for more in (0, sign)}
+    found = {"left": set(), "scales": set(), "bias": set()}
+    for seed in range(24):
+        line = f"m7-n16-k32-b4-g8-{dtype}-s{dtype}-bias-nans-s{seed}"
+        operands = Operands(Case.parse(line), "cpu")
+        for name, forms in found.items():
+            forms.update(bits_of(operands.guarded[name].view))
+    assert found == dict.fromkeys(found, wanted)
+
+
+def test_nans_has_one_in_most_rows_beside_zeros_of_either_sign():
+    operands = Operands(Case.parse("m64-n16-k64-b4-g8-nans-s1"), "cpu")
+    x = operands.left
+    counts = torch.isnan(x).sum(1)
+    assert {*counts.tolist()} == {0, 1}
+    assert 0.5 < counts.float().mean() < 0.95
+    is_negative = torch.signbit(x[x == 0])
+    assert 0.4 < is_negative.float().mean() < 0.6
+    assert 0.2 < (x == 0).float().mean() < 0.5
+    assert ((x == 0) | torch.isnan(x)).all(1).any()
+    out = Judged("m64-n16-k64-b4-g8-nans-s1").exact
+    assert torch.equal(torch.isnan(out), (counts > 0).unsqueeze(1).expand_as(out))
 
 
 @pytest.mark.parametrize("fill", FILLS)

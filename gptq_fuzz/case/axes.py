@@ -14,11 +14,16 @@ from typing import Any, NamedTuple
 BITS = (8, 4, 2, 3, 6, 5, 7, 1)
 G_IDX_KINDS = (
     *("seq", "act", "rev", "one", "skew", "mix", "gap", "perm", "shard", "odd", "holes", "near"),
-    "uneven",
+    *("uneven", "recur"),
     "none",
 )
-ZERO_KINDS = ("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zcol", "zlay", "zhead", "zflt")
+ZERO_KINDS = (
+    *("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zcol", "zlay", "zhead"),
+    *("zband", "ztern", "zfew", "zflt"),
+)
 FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be given
+BANDS = (4, 1, 2, 3, 8, 7, 16, 15, 32, 31, 64, 63, 128, 127)  # zband: largest less smallest
+FORMS_OF_BANDS = 4  # of seeds one after another: twice one band for a layer, for a column, a group
 FORMATS = ("v1", "v2")
 DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
@@ -53,7 +58,9 @@ FILLS = (
     "cancel",
     "pruned",
     "masked",
+    "nans",
 )
+EVERY_NAN = "nans"  # the fill that has NaN in other forms than torch gives it
 # What surrounds a call, see oracle/conditions: those that any kernel is asked, then those that one
 # has to promise; and those of them that only a GPU has
 USUAL_CONDITIONS = (
@@ -254,6 +261,11 @@ UNDRAWN = (
     Clash("out", (True,), "condition", INTO_NO_OUT, "is not given there"),
     Clash("out", (True,), "state", ("grad",), "is not given there"),
 )
+
+
+def bands_of(bits: int) -> tuple[int, ...]:
+    """Those that are not all there is, in the order of seeds."""
+    return tuple(span for span in BANDS if span < 2**bits - 1) or (1,)
 
 
 def codes_in_words(bits: int) -> int:

@@ -67,6 +67,7 @@ from typing import NamedTuple
 
 import torch
 
+from gptq_fuzz.case.axes import EVERY_NAN
 from gptq_fuzz.case.backend import Numerics
 from gptq_fuzz.problem.fills import Values
 from gptq_fuzz.problem.operands import Product
@@ -89,6 +90,7 @@ TENSOR_CORE_BITS = {70: 23, 75: 23, 80: 24, 86: 24, 89: 24, 90: 25, 100: 25, 120
 TF32_DIGITS = 11
 # Fills of powers of two and small integers; what else `pruned` has meets scales of 0
 WHOLE_STEPS = ("exact", "sparse", "ties", "cancel", "pruned")
+SPECIAL = ("nonfinite", "masked", EVERY_NAN)  # fills that have NaN or infinities
 
 
 class Element(NamedTuple):
@@ -185,7 +187,7 @@ class Expected:
 
     def _is_special(self) -> bool:
         if self._is_random:
-            return self.product.fill in ("nonfinite", "masked")
+            return self.product.fill in SPECIAL
         given = (self._left, self.product.values.scales, self._bias)
         return not all(torch.isfinite(part).all() for part in given if part is not None)
 

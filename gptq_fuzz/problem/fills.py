@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.axes import FRACTIONS, KCAST, LAP, SHARED
+from gptq_fuzz.case.axes import (
+    EVERY_NAN,
+    FORMS_OF_BANDS,
+    FRACTIONS,
+    KCAST,
+    LAP,
+    SHARED,
+    bands_of,
+)
 from gptq_fuzz.case.case import SHARD_STARTS, Case
 from gptq_fuzz.problem.cancel import cancelling, equal_weights
 from gptq_fuzz.problem.layouts import rows_stored, windows_of
@@ -126,12 +134,36 @@ def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torc
     codes[case.unit :, 6:7] = case.maxq
     if case.zeros == "zeq":
         codes = _equal_codes(case, codes, zeros[g_idx], device)
+    if case.zeros in ("ztern", "zfew") and case.bits > 1:
+        codes = _few_codes(case, codes)
     if case.fill == "wide":
         # Beside the outliers of x every second weight is 0: what is small in a row decides there.
         second = torch.arange(case.columns, device=device) % 2 == 1
         vanish = _is_outlier(case, device).unsqueeze(1) & second
         codes = torch.where(vanish.T if case.backward else vanish, zeros[g_idx], codes)
     return codes
+
+
+def _few_codes(case: Case, codes: torch.Tensor) -> torch.Tensor:
+    """Those of layers in which some never occur. ztern: not 0, as of a quantiser that clips to both
+    sides alike, or the three in the middle; zfew: those of fewer bits, even ones, all but the
+    largest, 0 and the largest. Fills that say what weights are come after it.
+    """
+    middle = 2 ** (case.bits - 1)
+    if case.zeros == "ztern":
+        return codes % 3 + (middle - 1) if case.seed % 4 == 3 else codes.clamp_(min=1)
+    form = case.seed % 5
+    if form == 4:
+        return torch.where(codes < middle, 0, case.maxq)
+    if form == 3:
+        return codes.clamp_(max=case.maxq - 1)
+    codes &= case.maxq - 1 if form == 2 else _half_of_bits(case)
+    return codes
+
+
+def _half_of_bits(case: Case) -> int:
+    """The largest code that half of the bits hold."""
+    return 2 ** ((case.bits + 1) // 2) - 1
 
 
 def _equal_codes(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device) -> torch.Tensor:
@@ -145,7 +177,8 @@ def _equal_codes(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device) -
 
 
 def _zeros(case: Case, device) -> torch.Tensor:
-    fixed = {"zsym": 2 ** (case.bits - 1), "z0": 0, "zmax": case.maxq}
+    middle = 2 ** (case.bits - 1)
+    fixed = {"zsym": middle, "ztern": middle, "z0": 0, "zmax": case.maxq}
     if case.zeros in fixed:
         return torch.full((case.groups, case.n), fixed[case.zeros], device=device)
     zeros = random_words(case.seed, "zeros", case.groups, case.n, device)[0] & case.maxq
@@ -154,13 +187,41 @@ def _zeros(case: Case, device) -> torch.Tensor:
         kind[-1], kind[0] = 2, 0  # the last is drawn, the first is the middle
         same = torch.where(kind == 0, 2 ** (case.bits - 1), 0)
         return torch.where(kind < 2, same, zeros)
+    if case.zeros == "zband":
+        return _band(case, zeros, device)
     zeros[:, 0] = 0  # stored as maxq under v1: the wrap that kernels forget
     zeros[:, 1] = case.maxq
+    if case.zeros == "zfew" and case.bits > 1:
+        return _zeros_beside_few_codes(case, zeros)
     if case.zeros == "zlay":
         zeros[0, 0] = 1 + case.seed % case.maxq
     if case.zeros == "zhead":
         zeros[0, 0], zeros[:, -1] = 2 ** (case.bits - 1), case.maxq
     return _alike(case, zeros)
+
+
+def _zeros_beside_few_codes(case: Case, zeros: torch.Tensor) -> torch.Tensor:
+    """Drawn, or the middle; of codes of fewer bits every other time of so many bits, too."""
+    largest = _half_of_bits(case) if case.seed % 5 == 0 else case.maxq
+    return zeros & largest if case.seed // 5 % 2 == 0 else torch.full_like(zeros, largest // 2 + 1)
+
+
+def _band(case: Case, zeros: torch.Tensor, device) -> torch.Tensor:
+    """From [G, N] those of a narrow band that has both its ends: one for the layer, or one for each
+    column or group; it lies anywhere, at 0 or at the largest.
+    """
+    spans = bands_of(case.bits)
+    turn, form = divmod(case.seed, FORMS_OF_BANDS)
+    place, span = turn // len(spans) % 3, spans[turn % len(spans)]
+    most = case.maxq - span
+    shape = {2: (1, case.n), 3: (case.groups, 1)}.get(form, (1, 1))
+    drawn = random_words(case.seed, "zeros", *shape, device)[1] % (most + 1)
+    low = drawn if place == 0 else (place - 1) * most
+    within = zeros % (span + 1)
+    ends = (within[0], within[-1]) if form == 2 else (within[:, 0], within[:, 1])
+    for end, value in zip(ends, (0, span), strict=True):
+        end[:] = value
+    return within + low
 
 
 def _fractions(case: Case, zeros: torch.Tensor, device) -> torch.Tensor:
@@ -180,6 +241,8 @@ def _g_idx(case: Case, device) -> torch.Tensor:
     if case.g_idx == "uneven":
         key = random_words(case.seed, "g_idx", case.k, 1, device)[0].flatten() * case.k + row
         return _uneven(case, sequential)[torch.argsort(key)]
+    if case.g_idx == "recur":
+        return _recurring(case, device)
     if case.g_idx == "near":
         return _nearly_in_order(case, sequential)
     if case.g_idx == "skew":  # group g starts near K * sqrt(g / G): early groups are larger
@@ -224,6 +287,29 @@ def _uneven(case: Case, sequential: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def _recurring(case: Case, device) -> torch.Tensor:
+    """No word has rows of two groups, and a group has words that lie apart: the last ones are of
+    group 0 again, as where K is padded; all groups come in turn, as where shards are joined; words
+    are shuffled. In order where there are less than three words or two groups.
+    """
+    words, groups = case.k // case.unit, case.groups
+    word = torch.arange(case.k, dtype=torch.int64, device=device) // case.unit
+    of_a_group = max(min(case.rows_per_group // case.unit, (words - 1) // 2), 1)
+    if words < 3 or groups < 2:
+        return (word // of_a_group).clamp(max=groups - 1)
+    form, turn = case.seed % 3, case.seed // 3
+    if form == 1:
+        groups = min(groups, max(words // 2, 2))
+        together = 1 if turn % 2 else max(words // (2 * groups), 1)
+        return word // together % groups
+    if form == 2:
+        key = random_words(case.seed, "g_idx", words, 1, device)[0].flatten() * words
+        word = torch.argsort(key + torch.arange(words, device=device))[word]
+    found = (word // of_a_group).clamp(max=groups - 1)
+    again = 1 + turn % (words - 2 * of_a_group)
+    return found if form == 2 else torch.where(word >= words - again, 0, found)
+
+
 def _group_order(case: Case, device) -> torch.Tensor:
     """All groups, of three and more neither in rising nor in falling order; two are swapped."""
     group = torch.arange(case.groups, device=device)
@@ -242,6 +328,9 @@ def _bias(case: Case, device) -> torch.Tensor:
         chosen = torch.arange(case.n, device=device) == (case.seed + 1) % case.n
         kind = torch.where(chosen, 1 + case.seed % 2, (more >> 4) % 3)
         bias = torch.where(chosen | (more % 4 == 0), _special(device)[kind], bias)
+    if case.fill == EVERY_NAN and case.seed % 3 == 2:
+        chosen = torch.arange(case.n, device=device) == (case.seed + 1) % case.n
+        bias = torch.where(chosen | (more % 8 == 0), torch.nan, bias)
     return bias
 
 
@@ -432,6 +521,28 @@ def _masked(case: Case, device):
     return torch.where((group + column // MASKED_COLUMNS) % 2 == 0, 0.0, scales), left
 
 
+def _nans(case: Case, device):
+    """randn beside zeros of either sign, in most rows of x one NaN, some rows of such zeros; of
+    every fourth seed NaN in a column of scales, of every third in the bias (see `_bias`). In which
+    form each is stored: see nans.py.
+    """
+    scales, left = _randn(case, device)
+    words, signs = _left_words(case, device)
+    row_word = random_words(case.seed, "rows", case.m, 1, device)[0]
+    zeros = torch.where(signs & 1 == 1, -0.0, 0.0).double()
+    left = torch.where((words % 4 == 0) | ((row_word >> 4) % 8 == 0), zeros, left)
+    sure_row = case.seed % max(rows_stored(case), 1)  # x keeps it
+    chosen = torch.arange(case.m, device=device).unsqueeze(1) == sure_row
+    chosen = chosen | (row_word % 4 > 0)
+    place = torch.arange(case.reduction, device=device) == (row_word >> 8) % case.reduction
+    left = torch.where(chosen & place, torch.nan, left)
+    if case.seed % 4 == 3:
+        raw = random_words(case.seed, "cols", case.groups, case.n, device)[0]
+        of_column = torch.arange(case.n, device=device) == case.seed // 4 % case.n
+        scales = torch.where(of_column & (raw % 2 == 0) | (raw % 32 == 0), torch.nan, scales)
+    return scales, left
+
+
 def _special(device) -> torch.Tensor:
     return torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=torch.float64, device=device)
 
@@ -573,4 +684,5 @@ _FILLS = {
     "cancel": cancelling,
     "pruned": _pruned,
     "masked": _masked,
+    EVERY_NAN: _nans,
 }

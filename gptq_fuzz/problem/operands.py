@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.axes import CUT, TURNED
+from gptq_fuzz.case.axes import CUT, EVERY_NAN, TURNED
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.problem.fills import LARGE, Values, make_values
@@ -21,6 +21,7 @@ from gptq_fuzz.problem.layouts import (
     place_left,
     place_right,
 )
+from gptq_fuzz.problem.nans import with_every_nan
 from gptq_fuzz.problem.rounding import FORMATS
 from gptq_fuzz.reference.packing import pack_rows, pack_zeros
 
@@ -138,27 +139,33 @@ class Operands(GuardedOperands):
     def _makers(self):
         """Operand -> what makes it, in the order in which they are compared afterwards."""
         case, values = self.case, self.values
-        dtype, scales_dtype = (
-            FORMATS[name].torch_dtype for name in (case.dtype, case.scales_dtype[1:])
-        )
+        scales_dtype = case.scales_dtype[1:]
         makers = {
             "left": self._left,
             "qweight": lambda: self._right(_packed(values.codes, case.bits), "wstr"),
             "qzeros": lambda: self._right(
                 pack_zeros(values.zeros, case.bits, case.checkpoint_format), "zstr"
             ),
-            "scales": lambda: self._right(values.scales.to(scales_dtype), "sstr"),
+            "scales": lambda: self._right(self._stored(values.scales, scales_dtype), "sstr"),
         }
         if values.fractions is not None:
-            makers["fractions"] = lambda: self._right(values.fractions.to(scales_dtype), "")
+            fractions = FORMATS[scales_dtype].torch_dtype
+            makers["fractions"] = lambda: self._right(values.fractions.to(fractions), "")
         if case.g_idx != "none":
             makers["g_idx"] = lambda: self._right(values.g_idx.to(torch.int32), "gstr")
         if values.bias is not None:
-            makers["bias"] = lambda: self._right(values.bias.to(dtype), "")
+            makers["bias"] = lambda: self._right(self._stored(values.bias, case.dtype), "")
         return makers
 
+    def _stored(self, values: torch.Tensor, name: str) -> torch.Tensor:
+        """float64 values of a format, as that."""
+        fmt = FORMATS[name]
+        if self.case.fill == EVERY_NAN:
+            return with_every_nan(values, fmt, self.case.seed)
+        return values.to(fmt.torch_dtype)
+
     def _left(self) -> Guarded:
-        left = self.values.left.to(FORMATS[self.case.dtype].torch_dtype)
+        left = self._stored(self.values.left, self.case.dtype)
         leading = leading_shape(self.case.m, self.case.rank)
         placement = place_left(self.case).moved(self.case.bytes_off(True) // left.element_size())
         gap = (placement.row_stride - self.case.reduction) * left.element_size()

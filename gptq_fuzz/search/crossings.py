@@ -13,7 +13,7 @@ import itertools
 import struct
 from collections.abc import Iterator
 
-from gptq_fuzz.case.axes import codes_in_words
+from gptq_fuzz.case.axes import FORMS_OF_BANDS, bands_of, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -80,6 +80,8 @@ ROWS, COLUMNS = 129, 1024
 LAYOUTS, LARGE = ("pad1", "off1", "xt", "pad4"), (65, 1024, 1024)
 # No powers of two, K and N beside them
 ODD_GROUPS, LENGTHS_OF_ODD_GROUPS = (96, 24, 160, 48, 320, 40), ((700, 1), (2400, 1), (1300, 260))
+
+BAND_SIDE = 64  # N and K of layers whose zero-points lie in a band
 
 # Sizes from which on kernels are pipelined, and may load ahead of what there is
 EDGY = (
@@ -205,6 +207,14 @@ def _short_reciprocals(limits: Limits) -> Iterator[dict]:
         yield {"m": rows + 1, "n": count * width, "k": 1}
 
 
+def _bands(limits: Limits) -> Iterator[dict]:
+    """Each band of zero-points that a layer may have, in each number of bits."""
+    combined = ((bits, turn) for bits in limits.bits for turn, _ in enumerate(bands_of(bits)))
+    for bits, turn in combined if "zband" in limits.zeros else ():
+        options = usual(limits, turn) | {"zeros": "zband", "seed": FORMS_OF_BANDS * turn}
+        yield {"m": 1, "n": BAND_SIDE, "k": BAND_SIDE, "bits": bits, "options": options}
+
+
 def _float32(value: float) -> float:
     """Rounded: a product of two such numbers is exact before."""
     return struct.unpack("f", struct.pack("f", value))[0]
@@ -308,7 +318,10 @@ def _more_rests(limits: Limits) -> Iterator[dict]:
 
 # The first cost next to nothing, and come first: a busy machine may ask for no more
 _ALWAYS = (
-    (_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
+    (
+        *(_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
+        _bands,
+    ),
     (early_infinities, states_of_large),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
     (more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows, _cubes),

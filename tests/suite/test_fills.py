@@ -12,7 +12,7 @@ import zlib
 import pytest
 import torch
 
-from gptq_fuzz.case.axes import FILLS, codes_in_words
+from gptq_fuzz.case.axes import FILLS, bands_of, codes_in_words
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.problem import philox
 from gptq_fuzz.problem.operands import Operands
@@ -72,6 +72,22 @@ GOLDEN = [
     ),
     ("m3-n80-k16-b2-g4-act-masked-s2", "34ac4e59 c8c55dca a44a409d d44220cb d7d7d11b -"),
     ("m2-n8-k8-b8-g3-bwd-masked-s3", "0bf04860 7843933f 69501485 0eede31c a18c7ce3 -"),
+    ("m2-n8-k64-b4-g16-recur-s3", "0c5b9716 a6d7b678 d848e830 147c57ac 92255e18 -"),
+    ("m2-n8-k64-b4-g16-recur-randn-s4", "690ed557 6233e91d 5383737d e4b5f58b 6e9c4bcc -"),
+    ("m2-n8-k32-b4-g8-zband-s24", "adb2938a 32086528 bb88d864 705130ae 9f1ec608 -"),
+    ("m1-n8-k16-b8-g4-zband-randn-s170", "6aceaccf 444a8bd7 104c3127 bd9bb3fa b21772f9 -"),
+    ("m1-n32-k64-b3-g16-zband-s19", "4ccdf33a 4005f279 19fe1a75 61e13ace 48081899 -"),
+    ("m2-n16-k32-b2-g8-ztern-s1", "2b838837 dd8889c8 1493cdaf eb747214 9f1ec608 -"),
+    ("m1-n8-k16-b8-g4-ztern-wide-s3", "53b97cc1 15b79ef5 ba1c4cee 9b1a04e9 b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s5", "83ac3845 9d3f774a a3d824cb 746bd706 b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s1", "b308ca9f 6092718c cdbbe5f4 79ebc499 b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s2", "9b11eadd 126ad161 b74ff3ad b3f01d9e b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s8", "6f7b1df5 871b0d1d ba1c4cee d73d9bc2 b21772f9 -"),
+    ("m1-n8-k16-b8-g4-zfew-s4", "9ebd223a a6e31657 13e630fe d2fd43f3 b21772f9 -"),
+    ("m8-n8-k16-b4-g4-act-bias-nans-s11", "aed2a70d a17dc1d3 26080f34 ec065a6d 39041cb1 72885b03"),
+    ("m4-n8-k16-b4-g8-bf16-sf32-nans-s3", "990eeea4 a521e39a 36f039f5 3ca8f26e 207b7fe5 -"),
+    ("m3-n8-k8-b8-g3-f32-bwd-nans-s2", "5b3cdb42 be68e544 068686ae 84053df4 a18c7ce3 -"),
+    ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
 ]
 
 
@@ -129,7 +145,10 @@ def test_a_line_means_the_same_bytes_for_ever(case_line, wanted):
     assert {Case.parse(other).fill for other, _ in GOLDEN} == set(FILLS)
 
 
-@pytest.mark.parametrize("fill", [fill for fill in FILLS if fill not in ("lanes", "nonfinite")])
+WITHOUT_EQUALS = ("lanes", "nonfinite", "nans")  # labelled by N; NaN equals nothing
+
+
+@pytest.mark.parametrize("fill", [fill for fill in FILLS if fill not in WITHOUT_EQUALS])
 def test_fewer_rows_and_columns_keep_the_rest(fill):
     large, small = (problem(f"{size}-k96-b4-g32-{fill}-s5")[1] for size in ("m9-n64", "m4-n24"))
     assert torch.equal(small.left, large.left[:4])
@@ -196,6 +215,25 @@ def test_perm_keeps_groups_whole_in_an_order_that_neither_rises_nor_falls(rows, 
     assert {-1, 1} == set(order.diff().sign().tolist())
 
 
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("size", ["k12-b8-g4", "k96-b4-g16", "k96-b4-g40", "k192-b3-g5"])
+def test_recur_has_whole_words_of_groups_of_which_some_come_again(size, seed):
+    case, values = problem(f"m1-n32-{size}-recur-s{seed}")
+    words = values.g_idx.unflatten(0, (-1, case.unit))
+    assert (words == words[:, :1]).all()
+    assert values.g_idx.max() < case.groups
+    pieces = words[:, 0].unique_consecutive()
+    assert len(pieces) > 2
+    assert len(pieces.unique()) < len(pieces) or seed % 3 == 2  # shuffled, which may show less
+
+
+def test_recur_is_what_its_seed_says():
+    words = {seed: problem(f"m1-n8-k64-b4-g16-recur-s{seed}")[1].g_idx[::8] for seed in (0, 1, 7)}
+    assert words[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 0]
+    assert words[1].tolist() == words[7].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert problem("m1-n8-k128-b4-g32-recur-s4")[1].g_idx[::8].tolist() == [*range(4)] * 4
+
+
 @pytest.mark.parametrize("bits", BITS[:3])
 def test_zeq_has_words_and_rows_of_weights_that_are_0_and_words_of_one_code(bits):
     case, values = problem(f"m1-n64-k{96 * 32 // bits}-b{bits}-g40-zeq")
@@ -211,6 +249,50 @@ def test_zeq_has_words_and_rows_of_weights_that_are_0_and_words_of_one_code(bits
 @pytest.mark.parametrize(("kind", "value"), [("zsym", 8), ("z0", 0), ("zmax", 15)])
 def test_fixed_zero_points_are_what_their_token_says(kind, value):
     assert problem(f"m1-n8-k32-b4-g8-{kind}")[1].zeros.unique().tolist() == [value]
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_zband_has_each_span_for_a_layer_a_column_and_a_group(bits):
+    top, spans = 2**bits - 1, bands_of(bits)
+    assert {*spans} == {s for j in range(8) for s in (2**j, 2**j - 1) if 0 < s < top}
+    met = set()
+    for seed in range(12 * len(spans)):
+        zeros = problem(f"m1-n64-k128-b{bits}-g16-zband-s{seed}")[1].zeros
+        of = [zeros, zeros, zeros.T, zeros][seed % 4]
+        of = of.flatten().unsqueeze(0) if seed % 4 < 2 else of
+        widths, ends = (of.amax(1) - of.amin(1)).unique(), (int(of.min()), int(of.max()))
+        assert len(widths) == 1
+        assert ends[0] >= 0
+        assert ends[1] <= top
+        met.add((int(widths), seed % 4, ends[0] == 0 or ends[1] == top))
+    assert met >= {(span, form, True) for span in spans for form in range(4)}
+    assert not all(is_at_an_end for _, _, is_at_an_end in met)
+
+
+@pytest.mark.parametrize("fill", ["exact", "onehot", "wide", "cancel", "nonfinite"])
+@pytest.mark.parametrize("bits", BITS)
+def test_ztern_has_no_code_0_beside_zero_points_in_the_middle(bits, fill):
+    middle = 2 ** (bits - 1)
+    for seed in range(8):
+        for direction in ("", "-bwd"):
+            line = f"m2-n64-k256-b{bits}-g32-ztern{direction}-{fill}-s{seed}".replace("-exact", "")
+            values = problem(line)[1]
+            assert values.zeros.unique().tolist() == [middle]
+            assert values.codes.min() >= 1
+        if fill == "exact":
+            wanted = range(middle - 1, middle + 2) if seed % 4 == 3 else range(1, 2 * middle)
+            assert values.codes.unique().tolist() == [*wanted]
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_zfew_has_what_its_seed_leaves_of_codes(bits):
+    top, few, middle = 2**bits - 1, 2 ** ((bits + 1) // 2), 2 ** (bits - 1)
+    left = (range(few), range(few), range(0, top, 2), range(top), (0, top))
+    for seed in range(10):
+        values = problem(f"m1-n128-k256-b{bits}-g4-zfew-s{seed}")[1]
+        assert values.codes.unique().tolist() == [*left[seed % 5]]
+        drawn, fixed = (range(few), few // 2) if seed % 5 == 0 else (range(top + 1), middle)
+        assert values.zeros.unique().tolist() == ([*drawn] if seed < 5 else [fixed])
 
 
 def test_act_shuffles_the_sequential_g_idx():
@@ -363,6 +445,46 @@ def test_nonfinite_has_special_values_and_finite_outputs(seed):
     assert torch.isfinite(values.scales).all() == (seed == 0)
     assert torch.isfinite(out).any()
     assert not torch.isfinite(out).all()
+
+
+def bits_of(tensor):
+    whole = {2: torch.int16, 4: torch.int32}[tensor.element_size()]
+    mask = (1 << 8 * tensor.element_size()) - 1
+    return [number & mask for number in tensor[torch.isnan(tensor)].view(whole).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "quiet", "small", "every"),
+    [
+        ("f16", 0x7E00, 0x7C01, 0x7FFF),
+        ("bf16", 0x7FC0, 0x7F81, 0x7FFF),
+        ("f32", 0x7FC00000, 0x7F802000, 0x7FFFFFFF),
+    ],
+)
+def test_nans_has_nan_of_every_form_in_x_scales_and_bias(dtype, quiet, small, every):
+    sign = 0x80000000 if dtype == "f32" else 0x8000
+    wanted = {form | more for form in (quiet, small, every) for more in (0, sign)}
+    found = {"left": set(), "scales": set(), "bias": set()}
+    for seed in range(24):
+        line = f"m7-n16-k32-b4-g8-{dtype}-s{dtype}-bias-nans-s{seed}"
+        operands = Operands(Case.parse(line), "cpu")
+        for name, forms in found.items():
+            forms.update(bits_of(operands.guarded[name].view))
+    assert found == dict.fromkeys(found, wanted)
+
+
+def test_nans_has_one_in_most_rows_beside_zeros_of_either_sign():
+    operands = Operands(Case.parse("m64-n16-k64-b4-g8-nans-s1"), "cpu")
+    x = operands.left
+    counts = torch.isnan(x).sum(1)
+    assert {*counts.tolist()} == {0, 1}
+    assert 0.5 < counts.float().mean() < 0.95
+    is_negative = torch.signbit(x[x == 0])
+    assert 0.4 < is_negative.float().mean() < 0.6
+    assert 0.2 < (x == 0).float().mean() < 0.5
+    assert ((x == 0) | torch.isnan(x)).all(1).any()
+    out = Judged("m64-n16-k64-b4-g8-nans-s1").exact
+    assert torch.equal(torch.isnan(out), (counts > 0).unsqueeze(1).expand_as(out))
 
 
 @pytest.mark.parametrize("fill", FILLS)

@@ -603,6 +603,7 @@ def message_of(problem: BaseException) -> str:
 
 
 def describe(problem: BaseException) -> str:
-    """`ValueError: first line of its message`"""
-    lines = message_of(problem).splitlines() or [""]
-    return f"{type(problem).__name__}: {lines[0][:300]}"
+    """`ValueError: first line of its message`, and the next where that one ends in a colon."""
+    lines = [line.strip() for line in message_of(problem).splitlines() if line.strip()] or [""]
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return f"{type(problem).__name__}: {first[:300]}"

@@ -92,6 +92,7 @@ class Layer:
     values: Values
     guarded: dict[str, Guarded]
     state: object = None
+    prepared: int = 0  # times
     has_parameters: bool = False  # its tensors are some, and those that replace them
     # By case and seed of x: the result, and the step that gave it, until a tensor changes
     given: dict[tuple[Case, int], tuple[torch.Tensor, str]] = field(default_factory=dict)
@@ -350,7 +351,8 @@ class History:
             name: operand.copied(COPIES[step.way]) for name, operand in source.guarded.items()
         }
         self._forget(step.layer)
-        twin = replace(source, values=replace(source.values), guarded=guarded, state=None, given={})
+        own = {"values": replace(source.values), "guarded": guarded, "given": {}}
+        twin = replace(source, state=None, prepared=0, **own)
         self._add(step.layer, twin)
 
     def _place_layer(
@@ -483,10 +485,14 @@ class History:
         self._prepare(self.layers[number])
 
     def _prepare(self, layer: Layer, conditions: tuple[str, ...] = ()) -> None:
-        """A prepared state need not notice what is written later: it is made anew."""
+        """A prepared state need not notice what is written later: it is made anew, in turn while
+        there is the one before, as `state = prepare(...)` does, and after its end.
+        """
         if self.backend.prepare is None:
             return
-        layer.state = None
+        layer.prepared += 1
+        if layer.prepared % 2:
+            layer.state = None
         operands = self._operands(layer, None, None, layer.case)
         exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
         put_under(exam, conditions)

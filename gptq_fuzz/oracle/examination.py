@@ -26,9 +26,12 @@ from gptq_fuzz.oracle.anew import expectation
 from gptq_fuzz.oracle.conditions.ambient import in_its_state
 from gptq_fuzz.oracle.conditions.parts import same_bits
 from gptq_fuzz.oracle.conditions.table import CONDITIONS
+from gptq_fuzz.oracle.cycles import kept_in_cycles
 from gptq_fuzz.oracle.decode import explain
+from gptq_fuzz.oracle.fewer_rows import BEHIND_X, after_more, can_have_more
 from gptq_fuzz.oracle.form import changed, forms_of
 from gptq_fuzz.oracle.guard import at_edges, named, places
+from gptq_fuzz.oracle.held import kept_by_results
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
 from gptq_fuzz.oracle.kept import Asked, calls_of, can_be_counted, kept
 from gptq_fuzz.oracle.launches import bfloat16_works, launches
@@ -431,11 +434,18 @@ class Examination:
             self.request.announce(check, what)
 
     def _guarded(self) -> Verdict | None:
-        """Operands where memory ends, and where it begins; one at a time if there is time."""
-        for side, names, what in places(self.operands, alone=self.request.calls > 1):
+        """Operands where memory ends, and where it begins; one at a time if there is time. Then x,
+        of a layer that has met more rows.
+        """
+        asked = [
+            (what, lambda side=side, names=names: self.call(at_edges(self.operands, side, names)))
+            for side, names, what in places(self.operands, alone=self.request.calls > 1)
+        ]
+        if can_have_more(self):
+            asked.append((BEHIND_X, lambda: after_more(self)))
+        for what, answer in asked:
             self._announce("guarded", what)
-            moved = at_edges(self.operands, side, names)
-            mismatch = self.expected.check(self.call(moved))
+            mismatch = self.expected.check(answer())
             if mismatch.count:
                 message = mismatch.describe(f", with what lies {what} not mapped")
                 details = {"check": "guarded", "ratio": mismatch.worst_ratio()}
@@ -449,6 +459,9 @@ class Examination:
             return None
         share = 2 * self.request.seconds  # of one question; all together have twice as much
         ends = time.monotonic() + 2 * share
+        for look in (kept_in_cycles, kept_by_results):
+            if not self.case.backward and (found := look(self, share)):
+                return self._result(kinds.LEAKING, found, check="memory")
         for whose, asked in calls_of(self).items():
             seconds = min(share, ends - time.monotonic())
             if _fewest_seconds(asked) > seconds:

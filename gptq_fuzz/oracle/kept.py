@@ -74,13 +74,16 @@ def can_be_counted(device: str) -> bool:
 def in_use(device: str) -> dict[str, int]:
     """What is allocated now: bytes of the device, and objects of Python."""
     gc.collect()
+    return {BYTES: allocated(device), OBJECTS: sys.getallocatedblocks()}
+
+
+def allocated(device: str) -> int:
+    """Bytes of the device that are allocated now, in cycles of references too."""
     synchronize(device)
     if device.startswith("cuda"):
-        found = torch.cuda.memory_allocated(device)
-    else:
-        info = _mallinfo2()()
-        found = info.uordblks + info.hblkhd
-    return {BYTES: found, OBJECTS: sys.getallocatedblocks()}
+        return torch.cuda.memory_allocated(device)
+    info = _mallinfo2()()
+    return info.uordblks + info.hblkhd
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def kept(asked: Asked, device: str, seconds: float) -> str | None:
     def ask(calls: int) -> None:
         for number in itertools.islice(numbers, calls):
             if time.monotonic() > ends:
-                raise _TimeIsUp
+                raise NoTimeLeft
             asked.call(number)
 
     gc.freeze()  # only what is made from now on need be looked at
@@ -138,13 +141,13 @@ def kept(asked: Asked, device: str, seconds: float) -> str | None:
                 return None
         states[-1] = _settled(states[-1], device)
         return _grown(states, calls, expected)
-    except _TimeIsUp:
+    except NoTimeLeft:
         return None
     finally:
         gc.unfreeze()
 
 
-class _TimeIsUp(Exception):
+class NoTimeLeft(Exception):
     """Before all was asked."""
 
 

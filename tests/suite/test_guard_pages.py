@@ -1,6 +1,7 @@
 """What lies behind an operand, or before it, is not mapped; whoever touches it is named."""
 
 import ctypes
+import dataclasses
 import os
 import signal
 
@@ -13,6 +14,7 @@ from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.oracle.examination import Request
+from gptq_fuzz.oracle.fewer_rows import BEHIND_X
 from gptq_fuzz.oracle.guard import at_edges
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.problem.cuda_pages import CPU, Range, mapped_range, tensor_at
@@ -107,7 +109,8 @@ def told(line, calls=1, checks=("guarded",)):
 def test_a_right_kernel_may_be_asked_with_operands_at_the_edge(line):
     verdict, heard = told(line)
     assert verdict.kind == kinds.PASS
-    assert heard[1:] == [("guarded", "behind an operand"), ("guarded", "before an operand")]
+    places = ("behind an operand", "before an operand", BEHIND_X)
+    assert heard[1:] == [("guarded", what) for what in places]
 
 
 def test_a_patient_examination_moves_one_operand_at_a_time():
@@ -115,7 +118,7 @@ def test_a_patient_examination_moves_one_operand_at_a_time():
     whats = [what for _, what in heard if what.startswith("behind")]
     assert whats == [
         *("behind x", "behind qweight", "behind qzeros", "behind scales", "behind g_idx"),
-        "behind an operand",
+        *("behind an operand", BEHIND_X),
     ]
 
 
@@ -146,6 +149,35 @@ def test_a_word_that_is_read_and_not_used_is_a_crash_that_names_the_operand(exhi
     verdict = kernel.judge(Case.parse(SMALL), ("guarded",), FLAKY_CALLS)
     assert (verdict.kind, verdict.check) == (kinds.CRASHED, "guarded")
     assert f"died of SIGSEGV; what lies {touched} was not mapped" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("line", "is_asked"),
+    [(SMALL, True), ("m65-n4-k4-b8-gall", False), ("m1-n4-k4-b8-gall-dim1", False)],
+)
+def test_few_rows_come_after_more_of_the_same_layer(line, is_asked):
+    rows = {}  # address of qweight -> numbers of rows
+
+    def matmul(*, x, qweight, **weights):
+        rows.setdefault(qweight.data_ptr(), []).append(x.reshape(-1, x.shape[-1]).shape[0])
+        return TORCH.matmul(x=x, qweight=qweight, **weights)
+
+    backend = dataclasses.replace(TORCH, matmul=matmul)
+    request = Request(("guarded",), announce=lambda check, what: None)
+    assert examination(backend, line, request).verdict().kind == kinds.PASS
+    assert ([67, 7, 3] in [asked[-3:] for asked in rows.values()]) == is_asked
+
+
+def test_a_layer_that_counts_the_most_rows_of_x_is_a_crash_that_names_x():
+    spec = f"{ROOT}/gptq_fuzz/museum/faulty/rows_of_x_known_by_the_most.py:f"
+    kernel = KernelUnderTest(Launch(spec, str(ROOT), device="cpu"))
+    try:
+        assert kernel.judge(Case.parse(SMALL), ("repeat", "decoy", *RELATIONS)).kind == kinds.PASS
+        verdict = kernel.judge(Case.parse(SMALL), ("guarded",), FLAKY_CALLS)
+        assert (verdict.kind, verdict.check) == (kinds.CRASHED, "guarded")
+        assert "what lies behind x, after calls with more rows, was not mapped" in verdict.message
+    finally:
+        kernel.worker.stop()
 
 
 def test_a_tensor_over_memory_that_is_there_reads_and_writes_it():

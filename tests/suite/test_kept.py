@@ -1,9 +1,11 @@
 """What is kept with every call is found, however slowly it grows; what is bounded is left alone."""
 
 import dataclasses
+import gc
 import itertools
 import threading
 import time
+import weakref
 from collections import deque
 from types import SimpleNamespace
 
@@ -13,10 +15,12 @@ import torch
 from gptq_fuzz import Backend
 from gptq_fuzz.adapters.control import TORCH
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.backend import PLAIN_LIMITS
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.museum.catalogue import correct, faulty
 from gptq_fuzz.oracle import examination as execute
 from gptq_fuzz.oracle import kept as under_test
+from gptq_fuzz.oracle.enlarged import enlarged
 from gptq_fuzz.oracle.examination import Examination, Request
 from gptq_fuzz.oracle.kept import CALLS, ROUNDS_OF_ROWS, Asked, can_be_counted, kept
 from gptq_fuzz.search.kept import kept_cases
@@ -235,6 +239,172 @@ def test_no_correct_kernel_is_said_to_keep_memory(exhibit):
     backend = load(exhibit.spec, ".")
     line = str(kept_cases(backend.limits)[-1])
     assert examination(backend, line, Request(("memory",))).verdict().kind == kinds.PASS
+
+
+class Cycle:
+    """Holds itself, and these tensors."""
+
+    def __init__(self, *tensors):
+        self.own, self.tensors = self, tensors
+
+
+def refusal_kept(x):
+    """An exception that its own frame holds, which holds x, and so do those of its callers."""
+    try:
+        raise ValueError(str(len(x)))
+    except ValueError as problem:
+        held = problem
+        return held
+
+
+IN_CYCLES = {  # what a call leaves -> whether it is blamed, where x has many rows
+    "the weight": (lambda x, **layer: Cycle(_dequantize(layer)), True),
+    "x": (lambda x, **layer: Cycle(x.clone()), True),
+    "codes": (lambda x, **layer: Cycle(layer["qweight"].clone()), True),
+    "an exception with its frames": (lambda x, **layer: refusal_kept(x), True),
+    "objects of Python": (lambda x, **layer: Cycle([str(number) for number in range(99)]), False),
+    "a small tensor": (lambda x, **layer: Cycle(x.new_zeros(8)), False),
+    "what is there anyway": (lambda x, **layer: Cycle(*layer.values()), False),
+}
+
+
+def _dequantize(layer):
+    eye = torch.eye(len(layer["g_idx"]), dtype=torch.float16)
+    return TORCH.matmul(x=eye, **{**layer, "bias": None})
+
+
+@pytest.mark.parametrize("left", IN_CYCLES)
+def test_tensors_that_only_the_collector_frees_are_kept(left):
+    leave, is_blamed = IN_CYCLES[left]
+
+    def matmul(*, x, **weights):
+        leave(x, **weights)
+        return TORCH.matmul(x=x, **weights)
+
+    backend = Backend("cycles", PLAIN_LIMITS, TORCH.numerics, matmul=matmul)
+    verdict = examination(backend, LINE, Request(("memory",))).verdict()
+    assert (verdict.kind == kinds.LEAKING) == is_blamed
+    assert not is_blamed or "in cycles of references" in verdict.message
+    assert gc.isenabled()
+    gc.collect()
+
+
+def test_a_bounded_number_of_cycles_is_not_blamed():
+    held = deque(maxlen=12)
+
+    def matmul(*, x, **weights):
+        if len(held) == held.maxlen:
+            held.popleft().own = None
+        held.append(Cycle(x.clone()))
+        return TORCH.matmul(x=x, **weights)
+
+    backend = Backend("cycles", PLAIN_LIMITS, TORCH.numerics, matmul=matmul)
+    assert examination(backend, LINE, Request(("memory",))).verdict().kind == kinds.PASS
+
+
+@pytest.mark.parametrize("mode", ["grad", "gradient"])
+def test_cycles_of_one_mode_alone_are_found(mode):
+    def matmul(*, x, **weights):
+        if mode == "grad" and x.requires_grad:
+            Cycle(x.detach().clone())
+        return TORCH.matmul(x=x, **weights)
+
+    def gradient(*, grad, **weights):
+        if mode == "gradient":
+            Cycle(grad.clone())
+        return TORCH.gradient(grad=grad, **weights)
+
+    backend = Backend("cycles", TORCH.limits, TORCH.numerics, matmul=matmul, gradient=gradient)
+    verdict = examination(backend, LINE, Request(("memory",))).verdict()
+    assert verdict.kind == kinds.LEAKING
+    assert f"{mode}, 28 of them, in cycles" in verdict.message
+
+
+def recycled(slots, fits):
+    """Places for results, bulky ones, given again once a result is gone; else a plain tensor."""
+    free = [torch.empty(2**20) for _ in range(slots)]
+
+    def place(right):
+        if not free or not fits(right):
+            return right
+        buffer = free.pop()
+        result = buffer[: right.numel()].view(right.shape).copy_(right)
+        weakref.finalize(result, free.append, buffer)
+        return result
+
+    return place
+
+
+def padded(rows, columns, parts=1):
+    """The first of some parts in whole tiles of float32."""
+
+    def place(right):
+        m, n = right.shape
+        tiles = right.new_zeros(parts, -(-m // rows) * rows, 2 * -(-n // columns) * columns)
+        tiles[0, :m, :n] = right
+        return tiles[0, :m, :n]
+
+    return place
+
+
+def with_beside(size_of):
+    """A result that is the beginning of something larger."""
+
+    def place(right, x=None):
+        larger = right.new_empty(right.numel() + size_of(x))
+        return larger[: right.numel()].view(right.shape).copy_(right)
+
+    return place
+
+
+PLACES = {  # where a result lies -> whether that is blamed, of a K that is long
+    "in whole tiles": (padded(256, 256, 4), False),
+    "in a recycled buffer": (recycled(20, lambda right: right.numel() <= 2**20), False),
+    "beside x": (lambda right, x: with_beside(torch.numel)(right, x), True),
+    "beside a weight": (
+        lambda right, x: with_beside(lambda x: x.shape[1] * right.shape[1])(right, x),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_result_that_is_held_keeps_no_more_than_it_may_need(where):
+    place, is_blamed = PLACES[where]
+
+    def matmul(*, x, **weights):
+        right = TORCH.matmul(x=x, **weights)
+        if x.dim() != 2 or x.requires_grad:
+            return right
+        return place(right, x) if is_blamed else place(right)
+
+    limits = dataclasses.replace(PLAIN_LIMITS, conditions=())
+    backend = Backend("held", limits, TORCH.numerics, matmul=matmul)
+    verdict = examination(backend, LINE, Request(("memory",))).verdict()
+    assert (verdict.kind == kinds.LEAKING) == is_blamed, verdict
+    assert not is_blamed or "each result of 4096 elements that is held" in verdict.message
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("sizes", [(64, 256, 256), (1, 64, 2**14)])
+def test_a_larger_layer_is_one_that_the_kernel_takes(name, sizes):
+    limits = LIMITS[name]
+    backend = dataclasses.replace(TORCH, limits=limits)
+    for case in kept_cases(limits):
+        exam = Examination(backend, case, "cpu", Request(()))
+        layer = enlarged(exam, *sizes)
+        assert not limits.violations(layer.case)
+        m, n, k = layer.case.m, layer.case.n, layer.case.k
+        bits, weights = layer.case.bits, layer.weights()
+        assert weights["qweight"].shape == (k * bits // 32, n)
+        assert weights["scales"].shape == (layer.case.groups, n)
+        assert weights["qzeros"].shape == (layer.case.groups, n * bits // 32)
+        if weights["g_idx"] is not None:
+            assert weights["g_idx"].tolist() == [
+                row // layer.case.rows_per_group for row in range(k)
+            ]
+        assert layer.rows(3).shape[-1] == k
+        assert m >= min(sizes[0], 1)
 
 
 def test_a_layer_of_any_layout_may_be_asked():

@@ -16,7 +16,7 @@ import torch
 
 from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle.conditions.parts import activation, with_x, within
+from gptq_fuzz.oracle.conditions.parts import activation, answer, loaded, with_x, within, wrong
 from gptq_fuzz.oracle.judge import Expected
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.settings import OF_PRODUCTS, SETTINGS, moved, put
@@ -30,7 +30,9 @@ from gptq_fuzz.problem.layouts import Guarded, as_parameter
 from gptq_fuzz.problem.operands import Operands
 
 OTHER_THREADS = 3  # no power of two: no length of whole words is a multiple of it by chance
-
+# What is kept for each thread may have as many places as a machine of its author has processors
+MORE_THREADS = (8, 17, 65)
+MOST_WORK = 2**24  # terms of a problem that is asked with those: they wait for each other
 
 _DEFAULT = torch.get_default_dtype, torch.set_default_dtype
 _THREADS = torch.get_num_threads, torch.set_num_threads
@@ -105,6 +107,25 @@ def as_activation(x: Guarded) -> Iterator[None]:
         yield
     finally:
         x.view = plain
+
+
+def more_threads(exam) -> Verdict | None:
+    """The judge of a case where torch has three threads; then ever more, of a layer that was loaded
+    with three.
+    """
+    if found := _value_under(exam, lambda: _context(exam, "omp3")):
+        return found
+    case = exam.case
+    if case.m * case.columns * case.reduction > MOST_WORK:
+        return None
+    with within(exam, lambda: _context(exam, "omp3")):
+        multiply = loaded(exam, exam.operands)
+    for count in MORE_THREADS:
+        with within(exam, _watched(exam, lambda count=count: put(*_THREADS, count))):
+            out = answer(exam, multiply, exam.operands)
+        if found := wrong(exam, exam.expected.check(out), f" with {count} threads"):
+            return found
+    return None
 
 
 def other_settings(exam) -> Verdict | None:

@@ -12,10 +12,9 @@ from gptq_fuzz.oracle.conditions.streams import on_other_streams
 from gptq_fuzz.oracle.conditions.threads import in_two_threads
 
 CONDITIONS = {
-    **{
-        name: ambient.in_context(name)
-        for name in ("defbf16", "deff16", "deff64", "defmeta", "omp3", "det")
-    },
+    **{name: ambient.in_context(name) for name in ("defbf16", "deff16", "deff64", "defmeta")},
+    "omp3": ambient.more_threads,
+    "det": ambient.in_context("det"),
     "other": ambient.other_settings,
     "grad": ambient.x_requires_grad,
     "nograd": ambient.in_context("nograd"),

@@ -912,8 +912,11 @@ def _under(exam: LayerCall, call: Callable, conditions: tuple[str, ...]) -> Call
 
 
 def _with(values: Values, others: Values, operand: str) -> Values:
-    """The numbers of a layer, but those of one operand, which are another one's."""
-    return replace(values, **{FIELDS[operand]: getattr(others, FIELDS[operand])})
+    """The numbers of a layer, but those of one operand, which are another one's: where the layer's
+    are, as a small one is judged on a CPU and a large one on its GPU.
+    """
+    name = FIELDS[operand]
+    return replace(values, **{name: getattr(others, name).to(values.codes.device)})
 
 
 def rewritten(values: Values, case: Case, operand: str, extent: str, seed: int) -> Values:

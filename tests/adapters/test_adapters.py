@@ -38,6 +38,7 @@ RIGHT = {
 }
 FINDINGS = {path.stem: path for path in sorted((ROOT / "findings").glob("*.txt"))}
 ON_SOME_CPUS = {"hqq": "amx_bf16"}  # findings of a library that another CPU does not run
+ON_A_GPU = ("quanto",)  # whose findings are of its own kernels there
 SECONDS = 4.0
 
 
@@ -50,8 +51,8 @@ def needs(spec):
 
 
 def device_of(spec):
-    """Where it runs: a GPU only for what has no other place."""
-    if "cpu" in kernels_of(split(spec)[0]).get(spec, ("cpu",)):
+    """Where it runs: a GPU only for what has no other place, or shows nothing there."""
+    if spec not in ON_A_GPU and "cpu" in kernels_of(split(spec)[0]).get(spec, ("cpu",)):
         return "cpu"
     if not torch.cuda.is_available():
         pytest.skip("no_gpu")

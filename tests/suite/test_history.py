@@ -30,7 +30,7 @@ from gptq_fuzz.museum import parts
 from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.oracle import interrupts
 from gptq_fuzz.oracle.each_operator import OperatorsCounted
-from gptq_fuzz.oracle.history import History, rewritten
+from gptq_fuzz.oracle.history import History, _with, rewritten
 from gptq_fuzz.oracle.memory import Memory
 from gptq_fuzz.problem.fills import make_values
 from gptq_fuzz.problem.operands import Operands
@@ -154,6 +154,13 @@ def test_a_condition_outside_the_limits_is_none():
 def test_a_layer_and_any_x_of_it_are_judged_in_one_place():
     history, case = History(TORCH, "cuda"), Case.parse("m512-n4096-k4-b8-gall")
     assert history._judged_on(case) == history._judged_on(case.replace(m=1)) == "cpu"
+
+
+def test_a_shared_operand_lies_where_its_new_layer_is_judged():
+    """A larger one on a GPU: load-0-n128-k256-b4-g128/call-0-m1/share-3-0-g_idx-n256/again-3."""
+    small = make_values(Case.parse("m1-n4-k8-b8-g4"), "cpu")
+    large = dataclasses.replace(small, codes=small.codes.to("meta"))
+    assert _with(large, small, "g_idx").g_idx.device.type == "meta"
 
 
 def test_experts_are_parts_of_one_tensor_and_layers_of_their_own():

@@ -24,6 +24,7 @@ ZERO_KINDS = (
 FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be given
 BANDS = (4, 1, 2, 3, 8, 7, 16, 15, 32, 31, 64, 63, 128, 127)  # zband: largest less smallest
 FORMS_OF_BANDS = 4  # of seeds one after another: twice one band for a layer, for a column, a group
+PLACES_OF_BANDS = 4  # one after all bands: anywhere, around the middle, at 0, at the largest
 FORMATS = ("v1", "v2")
 DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")

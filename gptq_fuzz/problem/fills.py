@@ -17,6 +17,7 @@ from gptq_fuzz.case.axes import (
     FRACTIONS,
     KCAST,
     LAP,
+    PLACES_OF_BANDS,
     SHARED,
     bands_of,
 )
@@ -208,15 +209,15 @@ def _zeros_beside_few_codes(case: Case, zeros: torch.Tensor) -> torch.Tensor:
 
 def _band(case: Case, zeros: torch.Tensor, device) -> torch.Tensor:
     """From [G, N] those of a narrow band that has both its ends: one for the layer, or one for each
-    column or group; it lies anywhere, at 0 or at the largest.
+    column or group; it lies anywhere, around the middle, at 0 or at the largest.
     """
     spans = bands_of(case.bits)
     turn, form = divmod(case.seed, FORMS_OF_BANDS)
-    place, span = turn // len(spans) % 3, spans[turn % len(spans)]
+    place, span = turn // len(spans) % PLACES_OF_BANDS, spans[turn % len(spans)]
     most = case.maxq - span
     shape = {2: (1, case.n), 3: (case.groups, 1)}.get(form, (1, 1))
     drawn = random_words(case.seed, "zeros", *shape, device)[1] % (most + 1)
-    low = drawn if place == 0 else (place - 1) * most
+    low = (drawn, 2 ** (case.bits - 1) - (span + 1) // 2, 0, most)[place]
     within = zeros % (span + 1)
     ends = (within[0], within[-1]) if form == 2 else (within[:, 0], within[:, 1])
     for end, value in zip(ends, (0, span), strict=True):

@@ -13,7 +13,7 @@ import itertools
 import struct
 from collections.abc import Iterator
 
-from gptq_fuzz.case.axes import FORMS_OF_BANDS, bands_of, codes_in_words
+from gptq_fuzz.case.axes import FORMS_OF_BANDS, PLACES_OF_BANDS, bands_of, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -208,9 +208,10 @@ def _short_reciprocals(limits: Limits) -> Iterator[dict]:
 
 
 def _bands(limits: Limits) -> Iterator[dict]:
-    """Each band of zero-points that a layer may have, in each number of bits."""
-    combined = ((bits, turn) for bits in limits.bits for turn, _ in enumerate(bands_of(bits)))
-    for bits, turn in combined if "zband" in limits.zeros else ():
+    """Each band of zero-points that a layer may have, at each place, in each number of bits."""
+    taken = limits.bits if "zband" in limits.zeros else ()
+    counts = {bits: len(bands_of(bits)) * PLACES_OF_BANDS for bits in taken}
+    for bits, turn in ((bits, turn) for bits, count in counts.items() for turn in range(count)):
         options = usual(limits, turn) | {"zeros": "zband", "seed": FORMS_OF_BANDS * turn}
         yield {"m": 1, "n": BAND_SIDE, "k": BAND_SIDE, "bits": bits, "options": options}
 

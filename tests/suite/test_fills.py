@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from gptq_fuzz.case.axes import FILLS, bands_of, codes_in_words
+from gptq_fuzz.case.backend import PLAIN_LIMITS
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.problem import philox
 from gptq_fuzz.problem.operands import Operands
 from gptq_fuzz.problem.philox import TENSORS, first_words, philox2x32, random_words
 from gptq_fuzz.problem.rounding import BF16, F16, FORMATS, last_digit, round_to, spacing
+from gptq_fuzz.search.crossings import always_asked
 from tests.suite.helpers import Judged, problem
 
 LARGE = "m16-n32-k256-b4-g32-{}-s3"
@@ -74,9 +76,9 @@ GOLDEN = [
     ("m2-n8-k8-b8-g3-bwd-masked-s3", "0bf04860 7843933f 69501485 0eede31c a18c7ce3 -"),
     ("m2-n8-k64-b4-g16-recur-s3", "0c5b9716 a6d7b678 d848e830 147c57ac 92255e18 -"),
     ("m2-n8-k64-b4-g16-recur-randn-s4", "690ed557 6233e91d 5383737d e4b5f58b 6e9c4bcc -"),
-    ("m2-n8-k32-b4-g8-zband-s24", "adb2938a 32086528 bb88d864 705130ae 9f1ec608 -"),
-    ("m1-n8-k16-b8-g4-zband-randn-s170", "6aceaccf 444a8bd7 104c3127 bd9bb3fa b21772f9 -"),
-    ("m1-n32-k64-b3-g16-zband-s19", "4ccdf33a 4005f279 19fe1a75 61e13ace 48081899 -"),
+    ("m2-n8-k32-b4-g8-zband-s24", "adb2938a 32086528 65e39c00 705130ae 9f1ec608 -"),
+    ("m1-n8-k16-b8-g4-zband-randn-s170", "6aceaccf 444a8bd7 111ceec5 bd9bb3fa b21772f9 -"),
+    ("m1-n32-k64-b3-g16-zband-s19", "4ccdf33a 4005f279 7a5057e4 61e13ace 48081899 -"),
     ("m2-n16-k32-b2-g8-ztern-s1", "2b838837 dd8889c8 1493cdaf eb747214 9f1ec608 -"),
     ("m1-n8-k16-b8-g4-ztern-wide-s3", "53b97cc1 15b79ef5 ba1c4cee 9b1a04e9 b21772f9 -"),
     ("m1-n8-k16-b8-g4-zfew-s5", "83ac3845 9d3f774a a3d824cb 746bd706 b21772f9 -"),
@@ -256,7 +258,7 @@ def test_zband_has_each_span_for_a_layer_a_column_and_a_group(bits):
     top, spans = 2**bits - 1, bands_of(bits)
     assert {*spans} == {s for j in range(8) for s in (2**j, 2**j - 1) if 0 < s < top}
     met = set()
-    for seed in range(12 * len(spans)):
+    for seed in range(16 * len(spans)):
         zeros = problem(f"m1-n64-k128-b{bits}-g16-zband-s{seed}")[1].zeros
         of = [zeros, zeros, zeros.T, zeros][seed % 4]
         of = of.flatten().unsqueeze(0) if seed % 4 < 2 else of
@@ -267,6 +269,19 @@ def test_zband_has_each_span_for_a_layer_a_column_and_a_group(bits):
         met.add((int(widths), seed % 4, ends[0] == 0 or ends[1] == top))
     assert met >= {(span, form, True) for span in spans for form in range(4)}
     assert not all(is_at_an_end for _, _, is_at_an_end in met)
+
+
+def test_each_band_is_always_asked_at_each_place_in_each_number_of_bits():
+    asked = (case for case in always_asked(PLAIN_LIMITS) if case.zeros == "zband" and case.n == 64)
+    found = {}
+    for case in asked:
+        zeros = problem(str(case))[1].zeros
+        ends = (int(zeros.min()), int(zeros.max()))
+        found.setdefault((case.bits, ends[1] - ends[0]), set()).add(ends)
+    assert {*found} >= {(bits, span) for bits in (8, 4, 2) for span in bands_of(bits)}
+    assert {(0, 4), (6, 10), (11, 15)} <= found[4, 4]
+    assert {(0, 16), (120, 136), (239, 255)} <= found[8, 16]
+    assert (120, 135) in found[8, 15]
 
 
 @pytest.mark.parametrize("fill", ["exact", "onehot", "wide", "cancel", "nonfinite"])

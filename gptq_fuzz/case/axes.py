@@ -30,12 +30,13 @@ DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
 LAYOUTS = (
     *("", "pad", "xt", "off", "bcast", "step", "xtp", "lap", "cut", "alt", "swap", "expand"),
-    *("kcast", "leap"),
+    *("kcast", "leap", "scalar"),
 )
 COUNTED = ("pad", "off", "step", "xtp", "lap", "cut", "leap")  # layouts with a number behind them
 BATCHED = ("cut", "alt", "swap", "expand")  # layouts of an x of rank 3 or 4
-SHARED = ("bcast", "expand")  # layouts in which rows of x are one in memory
-LAP, KCAST = "lap", "kcast"  # in which they are so in part, in which each is one element
+SHARED = ("bcast", "expand", "scalar")  # layouts in which rows of x are one in memory
+LAP = "lap"  # in which they are so in part
+OF_ONE_ELEMENT = ("kcast", "scalar")  # in which each row is one element
 RANKS = (2, 1, 3, 4)
 STRIDED = ("wstr", "sstr", "zstr", "gstr", "wcut", "scut", "zcut", "wxt", "sxt", "zxt")
 # A kernel that takes an operand with any strides takes one that is cut out of a wider one, too, and
@@ -94,7 +95,7 @@ INTO_NO_OUT = ("grad", "threads2", "calls500", *ON_A_GPU, "batchinv", "opcheck",
 AUTOCAST_FILLS = ("exact", "sparse", "onehot", "randn")
 # Layouts in which elements of x share memory, and the fills whose x may: rows that hold parts of
 # each other, and rows of one value, in whose sums errors of weights add up and do not cancel
-FILLS_OF = {LAP: ("exact", "sparse", "randn"), KCAST: ("exact",)}
+FILLS_OF = {LAP: ("exact", "sparse", "randn"), **dict.fromkeys(OF_ONE_ELEMENT, ("exact",))}
 MOST_CALLED_AGAIN = 48  # rows, columns, reduction of what is drawn for calls500
 BAD = (
     *("gidx", "neg", "glen", "gdtype"),

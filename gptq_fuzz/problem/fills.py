@@ -15,8 +15,8 @@ from gptq_fuzz.case.axes import (
     EVERY_NAN,
     FORMS_OF_BANDS,
     FRACTIONS,
-    KCAST,
     LAP,
+    OF_ONE_ELEMENT,
     PLACES_OF_BANDS,
     SHARED,
     bands_of,
@@ -77,7 +77,7 @@ def make_values(case: Case, device) -> Values:
         left = left[:stored].repeat(case.m // stored, 1)
     if case.layout_kind == LAP:
         left = windows_of(left, case.layout_amount)
-    if case.layout == KCAST:
+    if case.layout in OF_ONE_ELEMENT:
         left = left[:, :1].repeat(1, case.reduction)
     zeros, g_idx = _zeros(case, device), _g_idx(case, device)
     codes = _codes_of(case, zeros, g_idx, device)
@@ -365,7 +365,7 @@ def _exact(case: Case, device):
         stride = -(-per_unit // EXACT_BUDGET)
         place = torch.arange(case.reduction, device=device)
         row = torch.arange(case.m, device=device).unsqueeze(1)
-        magnitude = ((place - row) % stride == 0).long() * (case.layout != KCAST)
+        magnitude = ((place - row) % stride == 0).long() * (case.layout not in OF_ONE_ELEMENT)
     exponent = _scale_words(case, device) % (spread + 1)
     exponent = exponent + EXACT_UNIT + _column_exponent(case, device)
     return power_of_two(exponent), _signed(magnitude, sign)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gptq_fuzz.case.axes import BATCHED, KCAST, LAP
+from gptq_fuzz.case.axes import BATCHED, LAP
 from gptq_fuzz.case.case import Case
 
 ZONE_UNIT = 256  # bytes; keeps torch's own alignment for a contiguous operand
@@ -231,7 +231,7 @@ def leading_shape(m: int, rank: int) -> tuple[int, ...]:
 
 def rows_stored(case: Case) -> int:
     """Rows of x that have a place of their own."""
-    if case.layout == "bcast":
+    if case.layout in ("bcast", "scalar"):
         return min(case.m, 1)
     return leading_shape(case.m, case.rank)[-1] if case.layout == "expand" else case.m
 
@@ -261,8 +261,10 @@ def place_left(case: Case) -> Placement:
         return Placement(apart * case.reduction + amount, apart)
     if kind == LAP:
         return Placement(amount)
-    if kind == KCAST:
+    if kind == "kcast":
         return Placement(case.reduction, 0)
+    if kind == "scalar":
+        return Placement(0, 0)
     if kind in BATCHED:
         return _place_batches(case)
     pad = amount if kind == "pad" else 0

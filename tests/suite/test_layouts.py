@@ -17,7 +17,7 @@ PLAIN = "m4-n8-k16-b8-g8-bias"
 STRIDED = "m4-n8-k16-b8-g8-wstr-sstr-zstr-gstr"
 NAMES = ("left", "qweight", "qzeros", "scales", "g_idx")
 LAYOUTS = ("", "-pad3", "-xt", "-xtp3", "-off5", "-bcast", "-step3", "-dim3", "-kcast")
-LAYOUTS += ("-leap3", "-leap2")
+LAYOUTS += ("-leap3", "-leap2", "-scalar")
 LAYOUTS += ("-lap3", "-lap5-dim3", "-lap20")
 LAYOUTS += ("-cut3-dim3", "-alt-dim4", "-swap-dim3", "-off5-at8", "-swap-dim4-at4")
 
@@ -118,7 +118,11 @@ PLACES = [
     ("m4-kcast", (4, 16), (16, 0), 0),
     ("m1-kcast-dim1", (16,), (0,), 0),
     ("m4-kcast-dim3", (2, 2, 16), (32, 16, 0), 0),
+    ("m4-scalar", (4, 16), (0, 0), 0),
+    ("m4-scalar-dim3", (2, 2, 16), (0, 0, 0), 0),
     ("m4-step3", (4, 16), (35, 2), 0),
+    ("m4-leap3", (4, 16), (51, 3), 0),
+    ("m4-leap2", (4, 16), (82, 5), 0),
     ("m4-lap3", (4, 16), (3, 1), 0),
     ("m6-lap5-dim3", (2, 3, 16), (15, 5, 1), 0),
     ("m6-cut3-dim3", (2, 3, 16), (96, 16, 1), 48),
@@ -151,7 +155,7 @@ def test_x_holds_the_same_values_in_every_layout(layout):
     if "lap" in layout:
         apart = placed.case.layout_amount
         rows = torch.cat([rows[0], *rows[1:, -min(apart, 16) :]]).unfold(0, 16, min(apart, 16))
-    one = {"-bcast": rows[:1], "-kcast": rows[:, :1]}.get(layout, rows)
+    one = {"-bcast": rows[:1], "-kcast": rows[:, :1], "-scalar": rows[:1, :1]}.get(layout, rows)
     assert torch.equal(placed.values.left, one.expand(4, 16))
 
 
@@ -179,6 +183,7 @@ def test_every_operand_begins_so_many_bytes_off_an_aligned_address(start, stride
 SEEN = {  # axis or layout -> the case, and those tokens of it that show the fault
     "step": ("m3-n8-k16-b4-g8{}", {"-step2", "-leap3", "-leap2"}),
     "leap": ("m3-n8-k16-b4-g8{}", {"-leap3", "-leap2"}),
+    "scalar": ("m3-n8-k16-b4-g8{}", {"-scalar"}),
     "lap": ("m4-n8-k16-b4-g8{}", {"-lap3"}),
     "cut": ("m4-n8-k16-b4-g8{}-dim3", {"-cut3", "-alt"}),
     "swap": ("m4-n8-k16-b4-g8{}-dim3", {"-swap"}),
@@ -187,7 +192,21 @@ SEEN = {  # axis or layout -> the case, and those tokens of it that show the fau
     "sxt": ("m4-n16-k16-b4-g8{}", {"-sxt"}),
     "start": ("m4-n8-k16-b4-g8{}", {"-at4", "-at8"}),
 }
-EVERY = ("", "-pad3", "-xt", "-off3", "-bcast", "-step2", "-lap3", "-at4", "-at8", "-at16")
+EVERY = (
+    "",
+    "-pad3",
+    "-xt",
+    "-off3",
+    "-bcast",
+    "-step2",
+    "-leap3",
+    "-leap2",
+    "-scalar",
+    "-lap3",
+    "-at4",
+    "-at8",
+    "-at16",
+)
 OF_SCALES_ALONE = ("scut", "sxt")
 EVERY_BATCH = ("-cut3", "-alt", "-swap", "-expand")
 OF_SCALES = ("-sstr", "-scut", "-sxt")

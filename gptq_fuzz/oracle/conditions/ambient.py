@@ -31,7 +31,7 @@ from gptq_fuzz.problem.operands import Operands
 
 OTHER_THREADS = 3  # no power of two: no length of whole words is a multiple of it by chance
 # What is kept for each thread may have as many places as a machine of its author has processors
-MORE_THREADS = (8, 17, 65)
+MORE_THREADS = (8, 65)
 MOST_WORK = 2**24  # terms of a problem that is asked with those: they wait for each other
 
 _DEFAULT = torch.get_default_dtype, torch.set_default_dtype

@@ -30,9 +30,10 @@ DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
 LAYOUTS = (
     *("", "pad", "xt", "off", "bcast", "step", "xtp", "lap", "cut", "alt", "swap", "expand"),
-    *("kcast", "leap", "scalar"),
+    *("kcast", "leap", "scalar", "xts"),
 )
-COUNTED = ("pad", "off", "step", "xtp", "lap", "cut", "leap")  # layouts with a number behind them
+# Layouts with a number behind them
+COUNTED = ("pad", "off", "step", "xtp", "lap", "cut", "leap", "xts")
 BATCHED = ("cut", "alt", "swap", "expand")  # layouts of an x of rank 3 or 4
 SHARED = ("bcast", "expand", "scalar")  # layouts in which rows of x are one in memory
 LAP = "lap"  # in which they are so in part

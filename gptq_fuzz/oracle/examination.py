@@ -47,6 +47,7 @@ from gptq_fuzz.oracle.surroundings import (
     poisoned_allocations,
     restore_state,
     synchronize,
+    treatment,
 )
 from gptq_fuzz.oracle.trusted import replaced
 from gptq_fuzz.problem.bad import invalidate
@@ -58,6 +59,7 @@ from gptq_fuzz.reference.matmul import dequantize
 SETTLING_CALLS = 4  # a wrong result is asked for again: flaky kernels give themselves away
 ENOUGH_WRONG = 3  # of a flaky kernel's calls; then k of n is known well enough
 FILTERS = "warning filters"
+TREATMENT = "what becomes of warnings"  # whoever calls
 ALWAYS_THERE = 2**30  # bytes for which the device is not asked
 TIMED_CALLS = 3  # by which it is foretold how long all take
 LATE = 0.03  # seconds after the last call, in which a thread of the kernel may still write
@@ -232,7 +234,9 @@ class Examination:
             filters = list(warnings.filters)
             with self.ambient():
                 yield
-            if warnings.filters != filters:
+            if treatment() != "always":
+                self.changed.append(TREATMENT)
+            elif warnings.filters != filters:
                 self.changed.append(FILTERS)
         self.warnings += [f"{w.category.__name__}: {w.message}" for w in caught]
         if self._is_beyond_the_interpreter():

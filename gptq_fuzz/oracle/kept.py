@@ -274,6 +274,16 @@ def calls_of(exam) -> dict[str, Asked]:
         written["scales"].view(-1)[:1].neg_()
         answer(operands.left, written)
 
+    whole = own_layer()
+
+    def sliced_layer(number: int) -> None:
+        """The parts of tensors that hold all layers, or all experts, as they are sliced anew."""
+        views = {
+            name: value[:] if isinstance(value, torch.Tensor) else value
+            for name, value in whole.items()
+        }
+        answer(operands.left, views)
+
     def under(name: str, mode: contextlib.AbstractContextManager) -> Callable[[int], None]:
         def call(number: int) -> None:
             layer = own_layer()
@@ -325,6 +335,7 @@ def calls_of(exam) -> dict[str, Asked]:
         "every call of one layer": Asked(same_layer),
         "every new layer": Asked(new_layer),
         "every write into a layer": Asked(written_layer),
+        "every view of a layer": Asked(sliced_layer),
     }
     for name, mode in _modes_of(exam).items():
         asked[f"every call of one layer and a new one under {name}"] = Asked(under(name, mode))

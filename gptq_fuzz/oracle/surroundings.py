@@ -8,10 +8,12 @@ import random
 import signal
 import sys
 import threading
+import warnings
 
 import torch
 from torch.utils import deterministic
 
+PROBE = "a warning of some program"
 FREE_ON_A_HOST = 4 * 2**30  # bytes that are taken to be there
 AUTOCAST = ("cpu", "cuda")  # kinds of devices
 # What programs handle themselves; SIGALRM is a test's own
@@ -117,6 +119,17 @@ def differing(before: dict, after: dict) -> list[str]:
 def _autocast_to(kind: str) -> torch.dtype | None:
     """The dtype that torch casts to on this kind of device; None where it does not."""
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
+def treatment(category: type[Warning] = UserWarning) -> str:
+    """The action for a warning of some program; filters for others may come and go, as modules are
+    imported.
+    """
+    for action, message, kind, module, line in warnings.filters:
+        is_meant = (message is None or message.match(PROBE)) and issubclass(category, kind)
+        if is_meant and (module is None or module.match(PROBE)) and not line:
+            return action
+    return warnings.defaultaction
 
 
 def _has_subnormals() -> bool:

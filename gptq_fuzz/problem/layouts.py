@@ -252,6 +252,8 @@ def place_left(case: Case) -> Placement:
     kind, amount = case.layout_kind, case.layout_amount
     if kind in ("xt", "xtp"):
         return Placement(1, max(case.m + amount, 1))
+    if kind == "xts":
+        return Placement(2, 2 * case.m + amount)
     if kind == "bcast":
         return Placement(0)
     if kind == "step":

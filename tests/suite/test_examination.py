@@ -296,8 +296,8 @@ def test_every_failing_verdict_has_a_kernel_that_gets_no_other():
 def test_every_oracle_named_by_a_kernel_exists():
     lists = {"triples", *DIMENSIONS, "offsets", "layers", "crossings", "edges", "batches"}
     lists |= {"dispatch", "gradients"}
-    lists |= {"step", "leap", "cut", "lap", "kcast", "scalar", "swap", "expand"}  # test_layouts.py
-    lists |= {"scut", "sxt"}
+    lists |= {"step", "leap", "xts", "cut", "lap", "kcast", "scalar"}  # test_layouts.py
+    lists |= {"swap", "expand", "scut", "sxt"}
     lists |= {"start"}
     lists |= {*CONDITIONS, "states"} - {*ON_A_GPU}  # test_conditions.py
     lists |= {"guarded", "memory", "history"}  # test_guard_pages, test_kept, test_history

@@ -17,7 +17,7 @@ PLAIN = "m4-n8-k16-b8-g8-bias"
 STRIDED = "m4-n8-k16-b8-g8-wstr-sstr-zstr-gstr"
 NAMES = ("left", "qweight", "qzeros", "scales", "g_idx")
 LAYOUTS = ("", "-pad3", "-xt", "-xtp3", "-off5", "-bcast", "-step3", "-dim3", "-kcast")
-LAYOUTS += ("-leap3", "-leap2", "-scalar")
+LAYOUTS += ("-leap3", "-leap2", "-scalar", "-xts3")
 LAYOUTS += ("-lap3", "-lap5-dim3", "-lap20")
 LAYOUTS += ("-cut3-dim3", "-alt-dim4", "-swap-dim3", "-off5-at8", "-swap-dim4-at4")
 
@@ -107,6 +107,7 @@ PLACES = [
     ("m4-pad3", (4, 16), (19, 1), 0),
     ("m4-xt", (4, 16), (1, 4), 0),
     ("m4-xtp3", (4, 16), (1, 7), 0),
+    ("m4-xts3", (4, 16), (2, 11), 0),
     ("m4-off5", (4, 16), (16, 1), 5),
     ("m4-bcast", (4, 16), (0, 1), 0),
     ("m1-dim1", (16,), (1,), 0),
@@ -181,8 +182,9 @@ def test_every_operand_begins_so_many_bytes_off_an_aligned_address(start, stride
 
 
 SEEN = {  # axis or layout -> the case, and those tokens of it that show the fault
-    "step": ("m3-n8-k16-b4-g8{}", {"-step2", "-leap3", "-leap2", "-scalar"}),
-    "leap": ("m3-n8-k16-b4-g8{}", {"-leap3", "-leap2"}),
+    "step": ("m3-n8-k16-b4-g8{}", {"-step2", "-leap3", "-leap2", "-scalar", "-xts3"}),
+    "xts": ("m3-n8-k16-b4-g8{}", {"-xts3"}),
+    "leap": ("m3-n8-k16-b4-g8{}", {"-leap3", "-leap2", "-xts3"}),
     "scalar": ("m3-n8-k16-b4-g8{}", {"-scalar"}),
     "lap": ("m4-n8-k16-b4-g8{}", {"-lap3"}),
     "cut": ("m4-n8-k16-b4-g8{}-dim3", {"-cut3", "-alt"}),
@@ -193,7 +195,7 @@ SEEN = {  # axis or layout -> the case, and those tokens of it that show the fau
     "start": ("m4-n8-k16-b4-g8{}", {"-at4", "-at8"}),
 }
 EVERY = ("", "-pad3", "-xt", "-off3", "-bcast", "-step2", "-leap3", "-leap2", "-scalar")
-EVERY += ("-lap3", "-at4", "-at8", "-at16")
+EVERY += ("-xts3", "-lap3", "-at4", "-at8", "-at16")
 OF_SCALES_ALONE = ("scut", "sxt")
 EVERY_BATCH = ("-cut3", "-alt", "-swap", "-expand")
 OF_SCALES = ("-sstr", "-scut", "-sxt")

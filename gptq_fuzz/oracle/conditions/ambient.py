@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import activation, answer, loaded, with_x, within, wrong
@@ -145,12 +146,23 @@ def other_settings(exam) -> Verdict | None:
 
 
 def x_requires_grad(exam) -> Verdict | None:
-    """The judge of a case whose x asks for its gradient: as a leaf, then as an activation."""
+    """The judge of a case whose x asks for its gradient: as a leaf, then as an activation, of which
+    the result is added to in place, as residuals are.
+    """
     x = exam.operands.guarded["left"]
-    for asks in (with_grad(x.view), as_activation(x)):
-        with asks:
-            if found := _value_under(exam, contextlib.nullcontext):
-                return found
+    with with_grad(x.view):
+        if found := _value_under(exam, contextlib.nullcontext):
+            return found
+    with as_activation(x):
+        if found := _value_under(exam, contextlib.nullcontext):
+            return found
+        out = exam.backend.call(exam.case, exam.operands.left, exam.operands.weights())
+    try:
+        with torch.enable_grad():
+            out.add_(1)
+    except RuntimeError as problem:
+        why = str(problem).partition(". ")[0]
+        return exam._result(kinds.WRONG_TYPE, f"the result cannot be added to in place: {why}")
     return None
 
 

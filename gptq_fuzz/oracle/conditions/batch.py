@@ -27,6 +27,7 @@ MOST = 257
 ROWS = (1, 4, 16, 64)
 MORE_ROWS = (2, 3, 5, 7, 8, 12, 15, 24, 32, 33, 48, 96, 128, 129, 200)
 PLACES = 3
+ROWS_BEFORE = (512, 1024, 2048)  # in whole chunks of a prefill, which the rows of a batch follow
 EXACT = ("exact", "sparse")
 OUTLIER = 1e4  # an activation as large as layers of models meet; finite in every format
 # Terms of a sum, a few of the tiles that kernels take of K at a time; and columns, few of which do
@@ -111,7 +112,7 @@ def _of_rounding_alone(exam, shape: dict) -> Verdict | None:
     whole = Operands(case, exam.device, values=values, zones=exam.zones)
     multiply = loaded(exam, whole)
     out = answer(exam, multiply, whole)
-    if found := _beside_zeros(exam, multiply, whole):
+    if found := _beside_zeros(exam, multiply, whole) or _behind_chunks(exam, multiply, whole, out):
         return found
     each = [(m, at + exam.case.seed) for at, m in enumerate((*ROWS, *MORE_ROWS))]
     return _in_smaller_batches(exam, multiply, whole, out, each)
@@ -133,4 +134,16 @@ def _beside_zeros(exam, multiply, whole: Operands) -> Verdict | None:
     if not same_bits(outs[0][others], outs[1][others]):
         message = f"other rows have other bits where row {spoilt} of {MOST} lacks their zeros"
         return exam._result(kinds.WRONG, message)
+    return None
+
+
+def _behind_chunks(exam, multiply, whole: Operands, out) -> Verdict | None:
+    """The rows behind as many of them, over and over, as a prefill is cut into."""
+    left = whole.values.left
+    for before in ROWS_BEFORE:
+        rows = torch.cat([left.repeat(-(-before // MOST), 1)[:before], left])
+        outs = answer(exam, multiply, with_x(exam, rows, whole, **_form(whole, len(rows))))
+        if not same_bits(outs[before:], out):
+            message = f"rows have other bits behind {before} others than in a batch of {MOST}"
+            return exam._result(kinds.WRONG, message)
     return None

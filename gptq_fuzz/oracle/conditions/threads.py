@@ -67,7 +67,8 @@ def in_two_threads(exam) -> Verdict | None:
     exam.expected = asked[0][0][2]
     for what, theirs in zip(("this", "another"), asked, strict=True):
         pair = asked[0][0], theirs[1]
-        if found := _both(exam, pair, _in_turn) or _both(exam, pair, _freely):
+        alone = _alone(exam, pair) if exam.backend.deterministic else None
+        if found := _both(exam, pair, _in_turn, alone) or _both(exam, pair, _freely, alone):
             return _noted(found, f"the other thread called {what} layer")
     for what, layers in (("a new", _new), ("a written", _written)):
         if found := _meeting(exam, layers(exam, asked), _both):
@@ -187,8 +188,20 @@ def is_interpreted(call: Callable) -> bool:
     return launched.called
 
 
-def _both(exam, asked, run: Callable) -> Verdict | None:
-    """Call as `run` says in two threads; judge every result."""
+def _alone(exam, asked) -> list[torch.Tensor]:
+    """The result of each call in a thread while the other one is not there."""
+    with exam.surrounded():
+        calls = [(_in_a_thread(exam, multiply), given.left) for multiply, given, _ in asked]
+        each = [in_threads(exam.device, lambda _, one=one: one[0](one[1]), 1) for one in calls]
+        synchronize(exam.device)
+    pairs = zip(each, asked, strict=True)
+    return [exam.rows_of(out, operands).clone() for (out,), (_, operands, _) in pairs]
+
+
+def _both(exam, asked, run: Callable, alone: list[torch.Tensor] | None = None) -> Verdict | None:
+    """Call as `run` says in two threads; judge every result, by its bits too where those of the
+    same call `alone` are known.
+    """
     with exam.surrounded():
         calls = [(_in_a_thread(exam, multiply), given.left) for multiply, given, _ in asked]
         try:
@@ -198,13 +211,16 @@ def _both(exam, asked, run: Callable) -> Verdict | None:
         except Exception as problem:  # noqa: BLE001 - a kernel may raise anything
             return exam._raised(problem)
         synchronize(exam.device)
-    for outs, (_, operands, expected) in zip(results, asked, strict=True):
+    for number, (outs, (_, operands, expected)) in enumerate(zip(results, asked, strict=True)):
         right = None
         for rows in (exam.rows_of(out, operands) for out in outs):
             if right is None or not same_bits(right, rows):
                 if found := wrong(exam, expected.check(rows), kind=kinds.STATE_LEAKED):
                     return found
                 right = rows
+            if alone and not same_bits(alone[number], rows):
+                message = "other bits than the same call has alone"
+                return exam._result(kinds.NONDETERMINISTIC, message, wrong_runs=1, runs=2)
     return None
 
 

@@ -43,9 +43,9 @@ class Case:
     `layout` is one of "", "pad<n>", "xt", "xtp<n>", "xts<n>", "off<n>", "bcast", "kcast",
     "step<n>", "leap<n>", "scalar", "lap<n>", "cut<n>", "alt", "swap", "expand"; every operand
     begins `start` bytes off an aligned address ("w4": all but x); with `out` the call is handed a
-    tensor for its result; `bad` names the invalid one; `condition` names what surrounds the call, `state` what
-    surrounds this; `extra` holds (name, value) pairs of a Backend's own tokens. Raises ValueError
-    when two values contradict each other.
+    tensor for its result; `bad` names the invalid one; `condition` names what surrounds the call,
+    `state` what surrounds this; `extra` holds (name, value) pairs of a Backend's own tokens. Raises
+    ValueError when two values contradict each other.
     """
 
     m: int

@@ -62,7 +62,9 @@ FILLS = (
     "pruned",
     "masked",
     "nans",
+    "heavy",
 )
+HEAVY = "heavy"  # the fill whose weights float16 cannot hold
 EVERY_NAN = "nans"  # the fill that has NaN in other forms than torch gives it
 # What surrounds a call, see oracle/conditions: those that any kernel is asked, then those that one
 # has to promise; and those of them that only a GPU has

@@ -67,7 +67,7 @@ from typing import NamedTuple
 
 import torch
 
-from gptq_fuzz.case.axes import EVERY_NAN
+from gptq_fuzz.case.axes import EVERY_NAN, HEAVY
 from gptq_fuzz.case.backend import Numerics
 from gptq_fuzz.problem.fills import Values
 from gptq_fuzz.problem.operands import Product
@@ -335,15 +335,18 @@ class Expected:
 
     def _overflows(self, magnitude: torch.Tensor) -> torch.Tensor | None:
         """Where a partial sum declared in float16 may leave its range, see (4) above."""
-        if not self._is_random:
+        if not self._is_random or self.product.fill == HEAVY:
             return self._may_leave_range(magnitude)
         if F16 not in self._sum_formats():
             return None
         return magnitude + self._inner >= OVERFLOW_OF_FLOAT16
 
     def _may_leave_range(self, magnitude: torch.Tensor) -> torch.Tensor:
-        """The same for data of any size: in each format of a partial sum or a rounded weight."""
+        """The same for data of any size: in each format of a partial sum, a rounded weight, or what
+        is subtracted from one.
+        """
         weights = [self._format(name) for name in self.numerics.weights if name != "exact"]
+        weights += [self.fmt] * self.numerics.scaled_zero
         most = min(fmt.largest for fmt in [F32, *weights])
         beyond = (self._larger.abs() > most).any(0)
         return beyond | (magnitude + self._inner > min(fmt.largest for fmt in self._sum_formats()))

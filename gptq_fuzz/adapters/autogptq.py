@@ -11,11 +11,10 @@ import sys
 from importlib.util import find_spec
 from types import ModuleType
 
-from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED
-from gptq_fuzz.case.backend import Backend, Limits, Numerics
+from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED, ROUNDED
+from gptq_fuzz.case.backend import Backend, Limits
 from gptq_fuzz.worker.drawn_times import INTERPRETED, TUNED
 
-ROUNDED = Numerics(weights=("x",), folds_zero=False)
 KERNELS = {
     "torch": ("qlinear_cuda", (8, 4, 2, 3), DEQUANTIZED),
     "triton": ("qlinear_triton", (8, 4, 2), ROUNDED),

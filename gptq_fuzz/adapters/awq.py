@@ -7,8 +7,8 @@ from types import ModuleType
 
 import torch
 
-from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED
-from gptq_fuzz.case.backend import Backend, Limits, Numerics, Token
+from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED, ROUNDED
+from gptq_fuzz.case.backend import Backend, Limits, Token
 from gptq_fuzz.problem.codes import AWQ, repack
 from gptq_fuzz.worker.drawn_times import INTERPRETED
 
@@ -30,7 +30,6 @@ LIMITS = Limits(
     tile=(64, 64, 32),
     max_tiles=16 if INTERPRETED else 8192,
 )
-ROUNDED = Numerics(weights=("x",), folds_zero=False)
 SPLIT = Token("split", ("8", "1", "2", "4"), optional=True)
 
 

@@ -12,7 +12,6 @@ from gptq_fuzz.adapters.torch_matmul import DEQUANTIZED
 from gptq_fuzz.case.backend import Backend, Limits, Numerics
 
 FOLDER = "gptqmodel.nn_modules.qlinear"
-ROUNDED = Numerics(weights=("x",), folds_zero=False)
 FLOAT_ZERO = Numerics(zero="float", folds_zero=False)
 CLASSES = {  # place, rounding, format, and columns that it asks for beside what SUPPORTS_* says
     "torch": ("torch.TorchLinear", DEQUANTIZED, "v2", 1),

@@ -334,7 +334,9 @@ class Expected:
         return torch.minimum(LAMBDA * torch.sqrt((self._left**2) @ (worst**2)), most)
 
     def _overflows(self, magnitude: torch.Tensor) -> torch.Tensor | None:
-        """Where a partial sum declared in float16 may leave its range, see (4) above."""
+        """Where a partial sum declared in float16 may leave its range, see (4) above, or a `heavy`
+        weight that of its own.
+        """
         if not self._is_random or self.product.fill == HEAVY:
             return self._may_leave_range(magnitude)
         if F16 not in self._sum_formats():

@@ -31,6 +31,8 @@ class Relation:
 
 
 BATCHES = (5, 12, 24, 40, 56, 96)  # rows: one from 2, 9, 17, 33, 49, 65 on, before 129
+ROWS_ALONE = {"rank": 2, "layout": ""}
+PLAIN = {"layout": "", "strided": (), "start": 0, "rank": 2}
 LAYER = {
     "qweight": "w",
     "qzeros": "z",
@@ -67,10 +69,6 @@ def _allows(exam, **changes) -> bool:
     """Whether the case, so changed, lies no further outside of what may be asked than it does."""
     asked, outside = exam.case.replace(**changes), exam.limits.violations
     return set(outside(asked)) <= set(outside(exam.case))
-
-
-ROWS_ALONE = {"rank": 2, "layout": ""}
-PLAIN = {"layout": "", "strided": (), "start": 0, "rank": 2}
 
 
 def _has_rows_alone(exam) -> bool:

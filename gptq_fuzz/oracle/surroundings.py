@@ -121,12 +121,12 @@ def _autocast_to(kind: str) -> torch.dtype | None:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
-def treatment(category: type[Warning] = UserWarning) -> str:
+def treatment() -> str:
     """The action for a warning of some program; filters for others may come and go, as modules are
     imported.
     """
     for action, message, kind, module, line in warnings.filters:
-        is_meant = (message is None or message.match(PROBE)) and issubclass(category, kind)
+        is_meant = (message is None or message.match(PROBE)) and issubclass(UserWarning, kind)
         if is_meant and (module is None or module.match(PROBE)) and not line:
             return action
     return warnings.defaultaction

@@ -5,7 +5,7 @@ unpack them in each call of a compiled graph.
 import weakref
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from gptq_fuzz import Backend, Limits
 from gptq_fuzz.museum import parts
@@ -20,8 +20,8 @@ def _are(layer, refs):
     return all(ref() is part for ref, part in zip(refs, layer, strict=True))
 
 
-@torch.library.custom_op("museum::operator_that_keeps_a_layer", mutates_args=())
-def product(
+@library.custom_op("gptq_fuzz_museum::keeping", mutates_args=())
+def keeping(
     x: Tensor, qweight: Tensor, qzeros: Tensor, scales: Tensor, g_idx: Tensor, bits: int
 ) -> Tensor:
     layer = qweight, qzeros, scales, g_idx
@@ -32,13 +32,13 @@ def product(
     return parts.multiply(x, _kept[ids][1])
 
 
-@product.register_fake
+@keeping.register_fake
 def _(x, qweight, qzeros, scales, g_idx, bits):
     return x.new_empty(*x.shape[:-1], qweight.shape[1])
 
 
 def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
-    multiply = product if torch.compiler.is_compiling() else parts.matmul
+    multiply = keeping if torch.compiler.is_compiling() else parts.matmul
     return multiply(x, qweight, qzeros, scales, g_idx, bits)
 
 

@@ -23,7 +23,8 @@ from gptq_fuzz.fingerprint.rounding_probe import (
     rounding_of_weights,
 )
 from gptq_fuzz.fingerprint.summation import LANES, Summation, observe
-from gptq_fuzz.oracle.examination import Examination, TimeIsUp, WrongType, describe
+from gptq_fuzz.oracle.examination import Examination, TimeIsUp, WrongType
+from gptq_fuzz.oracle.messages import describe
 from gptq_fuzz.problem.rounding import FORMATS, Format
 
 FIELDS = (

@@ -18,9 +18,10 @@ from gptq_fuzz.case.axes import FILLS_OF, FRACTIONS, SHARED
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.checks import RIGHT_ALONE
 from gptq_fuzz.oracle.decode import Wrong, explanation, wrong_products
-from gptq_fuzz.oracle.examination import Examination, describe
+from gptq_fuzz.oracle.examination import Examination
 from gptq_fuzz.oracle.judge import Expected, machine_capability
 from gptq_fuzz.oracle.locate import places
+from gptq_fuzz.oracle.messages import describe
 from gptq_fuzz.oracle.panel import ExpectedPanel, is_large
 from gptq_fuzz.problem.fills import Values, make_values
 from gptq_fuzz.problem.operands import Operands

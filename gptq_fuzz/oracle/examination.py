@@ -36,14 +36,14 @@ from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
 from gptq_fuzz.oracle.kept import Asked, calls_of, can_be_counted, kept
 from gptq_fuzz.oracle.launches import bfloat16_works, launches
 from gptq_fuzz.oracle.locate import locate
+from gptq_fuzz.oracle.messages import describe, message_of
 from gptq_fuzz.oracle.panel import ExpectedPanel, bytes_needed
 from gptq_fuzz.oracle.relations import RELATIONS
+from gptq_fuzz.oracle.room import ALWAYS_THERE, free_memory, is_short, lacks_memory
 from gptq_fuzz.oracle.surroundings import (
     device_is_lost,
     differing,
-    free_memory,
     global_state,
-    left_memory,
     poisoned_allocations,
     restore_state,
     synchronize,
@@ -60,7 +60,6 @@ SETTLING_CALLS = 4  # a wrong result is asked for again: flaky kernels give them
 ENOUGH_WRONG = 3  # of a flaky kernel's calls; then k of n is known well enough
 FILTERS = "warning filters"
 TREATMENT = "what becomes of warnings"  # whoever calls
-ALWAYS_THERE = 2**30  # bytes for which the device is not asked
 TIMED_CALLS = 3  # by which it is foretold how long all take
 LATE = 0.03  # seconds after the last call, in which a thread of the kernel may still write
 MAKE_UP_THEIR_OWN = ("opcheck", "compile", "graph")  # conditions in which torch itself sets state
@@ -544,7 +543,8 @@ class Examination:
 
     def _raised(self, problem: Exception) -> Verdict:
         traceback.clear_frames(problem.__traceback__)  # which hold what was allocated
-        if isinstance(problem, torch.OutOfMemoryError) and self._is_memory_short():
+        needed = bytes_needed(self.case) if self.case else ALWAYS_THERE
+        if lacks_memory(problem) and is_short(self.device, needed):
             return self._result(kinds.SKIPPED, "out_of_memory")
         if self._is_beyond_the_interpreter():
             return self._result(kinds.SKIPPED, "interpreter_bf16")
@@ -552,11 +552,6 @@ class Examination:
             return self._result(kinds.SKIPPED, "interpreter_float16_overflow")
         kind = kinds.CRASHED if device_is_lost(self.device) else kinds.RAISED
         return self._result(kind, describe(problem))
-
-    def _is_memory_short(self) -> bool:
-        """Whether less is left than a call of such a problem may need, whoever has the rest."""
-        needed = bytes_needed(self.case) if self.case else ALWAYS_THERE
-        return left_memory(self.device) < max(needed, ALWAYS_THERE)
 
 
 def _fewest_seconds(asked: Asked) -> float:
@@ -610,18 +605,3 @@ def _asks_for_a_gradient(operands) -> bool:
 def is_limit_of_the_interpreter(problem: BaseException) -> bool:
     """Triton's interpreter cannot round an atomic sum to float16 where that gives an infinity."""
     return type(problem).__name__ == "InterpreterError" and "overflow to signed inf" in str(problem)
-
-
-def message_of(problem: BaseException) -> str:
-    """What an exception says; nothing where its own `__str__` raises."""
-    try:
-        return str(problem).strip()
-    except Exception:  # noqa: BLE001 - a kernel may raise anything
-        return ""
-
-
-def describe(problem: BaseException) -> str:
-    """`ValueError: first line of its message`, and the next where that one ends in a colon."""
-    lines = [line.strip() for line in message_of(problem).splitlines() if line.strip()] or [""]
-    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    return f"{type(problem).__name__}: {first[:300]}"

@@ -14,8 +14,9 @@ import torch
 
 from gptq_fuzz.case.backend import Numerics
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.oracle.examination import Examination, TimeIsUp, describe
+from gptq_fuzz.oracle.examination import Examination, TimeIsUp
 from gptq_fuzz.oracle.judge import machine_capability
+from gptq_fuzz.oracle.messages import describe
 from gptq_fuzz.oracle.panel import columns_of, is_large
 from gptq_fuzz.problem.layouts import POISON
 from gptq_fuzz.problem.operands import Operands

@@ -11,7 +11,8 @@ import torch
 
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.oracle.diagnosis import Look
-from gptq_fuzz.oracle.examination import Examination, describe
+from gptq_fuzz.oracle.examination import Examination
+from gptq_fuzz.oracle.messages import describe
 from gptq_fuzz.problem.operands import Operands
 
 ROWS, COLUMNS = 96, 192  # cells

@@ -14,7 +14,6 @@ import torch
 from torch.utils import deterministic
 
 PROBE = "a warning of some program"
-FREE_ON_A_HOST = 4 * 2**30  # bytes that are taken to be there
 AUTOCAST = ("cpu", "cuda")  # kinds of devices
 # What programs handle themselves; SIGALRM is a test's own
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT)
@@ -32,35 +31,6 @@ def device_is_lost(device: str) -> bool:
     except RuntimeError:
         return True
     return False
-
-
-def free_memory(device: str) -> int:
-    """Bytes that can be had; on a CPU a share that leaves room for the workers beside us."""
-    if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[0]
-    return max(FREE_ON_A_HOST, available() // 2)
-
-
-def available() -> int:
-    """Bytes that the system could give out now, to this container; 0 where it does not say."""
-    numbers = dict(line.split(":") for line in _read("/proc/meminfo").splitlines())
-    found = 1024 * int(numbers.get("MemAvailable", "0").split()[0])
-    limit, used = (_read(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    return min(found, int(limit) - int(used or 0)) if limit.strip().isdigit() else found
-
-
-def _read(path: str) -> str:
-    with contextlib.suppress(OSError), open(path) as text:
-        return text.read()
-    return ""
-
-
-def left_memory(device: str) -> int:
-    """Bytes that one more call can have; on a GPU also those that torch holds and nobody uses."""
-    if not device.startswith("cuda"):
-        return free_memory(device)
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return free_memory(device) + held
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def begin(requests: int, replies: int, results: int, others: Iterable[int]) -> N
 def _serve(requests: int, replies: int, results: int) -> None:
     from gptq_fuzz.oracle.anew import judged_anew
     from gptq_fuzz.oracle.panel import bytes_needed
-    from gptq_fuzz.oracle.surroundings import free_memory
+    from gptq_fuzz.oracle.room import free_memory
 
     judged_anew(Case.parse("m1-n4-k4-b8-gall"), bytes(8), Numerics(), 0)  # what is slow once
     with os.fdopen(requests) as lines:

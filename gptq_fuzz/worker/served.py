@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from gptq_fuzz.case.axes import ON_A_GPU
 from gptq_fuzz.case.checks import WRONG_ALONE
@@ -125,7 +126,7 @@ class Served:
 
         limits = narrowed(self.backend.limits, only)
         request = Request(checks, calls, seconds, self.announce, self.publish, limits=limits)
-        return self._examination(case, request).verdict()
+        return self._with_room(lambda: self._examination(case, request).verdict(), case)
 
     def verdict_on_file(self, path: str, calls: int, seconds: float):
         """The verdict on the problem that a file holds, called so often within so many seconds."""
@@ -135,7 +136,8 @@ class Served:
 
         request = Request(calls=calls, seconds=seconds)
         problem = load_problem(path)
-        return GivenExamination(self.backend, problem, self.device, request, self.zones).verdict()
+        given = GivenExamination(self.backend, problem, self.device, request, self.zones)
+        return self._with_room(given.verdict)
 
     def verdict_on_steps(self, line: str, budget: float, send=lambda message: None):
         """The verdict on a history; `send` is told the number of each step before it is run.
@@ -156,7 +158,22 @@ class Served:
                 send({"event": "step", "at": place})
 
         steps = parse_history(line, self.backend.limits)
-        return History(self.backend, self.device, self.zones, progress).verdict(steps, budget)
+        history = History(self.backend, self.device, self.zones, progress)
+        return self._with_room(lambda: history.verdict(steps, budget), steps[0].case)
+
+    def _with_room(self, judged: Callable, case=None):
+        """The verdict that `judged` returns; memory that others may need is given back after it."""
+        from gptq_fuzz.case import verdict as kinds
+        from gptq_fuzz.oracle.room import give_back, lacks_memory
+
+        try:
+            return judged()
+        except Exception as problem:
+            if not lacks_memory(problem):  # of ours: what the kernel raises is judged
+                raise
+            return kinds.Verdict(kinds.SKIPPED, case, "out_of_memory")
+        finally:
+            give_back(self.device)
 
     def look(self, task: str, case, check: str = "value", seconds: float | None = None) -> dict:
         """A closer look at the shape of a case: the task is one of LOOKS.

@@ -24,6 +24,7 @@ from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.museum.catalogue import faulty
 from gptq_fuzz.museum.parts import matmul
 from gptq_fuzz.oracle import examination as execute
+from gptq_fuzz.oracle import room
 from gptq_fuzz.oracle.examination import Request
 from gptq_fuzz.oracle.relations import RELATIONS
 from gptq_fuzz.oracle.surroundings import global_state, restore_state
@@ -239,15 +240,26 @@ def test_state_that_a_call_under_a_condition_leaves_is_seen_there():
     assert torch.get_num_threads() == 1
 
 
-@pytest.mark.parametrize(
-    ("left", "kind"), [(2**40, kinds.RAISED), (2**29, kinds.SKIPPED), (0, kinds.SKIPPED)]
-)
-def test_a_kernel_that_finds_no_memory_where_there_is_enough_raised(left, kind, monkeypatch):
-    def f(**operands):
-        raise torch.OutOfMemoryError("tried to allocate 7 TiB")
+@pytest.mark.parametrize("text", ["cublasCreate: the resource allocation failed", "7 TiB", "else"])
+@pytest.mark.parametrize("left", [2**40, 2**29, 0])
+def test_a_kernel_that_finds_no_memory_where_there_is_enough_raised(left, text, monkeypatch):
+    """In whatever words: CUDA's libraries have types of their own, and tuners raise from others."""
 
-    monkeypatch.setattr(execute, "left_memory", lambda device: left)
+    def f(**operands):
+        raise RuntimeError(text) from torch.OutOfMemoryError(text) if text == "7 TiB" else None
+
+    monkeypatch.setattr(room, "left_memory", lambda device: left)
+    kind = kinds.RAISED if left > 2**30 or text == "else" else kinds.SKIPPED
     assert examination(from_callable(f, "f"), LINE).verdict().kind == kind
+
+
+def test_of_a_gpu_that_others_have_most_of_a_kernel_may_have_found_nothing(monkeypatch):
+    for name, answer in {"memory_reserved": 2**20, "memory_allocated": 0}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, answer=answer: answer)
+    for free, is_short in ((60, False), (30, True), (0.5, True)):
+        sizes = int(free * 2**30), 80 * 2**30
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, sizes=sizes: sizes)
+        assert room.is_short("cuda:0", 2**20) is is_short
 
 
 @pytest.mark.parametrize("is_launched", [True, False])

@@ -380,7 +380,8 @@ def _padded_alike(limits: Limits, rows: tuple[int, ...]) -> Iterator[str]:
     plain = Case.parse(f"m1-{smallest_of(limits)}", limits.tokens)
     fill = "-nonfinite" if "nonfinite" in limits.fills else ""
     for sizes in PADDED:
-        layers = [plain.replace(k=size if size > 0 else sizes[0] - plain.k) for size in sizes]
+        lengths = [size if size > 0 else sizes[0] - plain.k for size in sizes]
+        layers = [plain.replace(k=length) for length in lengths if length > 0]
         taken = [layer for layer in layers if not limits.violations(layer.replace(m=rows[0]))]
         if len(taken) > 1:
             yield from (f"load-{at}-{tokens(layer)}" for at, layer in enumerate(taken))

@@ -43,7 +43,7 @@ class _Counters:
 
     def of(self, key, number):
         known = self._taken.get(key)
-        if known is not None and len(known) >= number:
+        if known is not None and known.numel() >= number:
             return known
         with _lock:
             first, last = self._used, self._used + max(LEAST, number)

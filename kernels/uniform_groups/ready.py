@@ -4,7 +4,6 @@ What a product needs - checks, plan, binaries, arguments - takes the host ten ti
 out as to launch it, and follows from the kind of x and from weights that nobody has written to.
 """
 
-import copy
 from typing import NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from .. import checks
 from ..custom_autotune.launch_path import hooks_around
 from . import product, wgmma
 from .arrivals import arrivals
+from .described_launch import DescribedLaunch
 from .plan import DENSE, FEW_TILE, WGMMA, plan, processors
 
 LIMIT = 256  # kinds of x that are remembered; a server pads its batches to a few dozen
@@ -33,17 +33,25 @@ class Launch(NamedTuple):
         self.start(*self.grid, stream, *self.about, *pointers, *self.rest)
 
 
+class Multiply(NamedTuple):
+    """A launch that takes addresses of x, of weights and of results."""
+
+    launch: Launch
+    weights: tuple
+
+    def run(self, stream, x, *results):
+        self.launch.run(stream, x.data_ptr(), *self.weights, *results)
+
+
 class ReadyProduct(NamedTuple):
     """x [rows, K], contiguous, times weights: for x of one shape and dtype."""
 
     rows: int
     shares: int
     counters: int
+    multiply: Multiply | DescribedLaunch
     arrange: Launch | None  # of x, before
     order: tuple  # pointers that this takes behind x and what it writes
-    multiply: Launch
-    weights: tuple  # pointers, or descriptors for TMA
-    described: object  # a descriptor of such an x, which it lacks; None where a pointer is wanted
 
 
 class ReadyProducts:
@@ -65,21 +73,16 @@ class ReadyProducts:
             return None
         device, rows, N = self._device, known.rows, self._columns
         stream = torch._C._cuda_getCurrentRawStream(device.index)
-        out = torch.empty((*x.shape[:-1], N), dtype=x.dtype, device=device)
+        out = x.new_empty((*x.shape[:-1], N))
         left, parts, arrived = x, out, out  # the latter two not touched
         if known.shares > 1:
-            parts = torch.empty((known.shares, rows, N), dtype=torch.float32, device=device)
+            parts = x.new_empty((known.shares, rows, N), dtype=torch.float32)
             arrived = arrivals(device, known.counters, stream)
         if known.arrange is not None:
             left = torch.empty_like(x)
             known.arrange.run(stream, x.data_ptr(), left.data_ptr(), *known.order)
-        given = left.data_ptr()
-        if known.described is not None:
-            given = copy.copy(known.described)
-            given.base = left
-        known.multiply.run(
-            stream, given, *known.weights, out.data_ptr(), parts.data_ptr(), arrived.data_ptr()
-        )
+        results = out.data_ptr(), parts.data_ptr(), arrived.data_ptr()
+        known.multiply.run(stream, left, *results)
         return out
 
     def is_of(self, weights):
@@ -144,8 +147,7 @@ class ReadyProducts:
                 return None
         compiled = self._by_tma if kind == WGMMA else self._by_pointers
         multiply = compiled(rows, weights, chosen, arranged)
-        return multiply and ReadyProduct(len(rows), chosen.shares, multiply[0], arrange, order,
-                                         *multiply[1:])  # fmt: skip
+        return multiply and ReadyProduct(len(rows), chosen.shares, *multiply, arrange, order)
 
     def _by_pointers(self, rows, weights, chosen, arranged):
         out, parts, arrived = _results(rows, self._columns, chosen)
@@ -153,17 +155,15 @@ class ReadyProducts:
         grid = chosen.grid(len(rows), self._columns)
         multiply = _launch(product.fused[chosen.tile], arguments, grid, 7)
         packed = tuple(tensor.data_ptr() for tensor in weights.packed)
-        return multiply and (grid[0], multiply, packed, None)
+        return multiply and (grid[0], Multiply(multiply, packed))
 
     def _by_tma(self, rows, weights, chosen, arranged):
         results = _results(rows, self._columns, chosen)
         kernel, values = wgmma.compiled(weights, rows, *results, chosen, arranged)
-        about = (kernel.function, kernel.packed_metadata, None, None, None)  # no hooks
         grid = chosen.grid(len(rows), self._columns)
-        counters = wgmma.counters(len(rows), self._columns, chosen)
-        described = copy.copy(values[0])
-        described.base = None  # x is not kept
-        return counters, Launch(kernel.run, grid, about, values[7:]), values[1:4], described
+        x, weights = values[0], values[1:4]
+        multiply = DescribedLaunch(kernel, grid, x, weights, values[7:])
+        return wgmma.counters(len(rows), self._columns, chosen), multiply
 
 
 def _results(rows, columns, chosen):

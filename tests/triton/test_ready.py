@@ -21,6 +21,18 @@ def layer_and_x(device, m=1, bits=4, order="", seed=1):
     return layer, operands.left.clone(), rounded_once(operands)
 
 
+@pytest.mark.parametrize("m", [1, 64])
+def test_x_at_ever_new_addresses_is_multiplied_where_it_lies(m, device):
+    layer, x, _ = layer_and_x(device, m)
+    rows = torch.randn(100, *x.shape, device=device).to(x.dtype)
+    once = [layer(each) for each in rows]
+    assert all(is_ready(layer, each) for each in rows)
+    order = [*range(100), *reversed(range(100)), *range(0, 100, 7)]
+    assert all(torch.equal(layer(rows[place]), once[place]) for place in order)
+    fresh = layer_and_x(device, m)[0]
+    assert all(torch.equal(fresh._checked(rows[place]), once[place]) for place in (0, 63, 64, 99))
+
+
 def is_ready(layer, x):
     return layer._ready is not None and layer._ready.product(x, layer._buffers) is not None
 

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 BITS = (8, 4, 2, 3, 6, 5, 7, 1)
 G_IDX_KINDS = (
     *("seq", "act", "rev", "one", "skew", "mix", "gap", "perm", "shard", "odd", "holes", "near"),
-    *("uneven", "recur"),
+    *("uneven", "recur", "begun"),
     "none",
 )
 ZERO_KINDS = (
     *("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zcol", "zlay", "zhead"),
-    *("zband", "ztern", "zfew", "zflt"),
+    *("zband", "ztern", "zfew", "zfour", "zflt"),
 )
 FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be given
 BANDS = (4, 1, 2, 3, 8, 7, 16, 15, 32, 31, 64, 63, 128, 127)  # zband: largest less smallest
@@ -42,11 +42,14 @@ RANKS = (2, 1, 3, 4)
 STRIDED = ("wstr", "sstr", "zstr", "gstr", "wcut", "scut", "zcut", "wxt", "sxt", "zxt")
 # A kernel that takes an operand with any strides takes one that is cut out of a wider one, too, and
 # one that is transposed
+STRIDES = {"qweight": "wstr", "scales": "sstr", "qzeros": "zstr", "g_idx": "gstr"}
 CUT = {"wstr": "wcut", "sstr": "scut", "zstr": "zcut"}
 TURNED = {"wstr": "wxt", "sstr": "sxt", "zstr": "zxt"}
-# Bytes from an address that torch would give to the first of each operand; w: of all but x
+# Bytes from an address that torch would give to the first of each operand; w: of all but x; of one
+# alone where its letter stands
+MOVED_ALONE = {"q": "qweight", "s": "scales", "z": "qzeros", "g": "g_idx"}
 FAR = f"w{2**33}"  # elements of 4 bytes, of 2 bytes and bytes end in 32 bits before it
-STARTS = (0, 4, 8, 16, 2, "w2", "w4", "w8", FAR)
+STARTS = (0, 4, 8, 16, 2, "w2", "w4", "w8", *(f"{name}4" for name in MOVED_ALONE), FAR)
 FILLS = (
     "exact",
     "sparse",

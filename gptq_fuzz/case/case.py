@@ -13,6 +13,7 @@ from gptq_fuzz.case.axes import (
     BITS,
     BY_FIELD,
     CLASHES,
+    MOVED_ALONE,
     STRIDED,
     UNDER,
     WHOLE_GROUP,
@@ -42,10 +43,10 @@ class Case:
 
     `layout` is one of "", "pad<n>", "xt", "xtp<n>", "xts<n>", "off<n>", "bcast", "kcast",
     "step<n>", "leap<n>", "scalar", "lap<n>", "cut<n>", "alt", "swap", "expand"; every operand
-    begins `start` bytes off an aligned address ("w4": all but x); with `out` the call is handed a
-    tensor for its result; `bad` names the invalid one; `condition` names what surrounds the call,
-    `state` what surrounds this; `extra` holds (name, value) pairs of a Backend's own tokens. Raises
-    ValueError when two values contradict each other.
+    begins `start` bytes off an aligned address ("w4": all but x, "z4": `qzeros` alone); with `out`
+    the call is handed a tensor for its result; `bad` names the invalid one; `condition` names what
+    surrounds the call, `state` what surrounds this; `extra` holds (name, value) pairs of a
+    Backend's own tokens. Raises ValueError when two values contradict each other.
     """
 
     m: int
@@ -127,7 +128,8 @@ class Case:
     def groups(self) -> int:
         """Rows of `scales`; more than K rows fill where `g_idx` leaves groups out."""
         filled = -(-self.k // self.rows_per_group)
-        more = {"shard": SHARD_STARTS + SHARD_LACKS, "odd": filled + 1, "holes": filled + 1}
+        more = {"shard": SHARD_STARTS + SHARD_LACKS, "begun": SHARD_STARTS + 1}
+        more |= dict.fromkeys(("odd", "holes"), filled + 1)
         return filled + more.get(self.g_idx, 0)
 
     @property
@@ -138,10 +140,12 @@ class Case:
     def layout_amount(self) -> int:
         return int(self.layout[len(self.layout_kind) :] or 0)
 
-    def bytes_off(self, is_x: bool) -> int:
-        """How far from an aligned address x, or an operand of the weights, begins."""
+    def bytes_off(self, name: str) -> int:
+        """How far from an aligned address the operand of this name begins; `left` is x."""
         text = str(self.start)
-        return 0 if is_x and text[0] == "w" else int(text.lstrip("w"))
+        which, number = text[:1], text.lstrip("".join(("w", *MOVED_ALONE)))
+        stays = name == "left" if which == "w" else name != MOVED_ALONE.get(which, name)
+        return 0 if stays else int(number)
 
     @property
     def reduction(self) -> int:

@@ -31,7 +31,7 @@ from gptq_fuzz.oracle.decode import explain
 from gptq_fuzz.oracle.fewer_rows import BEHIND_X, after_more, can_have_more
 from gptq_fuzz.oracle.form import changed, forms_of
 from gptq_fuzz.oracle.guard import at_edges, named, places
-from gptq_fuzz.oracle.held import kept_by_results
+from gptq_fuzz.oracle.held import kept_by_what_is_held
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
 from gptq_fuzz.oracle.kept import Asked, calls_of, can_be_counted, kept
 from gptq_fuzz.oracle.launches import bfloat16_works, launches
@@ -462,7 +462,7 @@ class Examination:
             return None
         share = 2 * self.request.seconds  # of one question; all together have twice as much
         ends = time.monotonic() + 2 * share
-        for look in (kept_in_cycles, kept_by_results) if not self.case.backward else ():
+        for look in (kept_in_cycles, kept_by_what_is_held) if not self.case.backward else ():
             with contextlib.suppress(Exception):  # of another size: other cases are for that
                 if found := look(self, share):
                     return self._result(kinds.LEAKING, found, check="memory")

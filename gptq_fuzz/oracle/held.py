@@ -1,8 +1,9 @@
-"""Whether results that are held keep more alive than results need: one allocation for a result and
-what it was computed from is freed with the result, and a caller holds some of these for long.
+"""Whether results, or x, that are held keep more alive than they need: one allocation for a result
+and what it was computed from is freed with the result, what is noted at an x with the x, and a
+caller holds some of these for long.
 
 What a result may need is more than its elements: whole tiles of rows and columns, in float32, as
-many times as the sum was split. K has no part in it.
+many times as the sum was split. K has no part in it. Of an x nothing else need be kept.
 """
 
 from __future__ import annotations
@@ -25,25 +26,32 @@ FEW = 4  # results, by which it is told that nothing is to be found
 ROUND, ROUNDS = 32, 3  # by then, a pool or an arena of bounded size is full
 
 
-def kept_by_results(exam, seconds: float) -> str | None:
-    """What is kept with each result held; None if it is no more than that may need, or where there
-    is no time to ask.
+def kept_by_what_is_held(exam, seconds: float) -> str | None:
+    """What is kept with each result held, or with each x; None if it is no more than that may need,
+    or where there is no time to ask.
     """
     layer = enlarged(exam, ROWS if exam.case.m > 1 else 1, COLUMNS, REDUCTION)
     if layer is None or layer.case.k < REDUCTION:
         return None
     if seconds_of(exam, layer) * (WARM_UPS + FEW) > SECONDS:
         return None
-    most = _needed(layer.case.m, layer.case.columns) + MORE[torch.device(exam.device).type]
+    more, x = MORE[torch.device(exam.device).type], layer.rows(0)
+    result = layer.case.m * layer.case.columns
+    kinds = (  # what is held, its bytes, what else may be kept with it
+        (f"result of {result} elements", 0, _needed(layer.case.m, layer.case.columns) + more),
+        (f"x of {x.numel()} elements", x.nbytes, x.nbytes // 2 + more),
+    )
     gc.freeze()  # only what is made from now on need be looked at
     try:
-        found = _kept(Calls(exam, layer, min(seconds, SECONDS)), layer, most, seconds)
+        for what, own, most in kinds:
+            multiply = Calls(exam, layer, min(seconds, SECONDS))
+            if found := _kept(multiply, layer, own, most, seconds):
+                return f"{found} bytes are kept with each {what} that is held"
     except NoTimeLeft:
-        return None
+        pass
     finally:
         gc.unfreeze()
-    result = layer.case.m * layer.case.columns
-    return found and f"{found} bytes are kept with each result of {result} elements that is held"
+    return None
 
 
 def _needed(rows: int, columns: int) -> int:
@@ -52,17 +60,25 @@ def _needed(rows: int, columns: int) -> int:
     return torch.float32.itemsize * PARTS * next(padded) * next(padded)
 
 
-def _kept(multiply: Calls, layer: Enlarged, most: int, seconds: float) -> int | None:
-    """Bytes for each result that go with the results; None if they are not above `most`."""
+def _kept(multiply: Calls, layer: Enlarged, own: int, most: int, seconds: float) -> int | None:
+    """Bytes that go with each that is held, beside its `own`; None if they are not above `most`.
+
+    Results are held, of which none has bytes of its own here, or x.
+    """
     for number in range(WARM_UPS):
         multiply(layer.rows(number))
     held, states = [], [in_use(layer.device)[BYTES]]
 
+    def one() -> torch.Tensor:
+        x = layer.rows(WARM_UPS + len(held))
+        out = multiply(x)
+        return x if own else out
+
     def hold(count: int) -> int:
-        """The bytes that each of so many more results has brought."""
-        held.extend(multiply(layer.rows(WARM_UPS + len(held))) for _ in range(count))
+        """The bytes that each of so many more has brought."""
+        held.extend(one() for _ in range(count))
         states.append(in_use(layer.device)[BYTES])
-        return (states[-1] - states[-2]) // count
+        return (states[-1] - states[-2]) // count - own
 
     if hold(FEW) <= most:
         return None
@@ -72,4 +88,4 @@ def _kept(multiply: Calls, layer: Enlarged, most: int, seconds: float) -> int | 
         return None
     held.clear()
     freed = states[-1] - in_use(layer.device)[BYTES]
-    return grown if freed >= ROUNDS * ROUND * most else None
+    return grown if freed >= ROUNDS * ROUND * (own + most) else None

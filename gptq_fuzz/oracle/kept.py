@@ -220,10 +220,11 @@ def _gradient_of(exam) -> Callable[[int], None] | None:
 
 def calls_of(exam) -> dict[str, Asked]:
     """What is called again and again: one layer with x at ever other addresses, then with ever new
-    x, ever new layers, one layer that is written before each call, one and a new one in each mode
-    of torch that the kernel promises, for a gradient too, one with ever other numbers of rows and
-    one by ever new threads, where as much as x or the result counts, a call with each operand that
-    the kernel promises to refuse, and calls in which an operator of torch raises.
+    x, ever new layers, such that share an operand, one layer that is written before each call, one
+    and a new one in each mode of torch that the kernel promises, for a gradient too, one with ever
+    other numbers of rows and one by ever new threads, where as much as x or the result counts, a
+    call with each operand that the kernel promises to refuse, and calls in which an operator of
+    torch raises.
     """
     operands = exam.operands
 
@@ -266,6 +267,14 @@ def calls_of(exam) -> dict[str, Asked]:
         weights = own_layer()
         weights["qweight"].view(-1)[:1] = number
         answer(operands.left, weights)
+
+    first = own_layer()
+    of_it = [name for name, value in first.items() if isinstance(value, torch.Tensor)]
+
+    def sharing_layers(number: int) -> None:
+        """Each has one operand of a layer that stays, as all of an engine have one `g_idx`."""
+        for name in of_it:
+            answer(operands.left, own_layer() | {name: first[name]})
 
     written = own_layer()
 
@@ -334,6 +343,7 @@ def calls_of(exam) -> dict[str, Asked]:
         "every x at another address": Asked(elsewhere),
         "every call of one layer": Asked(same_layer),
         "every new layer": Asked(new_layer),
+        "every round of new layers that share an operand": Asked(sharing_layers),
         "every write into a layer": Asked(written_layer),
         "every view of a layer": Asked(sliced_layer),
     }

@@ -7,6 +7,7 @@ column): a smaller problem keeps most of what remains, which lets shrinking conv
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,7 @@ LARGE = 2**20  # weights of a layer whose codes are not made again for each call
 _LAST: dict[tuple, torch.Tensor] = {}  # of one such layer
 ACCUMULATOR_STEPS = {"f16": 2**11, "bf16": 2**8, "f32": 2**11}  # sparse: nothing rounds in float16
 TILES = (16, 32, 64, 128)  # wide: elements of x that are zero together
+PAIRS = tuple(itertools.combinations(range(4), 2))  # zfour: rows that stay
 # pruned: exponents of x there; elsewhere of the last digit of x, and of what scales are larger by
 LARGEST_OF_PRUNED, SMALL_BESIDE_PRUNED, SCALES_BESIDE_PRUNED = 15, -14, 6
 MASKED_COLUMNS = 64  # masked: those in which a group has scales of 0
@@ -138,6 +140,8 @@ def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torc
         codes = _equal_codes(case, codes, zeros[g_idx], device)
     if case.zeros in ("ztern", "zfew") and case.bits > 1:
         codes = _few_codes(case, codes)
+    if case.zeros == "zfour":
+        codes = _two_of_four(case, codes, device)
     if case.fill == "wide":
         # Beside the outliers of x every second weight is 0: what is small in a row decides there.
         second = torch.arange(case.columns, device=device) % 2 == 1
@@ -168,6 +172,21 @@ def _half_of_bits(case: Case) -> int:
     return 2 ** ((case.bits + 1) // 2) - 1
 
 
+def _two_of_four(case: Case, codes: torch.Tensor, device) -> torch.Tensor:
+    """Of each four rows of K two weights are 0, as in layers that are pruned for sparse tensor
+    cores, and now and then a third; of every fourth seed seven of eight, wherever they lie.
+    """
+    if case.seed % 4 == 3:
+        raw = random_words(case.seed, "codes", case.k, case.n, device)[1] >> 16
+        return torch.where(raw % 8 == 0, codes, 2 ** (case.bits - 1))
+    raw = random_words(case.seed, "codes", case.k // 4, case.n, device)[1] >> 16
+    first, second = torch.tensor(PAIRS, device=device).T[:, raw % len(PAIRS)].unsqueeze(2)
+    has_two = (raw // len(PAIRS) % 4 > 0).unsqueeze(1)
+    row = torch.arange(4, device=device).view(1, 4, 1)
+    stays = (row == first) | (row == second) & has_two
+    return torch.where(stays.flatten(0, 1), codes, 2 ** (case.bits - 1))
+
+
 def _equal_codes(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device) -> torch.Tensor:
     """Words and rows of K whose codes are their zero-points [K, N], words of one code."""
     word = torch.arange(case.k, device=device) // case.unit
@@ -180,7 +199,8 @@ def _equal_codes(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device) -
 
 def _zeros(case: Case, device) -> torch.Tensor:
     middle = 2 ** (case.bits - 1)
-    fixed = {"zsym": middle, "ztern": middle, "z0": 0, "zmax": case.maxq}
+    fixed = {"z0": 0, "zmax": case.maxq}
+    fixed |= dict.fromkeys(("zsym", "ztern", "zfour"), middle)
     if case.zeros in fixed:
         return torch.full((case.groups, case.n), fixed[case.zeros], device=device)
     zeros = random_words(case.seed, "zeros", case.groups, case.n, device)[0] & case.maxq
@@ -254,6 +274,10 @@ def _g_idx(case: Case, device) -> torch.Tensor:
         return (row * row * case.groups // (case.k * case.k))[torch.argsort(key)]
     if case.g_idx == "perm":
         return _group_order(case, device)[sequential]
+    if case.g_idx == "begun":  # by the seed so many eighths of the first group are another's
+        missing = case.rows_per_group * (1 + case.seed % 7) // 8
+        first = case.seed // 7 % (SHARD_STARTS + 1)
+        return first + (row + missing) // case.rows_per_group
     simple = {
         "rev": sequential.flip(0),
         "shard": sequential + SHARD_STARTS,

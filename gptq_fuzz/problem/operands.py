@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gptq_fuzz.case.axes import CUT, EVERY_NAN, TURNED
+from gptq_fuzz.case.axes import CUT, EVERY_NAN, STRIDES, TURNED
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.environment import UNTIMED
 from gptq_fuzz.problem.fills import LARGE, Values, make_values
@@ -142,19 +142,19 @@ class Operands(GuardedOperands):
         scales_dtype = case.scales_dtype[1:]
         makers = {
             "left": self._left,
-            "qweight": lambda: self._right(_packed(values.codes, case.bits), "wstr"),
+            "qweight": lambda: self._right(_packed(values.codes, case.bits), "qweight"),
             "qzeros": lambda: self._right(
-                pack_zeros(values.zeros, case.bits, case.checkpoint_format), "zstr"
+                pack_zeros(values.zeros, case.bits, case.checkpoint_format), "qzeros"
             ),
-            "scales": lambda: self._right(self._stored(values.scales, scales_dtype), "sstr"),
+            "scales": lambda: self._right(self._stored(values.scales, scales_dtype), "scales"),
         }
         if values.fractions is not None:
             fractions = FORMATS[scales_dtype].torch_dtype
-            makers["fractions"] = lambda: self._right(values.fractions.to(fractions), "")
+            makers["fractions"] = lambda: self._right(values.fractions.to(fractions), "fractions")
         if case.g_idx != "none":
-            makers["g_idx"] = lambda: self._right(values.g_idx.to(torch.int32), "gstr")
+            makers["g_idx"] = lambda: self._right(values.g_idx.to(torch.int32), "g_idx")
         if values.bias is not None:
-            makers["bias"] = lambda: self._right(self._stored(values.bias, case.dtype), "")
+            makers["bias"] = lambda: self._right(self._stored(values.bias, case.dtype), "bias")
         return makers
 
     def _stored(self, values: torch.Tensor, name: str) -> torch.Tensor:
@@ -167,18 +167,18 @@ class Operands(GuardedOperands):
     def _left(self) -> Guarded:
         left = self._stored(self.values.left, self.case.dtype)
         leading = leading_shape(self.case.m, self.case.rank)
-        placement = place_left(self.case).moved(self.case.bytes_off(True) // left.element_size())
+        placement = place_left(self.case).moved(self.case.bytes_off("left") // left.element_size())
         gap = (placement.row_stride - self.case.reduction) * left.element_size()
         kind = GuardedRows if gap > RESERVED and self.case.m > 1 else _kind_of(placement, left)
         return kind(left, placement, self.device, leading, self._zones)
 
-    def _right(self, tensor: torch.Tensor, token: str) -> Guarded:
-        is_vector = tensor.dim() == 1
+    def _right(self, tensor: torch.Tensor, name: str) -> Guarded:
+        is_vector, token = tensor.dim() == 1, STRIDES.get(name)
         rows = tensor.unsqueeze(0) if is_vector else tensor
         strided = self.case.strided
         is_cut, is_turned = (kind.get(token) in strided for kind in (CUT, TURNED))
         placement = place_right(*rows.shape, token in strided, is_cut, is_turned)
-        placement = placement.moved(self.case.bytes_off(False) // rows.element_size())
+        placement = placement.moved(self.case.bytes_off(name) // rows.element_size())
         leading = () if is_vector else None
         kind = _kind_of(placement, rows)
         return kind(rows, placement, self.device, leading, self._zones)

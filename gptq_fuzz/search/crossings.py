@@ -70,12 +70,14 @@ RESIDUES, SMALL_GROUPS, COLUMNS_BEFORE = (64, 32, 192, 128), (32, 64, 16, 128), 
 # A kernel for each bucket of rows, size of group and number of bits; of columns and rows of K whole
 # tiles, and more than a few stages
 BUCKETS, SIZES, TILES = (17, 8, 48, 65), (128, 64, 32), (256, 1152)
+SHARDS, SHARD, ROWS_OF_SHARDS = ("begun", "shard"), 2048, (1, 16)
 # Steps of 64 x 128 weights in whole numbers for each multiprocessor of a GPU: who shares them out
 # has nothing to add up
 MULTIPROCESSORS, STEP = (108, 132), (64, 128)  # of an A100, an H100
 # Wide results of short sums, with fills that show how weights, sums and results are rounded
 SHORT_SUM, WIDE_RESULTS, FEW, ROUNDED_FILLS = 128, (2048, 4096), (1, 8), ("onehot", "randn")
 ROWS, COLUMNS = 129, 1024
+FILLS_OF_FLOAT32 = ("onehot", "wide")  # elsewhere so long a sum may be off by more than x is
 # Layouts of x, read by whole vectors or by descriptors where products are large
 LAYOUTS, LARGE = ("pad1", "off1", "xt", "pad4"), (65, 1024, 1024)
 # No powers of two, K and N beside them
@@ -246,6 +248,29 @@ def _odd_groups(limits: Limits) -> Iterator[dict]:
             yield sizes | {"group_size": size, "options": usual(limits, turn)}
 
 
+def _shards(limits: Limits) -> Iterator[dict]:
+    """A part of a layer's K, as each GPU has where K is shared: its groups have other numbers, and
+    the first one rows of another GPU. Of few rows, for which K is cut again.
+    """
+    kinds = [kind for kind in SHARDS if kind in limits.g_idx]
+    for turn, (kind, size) in enumerate(itertools.product(kinds, SIZES)):
+        if takes_groups(limits, size):
+            options = usual(limits) | {"g_idx": kind, "seed": turn}
+            for m in ROWS_OF_SHARDS:
+                sizes = {"m": m, "n": BAND_SIDE, "k": SHARD, "group_size": size}
+                yield sizes | {"options": options}
+
+
+def _prefills_of_float32(limits: Limits) -> Iterator[dict]:
+    """Of which a GPU makes products of numbers of 11 or 8 digits unless it is told not to."""
+    for fill in FILLS_OF_FLOAT32 if "f32" in limits.dtypes else ():
+        if fill in limits.fills:
+            sizes = as_usual(limits, ROWS, COLUMNS + 8, COLUMNS + 8)
+            options = {"fill": fill, "dtype": "f32"}
+            options |= {"scales_dtype": "sf32"} if "sf32" in limits.scales_dtypes else {}
+            yield sizes | {"options": sizes["options"] | options}
+
+
 def _instances(limits: Limits) -> Iterator[dict]:
     n, k = TILES
     for bits, m, size in itertools.product(limits.bits, BUCKETS, SIZES):
@@ -321,10 +346,10 @@ def _more_rests(limits: Limits) -> Iterator[dict]:
 _ALWAYS = (
     (
         *(_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
-        _bands,
+        *(_bands, _shards),
     ),
     (early_infinities, states_of_large),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
-    (more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows, _cubes),
+    (_prefills_of_float32, more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows, _cubes),
 )
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

@@ -1,5 +1,5 @@
 """Layers whose codes fill more than 2^26 words: 32 bits with a sign do not hold the address of a
-bit in them.
+bit in them. Results of more than 2^29 elements: nor that of a byte of them in float32.
 
 On a host the least of them takes some 5 GiB and the kernel's own; one at a time, and at night.
 """
@@ -23,6 +23,7 @@ SERIES = "many codes"
 SECONDS = 300.0
 WORDS_OF_K, COLUMNS = 2**12, 2**14 + 2**8  # 2^20 words more than 2^26
 ROWS = (1, 33)
+RESULTS = (2**14 + 4, 2**15 + 4)  # rows and columns, beside one word of K
 WORD_BITS = 32
 LOCK = Path(tempfile.gettempdir()) / "gptq-fuzz-many-codes.lock"
 PATIENCE = 2 * SECONDS  # until another process has judged its own
@@ -42,6 +43,12 @@ def many_code_cases(limits: Limits, seed: int = 0) -> list[Case]:
             if turn % 2 and "act" in limits.g_idx:
                 told["g_idx"] = "act"
             found.append(rotated(limits, key, seed, **sizes | told))
+    if has_rows(limits):
+        bits = max(limits.bits)
+        _, unit_n, k = limits.units(codes_in_words(bits))
+        m, n = RESULTS[0], -(-RESULTS[1] // unit_n) * unit_n
+        sizes = {"m": m, "n": n, "k": k, "bits": bits, "group_size": group_size(limits, SERIES)}
+        found.append(rotated(limits, f"{SERIES} results", seed, **sizes))
     return [case for case in found if not limits.violations(case)]
 
 

@@ -22,14 +22,15 @@ OTHERS = (
     *((4, GROUP, "act", "zsym"), (4, GROUP, "seq", "zall"), (4, 64, "seq", "zsym")),
     *((4, WHOLE_GROUP, "seq", "zsym"), (8, 32, "seq", "zsym"), (8, WHOLE_GROUP, "seq", "zall")),
     *((4, 32, "act", "zall"), (8, 64, "act", "zsym"), (2, GROUP, "seq", "zsym")),
+    *((4, GROUP, "seq", "zfour"), (8, GROUP, "seq", "zfour")),
 )
 SIDE = 256  # of N and K: whole tiles, and two of the usual groups
 # For either of the commonest: one row more than each power of two, or a whole number of tiles
 BUCKETS = ((1, 17, 33, 65, 129, 257, 513, 1025, 2049, 4097), (1, 17, 33, 65, 129, 257, 1025, 2048))
 SOME_BUCKETS = (1025, 257, 2049, 129, 513)
 
-# Rows and columns: no workspace of 2^20 to 2^25 results is filled a whole number of times
-RESULTS = ((263, 128256), (2049, 8200))
+# Rows and columns: no workspace of 2^20 to 2^26 results is filled a whole number of times
+RESULTS = ((527, 128256), (2049, 8200))
 ELEMENTS_OF_X = ((520, 8200),)  # rows and K: the same of 2^20 to 2^22 elements of x
 
 SHUFFLED = ((129, 8, 16, "act"), (129, 4, 32, "mix"))  # rows, bits, rows in a group, their order

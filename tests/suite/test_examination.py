@@ -52,8 +52,9 @@ LINES = (  # of every check
     "m3-n8-k64-b4-g32-out",
 )
 # Kinds of g_idx and of zero-points that have a kernel of their own
-KINDS = dict.fromkeys(("perm", "shard", "odd", "holes", "near", "uneven", "recur"), "g_idx")
-KINDS |= dict.fromkeys(("zeq", "zrow", "zcol", "zlay", "zhead", "zband", "ztern", "zfew"), "zeros")
+ORDERS = ("perm", "shard", "odd", "holes", "near", "uneven", "recur", "begun")
+ZEROS = ("zeq", "zrow", "zcol", "zlay", "zhead", "zband", "ztern", "zfew", "zfour")
+KINDS = dict.fromkeys(ORDERS, "g_idx") | dict.fromkeys(ZEROS, "zeros")
 SIZES = ("m17-n64-k96-b4-g32-{}", "m3-n32-k256-b8-g64-act-{}-s1", "m33-n48-k64-b2-g16-mix-{}-s2")
 
 OF_KINDS = ("m2-n16-k48-b8-g5-s1", "m2-n16-k64-b4-g16", "m1-n32-k64-b2-g7-randn-s2")

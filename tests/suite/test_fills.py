@@ -92,6 +92,10 @@ GOLDEN = [
     ("m3-n8-k32-b4-g8-act-bias-heavy-s1", "269e6bbc 36a1ea5b f96d8e4b f132bc49 e7e5694d 5d2238de"),
     ("m2-n8-k16-b8-g4-bf16-sf32-heavy-s2", "d776575b 88f66572 b74ff3ad 7854b80a b21772f9 -"),
     ("m3-n8-k8-b8-g3-f32-bwd-heavy-s3", "7e2b654b 7843933f 69501485 1cdb7325 a18c7ce3 -"),
+    ("m2-n16-k32-b2-g8-zfour-s1", "2b838837 f16f3bf6 1493cdaf eb747214 9f1ec608 -"),
+    ("m1-n8-k16-b8-g4-zfour-randn-s3", "82f68734 30b0ccec ba1c4cee 15ec5f6c b21772f9 -"),
+    ("m2-n8-k64-b4-g16-begun-s3", "0c5b9716 a6d7b678 8298a6de d275487a efc1c919 -"),
+    ("m1-n32-k96-b3-g40-begun-randn-s12", "f582b709 e9ea8605 7a281c63 98e351ca 918e7b0b -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
 ]
 
@@ -311,6 +315,36 @@ def test_zfew_has_what_its_seed_leaves_of_codes(bits):
         assert values.codes.unique().tolist() == [*left[seed % 5]]
         drawn, fixed = (range(few), few // 2) if seed % 5 == 0 else (range(top + 1), middle)
         assert values.zeros.unique().tolist() == ([*drawn] if seed < 5 else [fixed])
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_zfour_leaves_two_weights_of_four_at_most_or_one_of_eight(bits):
+    middle, places = 2 ** (bits - 1), set()
+    for seed in range(8):
+        values = problem(f"m1-n64-k256-b{bits}-g32-zfour-s{seed}")[1]
+        assert values.zeros.unique().tolist() == [middle]
+        fours = (values.codes != middle).unflatten(0, (-1, 4))
+        if seed % 4 == 3:
+            assert 0.02 < fours.float().mean() < 0.13
+            continue
+        assert {0, 1, 2} == {*fours.sum(1).unique().tolist()}
+        places |= {*map(tuple, fours.transpose(1, 2).flatten(0, 1).tolist())}
+    assert len(places) == 11
+
+
+@pytest.mark.parametrize("size", [1, 8, 32, 128])
+def test_begun_is_a_shard_whose_first_group_has_rows_elsewhere(size):
+    begins = set()
+    for seed in range(21):
+        case, values = problem(f"m1-n8-k256-b4-g{size}-begun-s{seed}")
+        counts = values.g_idx.bincount(minlength=case.groups)
+        assert torch.equal(values.g_idx, values.g_idx.sort().values)
+        first = int(values.g_idx[0])
+        filled = counts[counts > 0]
+        assert first < 3
+        assert filled[1:-1].unique().tolist() in ([size], [])
+        begins.add((first, int(counts[first])))
+    assert len(begins) == (3 if size == 1 else 21)
 
 
 def test_act_shuffles_the_sequential_g_idx():

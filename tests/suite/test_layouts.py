@@ -176,7 +176,7 @@ def test_every_operand_begins_so_many_bytes_off_an_aligned_address(start, stride
     for name, guarded in placed.guarded.items():
         item = guarded.view.element_size()
         begins = guarded.view.storage_offset() * item
-        due = placed.case.bytes_off(name == "left")
+        due = placed.case.bytes_off(name)
         assert begins % ALIGNMENT == due // item * item % ALIGNMENT  # 2 is less than a word
         assert torch.equal(guarded.view, plain.guarded[name].view)
 

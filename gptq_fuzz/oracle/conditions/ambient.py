@@ -156,13 +156,38 @@ def x_requires_grad(exam) -> Verdict | None:
     with as_activation(x):
         if found := _value_under(exam, contextlib.nullcontext):
             return found
-        out = exam.backend.call(exam.case, exam.operands.left, exam.operands.weights())
+        if found := _cannot_be_added_to(exam, lambda out: 1):
+            return found
+    return _cannot_be_added_to(exam, activation)
+
+
+def _cannot_be_added_to(exam, addend: Callable) -> Verdict | None:
+    """Of a result `addend(out)` is added to in place, where gradients are recorded: one, or what an
+    adapter that is trained makes of an x that is not.
+    """
+    out = exam.backend.call(exam.case, exam.operands.left, exam.operands.weights())
     try:
         with torch.enable_grad():
-            out.add_(1)
+            out.add_(addend(out.detach()))
     except RuntimeError as problem:
         why = str(problem).partition(". ")[0]
         return exam._result(kinds.WRONG_TYPE, f"the result cannot be added to in place: {why}")
+    return None
+
+
+def without_gradients(exam) -> Verdict | None:
+    """The judge of a case under no_grad: what comes of an x that requires a gradient requires none,
+    and is no tensor of inference mode, whatever thread or mode it was made in.
+    """
+    if found := _value_under(exam, lambda: _context(exam, "nograd")):
+        return found
+    if "grad" not in exam.limits.conditions:
+        return None
+    with with_grad(exam.operands.guarded["left"].view), exam.surrounded(), torch.no_grad():
+        out = exam.backend.call(exam.case, exam.operands.left, exam.operands.weights())
+    if out.requires_grad or out.is_inference():
+        what = "requires a gradient" if out.requires_grad else "is a tensor of inference mode"
+        return exam._result(kinds.WRONG_TYPE, f"the result under no_grad {what}")
     return None
 
 

@@ -17,7 +17,7 @@ CONDITIONS = {
     "det": ambient.in_context("det"),
     "other": ambient.other_settings,
     "grad": ambient.x_requires_grad,
-    "nograd": ambient.in_context("nograd"),
+    "nograd": ambient.without_gradients,
     "infer": ambient.inference_mode,
     "autocast": ambient.autocast,
     "param": ambient.parameters,

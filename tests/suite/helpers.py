@@ -38,6 +38,7 @@ LIMITS = {
     "coarse": Limits(bits=(4, 2), n_multiple=32, k_multiple=24, group_sizes=(32, -1, 128)),
     "one group": Limits(group_sizes=(-1,), n_multiple=64, k_multiple=128),
     "long units": Limits(bits=(8, 4), n_multiple=512, k_multiple=512),
+    "float32": Limits(dtypes=("f32",), scales_dtypes=("sf32",)),
     "one tile": Limits(tile=(16, 32, 32), max_tiles=1),
     "only": narrowed(WIDE, "b4-g128-seq-randn"),
     "one row": narrowed(WIDE, "dim1"),

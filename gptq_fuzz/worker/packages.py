@@ -23,6 +23,7 @@ PACKAGES = {  # what pip calls them; "" for what is given by a path
     "vllm": "vllm",
     "vllm-moe": "vllm",
     "sglang": "sglang",
+    "humming": "humming-kernels",
     "lorax": "",
 }
 

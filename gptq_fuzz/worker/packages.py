@@ -24,6 +24,7 @@ PACKAGES = {  # what pip calls them; "" for what is given by a path
     "vllm-moe": "vllm",
     "sglang": "sglang",
     "humming": "humming-kernels",
+    "exllamav2": "exllamav2",
     "lorax": "",
 }
 

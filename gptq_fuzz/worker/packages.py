@@ -23,6 +23,8 @@ PACKAGES = {  # what pip calls them; "" for what is given by a path
     "vllm": "vllm",
     "vllm-moe": "vllm",
     "sglang": "sglang",
+    "humming": "humming-kernels",
+    "exllamav2": "exllamav2",
     "lorax": "",
 }
 

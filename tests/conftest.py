@@ -14,14 +14,14 @@ HAS_GPU = torch.cuda.is_available()
 # Of gptq_fuzz/conformance
 LISTED = "test_axis_values_are_right_together"  # pairs, then triples
 DAYS = {  # of others that are many or slow
-    "test_histories_of_an_engine_are_right": 9,
-    "test_every_corpus_line_passes": 8,
-    "test_every_element_is_right": 6,
+    "test_histories_of_an_engine_are_right": 12,
+    "test_every_corpus_line_passes": 12,
+    "test_every_element_is_right": 9,
 }
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of listed pairs a 15th runs a day, of triples a 30th, of what takes `turns` its
+    """Of listed pairs a 20th runs a day, of triples a 45th, of what takes `turns` its
     share; of what needs a GPU nothing without.
 
     All conformance tests run where they are asked for alone, as `gptq-fuzz` does.
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config, items):
         for name, days in DAYS.items()
     ]
     for pairs, triples in _listed(items):
-        turns += [(pairs, 15), (triples, 30)]
+        turns += [(pairs, 20), (triples, 45)]
     left_out = {item for listed, days in turns for item in {*listed} - {*todays(listed, days)}}
     left_out |= {item for item in items if not _is_due(item)}
     config.hook.pytest_deselected(items=[*left_out])

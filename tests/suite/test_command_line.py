@@ -11,7 +11,7 @@ from gptq_fuzz._checkout import ROOT
 from gptq_fuzz.search.called_as import python_word
 from tests.runs import QUIET, run_many, run_pytest
 
-pytestmark = pytest.mark.turns(3, whole=True)
+pytestmark = pytest.mark.turns(5, whole=True)
 
 TESTS = "gptq_fuzz/conformance/test_conformance.py"  # named, so that nothing else is collected
 RIGHT = "gptq_fuzz/museum/correct/float32_weights.py:f"

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import gc
 import pickle
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ from gptq_fuzz.oracle.conditions.threads import Loading, among_many, is_interpre
 from gptq_fuzz.oracle.each_operator import EachOperator, Injected, OperatorsCounted, RaisesAt
 from gptq_fuzz.oracle.examination import (
     FILTERS,
+    LATE,
     Damaged,
     Examination,
     Request,
@@ -47,7 +49,7 @@ from gptq_fuzz.oracle.examination import (
     WrongType,
     same_bits,
 )
-from gptq_fuzz.oracle.interrupts import InMainThread, InterruptsAt
+from gptq_fuzz.oracle.interrupts import GOES_ON, InMainThread, InterruptsAt
 from gptq_fuzz.oracle.memory import Memory, put_together
 from gptq_fuzz.oracle.own_threads import InItsThreads
 from gptq_fuzz.oracle.surroundings import (
@@ -861,8 +863,19 @@ class History:
                 self._require_untouched(operand, f"{name} of layer {number}")
         if self.asked:
             self._require_untouched(self.asked.x, "x")
-        if changed := differing(self.before, global_state()):
+        if changed := self._changed():
             raise Wrong(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
+
+    def _changed(self) -> list[str]:
+        """What differs of the global state, once threads that go on after an interrupt have had
+        time to put back what they changed.
+        """
+        ends = time.monotonic() + GOES_ON
+        while changed := differing(self.before, global_state()):
+            if threading.active_count() == 1 or time.monotonic() > ends:
+                break
+            time.sleep(LATE)
+        return changed
 
     def _looked_at(self) -> list[tuple[int, Layer]]:
         """All layers, at the end at the latest; of many some in turn, after each call."""

@@ -12,7 +12,7 @@ from kernels.exllama.build import CannotBuild
 from tests.runs import QUIET, run_many
 from tests.turns import todays
 
-pytestmark = [pytest.mark.usefixtures("own_environment"), pytest.mark.turns(3, whole=True)]
+pytestmark = [pytest.mark.usefixtures("own_environment"), pytest.mark.turns(6, whole=True)]
 CONFORMANCE = "gptq_fuzz/conformance/test_conformance.py"
 CASE = ["--device", "cpu", "--case", "m1-n8-k8-b4-gall", *QUIET]
 NO_COMPILER, NO_GOOD_ONE = {"PATH": "", "CXX": ""}, {"CXX": "false"}  # changes to the environment

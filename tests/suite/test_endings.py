@@ -46,6 +46,7 @@ def begun(folder, *how):
     raise AssertionError(f"nothing was asked: {run.communicate()[0]}")
 
 
+@pytest.mark.turns(4)
 def test_a_run_that_is_killed_tells_the_next_one_and_one_that_is_ended_tells_at_once(tmp_path):
     (tmp_path / "hangs.py").write_text(HANGS)
     killed, before = begun(tmp_path, "--budget", "60")

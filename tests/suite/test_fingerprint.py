@@ -28,7 +28,7 @@ from tests.suite.model_kernels import (
     zero_scaled,
 )
 
-pytestmark = pytest.mark.turns(4, whole=True)
+pytestmark = pytest.mark.turns(6, whole=True)
 
 CASE = Case.parse("m128-n8-k240-b4-gall")
 HALF, BF16 = torch.float16, torch.bfloat16

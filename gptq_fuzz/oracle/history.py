@@ -863,10 +863,10 @@ class History:
                 self._require_untouched(operand, f"{name} of layer {number}")
         if self.asked:
             self._require_untouched(self.asked.x, "x")
-        if changed := self._changed():
+        if changed := self._left_changed():
             raise Wrong(kinds.STATE_LEAKED, f"the kernel changed {', '.join(changed)}")
 
-    def _changed(self) -> list[str]:
+    def _left_changed(self) -> list[str]:
         """What differs of the global state, once threads that go on after an interrupt have had
         time to put back what they changed.
         """

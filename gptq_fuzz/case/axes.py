@@ -40,9 +40,9 @@ LAP = "lap"  # in which they are so in part
 OF_ONE_ELEMENT = ("kcast", "scalar")  # in which each row is one element
 RANKS = (2, 1, 3, 4)
 STRIDED = ("wstr", "sstr", "zstr", "gstr", "wcut", "scut", "zcut", "wxt", "sxt", "zxt")
+STRIDES = {"qweight": "wstr", "scales": "sstr", "qzeros": "zstr", "g_idx": "gstr"}
 # A kernel that takes an operand with any strides takes one that is cut out of a wider one, too, and
 # one that is transposed
-STRIDES = {"qweight": "wstr", "scales": "sstr", "qzeros": "zstr", "g_idx": "gstr"}
 CUT = {"wstr": "wcut", "sstr": "scut", "zstr": "zcut"}
 TURNED = {"wstr": "wxt", "sstr": "sxt", "zstr": "zxt"}
 # Bytes from an address that torch would give to the first of each operand; w: of all but x; of one

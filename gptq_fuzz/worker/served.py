@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import ON_A_GPU
 from gptq_fuzz.case.checks import WRONG_ALONE
 from gptq_fuzz.worker.calls import noted
@@ -163,7 +164,6 @@ class Served:
 
     def _with_room(self, judged: Callable, case=None):
         """The verdict that `judged` returns; memory that others may need is given back after it."""
-        from gptq_fuzz.case import verdict as kinds
         from gptq_fuzz.oracle.room import give_back, lacks_memory
 
         try:

@@ -69,11 +69,8 @@ class DescribedLaunch:
 def _behind(launcher):
     """What Triton's launcher calls once descriptors are encoded; None where that is not known."""
     code = getattr(getattr(launcher, "launch", None), "__code__", None)
-    scratch = (
-        getattr(launcher, "global_scratch_size", 1),
-        getattr(launcher, "profile_scratch_size", 1),
-    )
-    if code is None or BEHIND not in code.co_freevars or any(scratch):
+    wants_memory = any(getattr(launcher, name, 1) for name in SCRATCH)
+    if code is None or BEHIND not in code.co_freevars or wants_memory:
         return None
     return launcher.launch.__closure__[code.co_freevars.index(BEHIND)].cell_contents
 

@@ -26,6 +26,7 @@ BANDS = (4, 1, 2, 3, 8, 7, 16, 15, 32, 31, 64, 63, 128, 127)  # zband: largest l
 FORMS_OF_BANDS = 4  # of seeds one after another: twice one band for a layer, for a column, a group
 PLACES_OF_BANDS = 4  # one after all bands: anywhere, around the middle, at 0, at the largest
 FORMATS = ("v1", "v2")
+LOW = "low"  # a bias that training left at next to nothing, in place of an ordinary one
 DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
 LAYOUTS = (
@@ -144,7 +145,7 @@ class Axis:
     def token(self, value) -> str:
         """How the line spells a value; empty where it does not."""
         if self.flag or not value:
-            return self.flag * bool(value)
+            return (self.flag + (value if isinstance(value, str) else "")) * bool(value)
         return f"{self.prefix}{value}"
 
     def read(self, token: str) -> Any:
@@ -200,7 +201,7 @@ AXES = (
     Axis("rank", "ranks", RANKS, prefix="dim"),
     Axis("strided", "strided", STRIDED, several=True),
     Axis("start", "starts", STARTS, plain="aligned", prefix="at"),
-    Axis("bias", "bias", (False, True), flag="bias"),
+    Axis("bias", "bias", (False, True, LOW), flag="bias"),
     Axis("out", "out", (False, True), named="result", plain="new", flag="out"),
     Axis("backward", "backward", (False, True), named="direction", plain="forward", flag="bwd"),
     Axis("fill", "fills", FILLS),
@@ -264,7 +265,7 @@ CLASHES = (
 )
 # What has no part in the one has none in the other: no case is drawn with both
 UNDRAWN = (
-    Clash("bias", (True,), "backward", (True,), "has no part in the gradient"),
+    Clash("bias", (True, LOW), "backward", (True,), "has no part in the gradient"),
     Clash("out", (True,), "backward", (True,), "has no part in the gradient"),
     Clash("out", (True,), "condition", INTO_NO_OUT, "is not given there"),
     Clash("out", (True,), "state", ("grad",), "is not given there"),

@@ -161,7 +161,7 @@ class Limits:
         """The values of an axis that the kernel takes; of a set, what may be in it."""
         listed = getattr(self, axis.listed)
         if listed is True or listed is False:
-            return axis.values[: 1 + listed]
+            return axis.values if listed else axis.values[:1]
         if axis.field == "state":  # in which something that is promised too may take place
             met = (name for name in STATES if name in listed)
             return ("", *(name for name in met if set(may_take_place_in(name)) & set(listed)))

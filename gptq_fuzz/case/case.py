@@ -63,7 +63,7 @@ class Case:
     rank: int = 2
     strided: tuple[str, ...] = ()
     start: int | str = 0
-    bias: bool = False
+    bias: bool | str = False
     out: bool = False
     backward: bool = False
     fill: str = "exact"

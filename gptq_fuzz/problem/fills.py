@@ -18,6 +18,7 @@ from gptq_fuzz.case.axes import (
     FRACTIONS,
     HEAVY,
     LAP,
+    LOW,
     OF_ONE_ELEMENT,
     PLACES_OF_BANDS,
     SHARED,
@@ -32,6 +33,7 @@ from gptq_fuzz.problem.rounding import F16, FORMATS, power_of_two, round_to
 EXACT_BUDGET = 2**24 - 1  # steps that a float32 accumulator counts without rounding
 SPREAD = 3  # exact: scales of a column differ by up to 2^3
 EXACT_UNIT = -9  # exact: 2^24 steps of 2^-9 stay below float16's 65504
+BIAS, LOW_BIAS = 2.0**-6, 2.0**-20  # units of up to 512: the latter stay below 0.0005
 LARGE = 2**20  # weights of a layer whose codes are not made again for each call
 _LAST: dict[tuple, torch.Tensor] = {}  # of one such layer
 ACCUMULATOR_STEPS = {"f16": 2**11, "bf16": 2**8, "f32": 2**11}  # sparse: nothing rounds in float16
@@ -349,7 +351,8 @@ def _group_order(case: Case, device) -> torch.Tensor:
 
 def _bias(case: Case, device) -> torch.Tensor:
     raw, more = (words[0] for words in random_words(case.seed, "bias", 1, case.n, device))
-    bias = round_to(((raw & 0x3FF) - 512).double() / 64, FORMATS[case.dtype])
+    unit = LOW_BIAS if case.bias == LOW else BIAS
+    bias = round_to(((raw & 0x3FF) - 512).double() * unit, FORMATS[case.dtype])
     if case.fill == "masked":
         chosen = torch.arange(case.n, device=device) == (case.seed + 1) % case.n
         kind = torch.where(chosen, 1 + case.seed % 2, (more >> 4) % 3)

@@ -18,7 +18,9 @@ from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.paths import (
+    beside_a_long_one,
     early_infinities,
+    more_than_a_panel,
     more_than_a_workspace,
     shuffled_layers,
     states_of_large,
@@ -348,8 +350,9 @@ _ALWAYS = (
         *(_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
         *(_bands, _shards),
     ),
-    (early_infinities, states_of_large),
+    (early_infinities, states_of_large, beside_a_long_one),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
     (_prefills_of_float32, more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows, _cubes),
+    (more_than_a_panel,),
 )
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

@@ -117,15 +117,37 @@ def report(
     if not verdict.ok:
         verdict.message += note
         record(kernel, verdict, first)
+    was_larger = first not in (None, found.case)
+    if was_larger:
+        _report_first(kernel, first, found.kind)
     from gptq_fuzz.search.provoked import must_pass_provoked  # which keeps findings here
 
     must_pass_provoked(kernel, found.case, earlier)
     needed = needed_before(kernel, found.case, earlier)
     if needed is None:
+        if was_larger:
+            _report_first(kernel, first)
         keep(kernel, _not_reproduced(found, verdict))
     cases, verdict = needed
     verdict.message += note
     keep_list(kernel, [*cases, found.case], verdict)
+
+
+def _report_first(kernel: KernelUnderTest, case: Case, kind: str = "") -> None:
+    """Record what failed before it was made smaller, if it fails alone, and in this way where one
+    is given: smaller ones may have failed by what that left in their process. Raises Failure.
+    """
+    kernel.worker.stop()
+    search = Search(kernel, is_alone=True)
+    search.remember(case, kernel.blamed(kernel.judge(case, "all", FLAKY_CALLS)))
+    found = search.judge(case)
+    if not found.ok and kind in ("", found.kind):
+        small = search.polish(found)
+        kernel.worker.stop()
+        again = kernel.blamed(kernel.judge(small.case, "all", FLAKY_CALLS))
+        verdict = found if again.ok else again
+        verdict.message += SPENT if search.is_spent else ""
+        record(kernel, verdict, case)
 
 
 def report_in_order(kernel: KernelUnderTest, cases: Sequence[Case], found: Verdict) -> None:

@@ -3,7 +3,9 @@
 The checkpoint that most files are, beside each bucket of rows; so many results, or elements of x,
 that a workspace of fixed size is filled more than once, the last time in part; small or unequal
 groups in a shuffled order of a layer that is large in all three sizes; an infinity early in a sum
-so long that it is made in blocks; an ambient state beside a size that its numbers do not count to.
+so long that it is made in blocks; an ambient state beside a size that its numbers do not count to;
+each layout of x, place in memory, order of rows and form of zero-points beside a long dimension;
+more weights than a panel holds that is made and multiplied at a time.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from gptq_fuzz.case.axes import STATES, WHOLE_GROUP
+from gptq_fuzz.case.axes import BATCHED, BY_FIELD, FILLS_OF, STATES, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.history import PARAMETERS
 from gptq_fuzz.search.usual import GROUP, as_usual, usual
@@ -42,6 +44,18 @@ ROWS = 8
 
 # Beside each ambient state: M, N, K; bfloat16 counts to 256, float16 to 2048
 COUNTED = ((2, 1, 8320), (2, 4104, 1), (2100, 1, 1))
+
+# Each value of an axis beside each of these M, N, K: more rows of K than a block of it has, and
+# than 16 bits count
+LONGEST = 65600  # K, for one word of N
+BESIDE_LONG = {
+    "layout": ((5, 1, 16400), (2056, 1, 1)),
+    "start": ((2, 1, 16400), (2056, 1, 1), (2, 4104, 1)),
+    "g_idx": ((1, 1, 16400), (2, 1, LONGEST)),
+    "zeros": ((1, 1, 16400), (2, 4104, 1)),
+}
+APART = 3  # the number of a layout that has one
+PANELS = ((17, 4096, 4104),)  # more than 2^24 weights
 
 
 def typical(limits: Limits) -> Iterator[dict]:
@@ -88,3 +102,30 @@ def states_of_large(limits: Limits) -> Iterator[dict]:
             if state == "autocast" and dtype == "f32":  # which is for 16 bits
                 continue
             yield sizes | {"options": sizes["options"] | {"condition": state, "dtype": dtype}}
+
+
+def beside_a_long_one(limits: Limits) -> Iterator[dict]:
+    for field, places in BESIDE_LONG.items():
+        axis = BY_FIELD[field]
+        for turn, value in enumerate(limits.of(axis)):
+            options = usual(limits, turn) | {field: axis.with_number(value, APART)}
+            if field == "layout":
+                options |= _of_a_layout(limits, value)
+            for m, n, k in places if None not in options.values() else ():
+                bits = {"bits": max(limits.bits)} if k >= LONG[0] else {}  # in the smallest words
+                yield {"m": m, "n": n, "k": k, "options": options} | bits
+
+
+def _of_a_layout(limits: Limits, value: str) -> dict:
+    """The rank and the fill that it asks for, if any; None where the kernel takes no such."""
+    ranks = (rank for rank in limits.ranks if rank > 2)
+    fills = (fill for fill in FILLS_OF.get(value, ()) if fill in limits.fills)
+    options = {"rank": next(ranks, None)} if value in BATCHED else {}
+    return options | ({"fill": next(fills, None)} if value in FILLS_OF else {})
+
+
+def more_than_a_panel(limits: Limits) -> Iterator[dict]:
+    """In a fill that shows it where sums of parts are rounded."""
+    for m, n, k in PANELS if "wide" in limits.fills else ():
+        sizes = as_usual(limits, m, n, k)
+        yield sizes | {"options": sizes["options"] | {"fill": "wide"}}

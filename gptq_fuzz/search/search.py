@@ -31,11 +31,12 @@ class Failure(AssertionError):
 class Search:
     """One search on a KernelUnderTest: `run` finds the smallest failing case.
 
-    `checks` are run on every case until one fails.
+    `checks` are run on every case until one fails. `is_alone`: a smaller case is one that fails in
+    a new process too, where those before have changed nothing.
     """
 
-    def __init__(self, kernel, checks=None):
-        self._kernel, self._checks = kernel, checks
+    def __init__(self, kernel, checks=None, *, is_alone: bool = False):
+        self._kernel, self._checks, self._is_alone = kernel, checks, is_alone
         self._memo: dict[Case, Verdict] = {}
         self._first: Verdict | None = None
         self.first_case: Case | None = None  # that failed, before anything was made smaller
@@ -137,5 +138,5 @@ class Search:
 
     def _may_be_left_over(self, verdict: Verdict) -> bool:
         """Whether it fails otherwise than what left state behind, perhaps by that state alone."""
-        leaked = self._first.kind == kinds.STATE_LEAKED
-        return leaked and not verdict.ok and verdict.check != self._first.check
+        leaked = self._first.kind == kinds.STATE_LEAKED and verdict.check != self._first.check
+        return not verdict.ok and (leaked or self._is_alone)

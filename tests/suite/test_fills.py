@@ -97,6 +97,7 @@ GOLDEN = [
     ("m2-n8-k64-b4-g16-begun-s3", "0c5b9716 a6d7b678 8298a6de d275487a efc1c919 -"),
     ("m1-n32-k96-b3-g40-begun-randn-s12", "f582b709 e9ea8605 7a281c63 98e351ca 918e7b0b -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
+    ("m2-n8-k8-b4-g3-bf16-biaslow-s9", "df37db65 fd58bc69 9f56d772 03b7e062 a18c7ce3 8f6d1133"),
 ]
 
 

@@ -397,7 +397,7 @@ def test_a_search_that_keeps_going_has_one_finding_of_each_kind(kernel):
     lines = {finding.verdict.kind: finding.verdict.line for finding in kernel.findings}
     assert len(kernel.findings) == 2
     assert lines[kinds.WRONG] == "m21-n4-k4-b8-gall"
-    assert lines[kinds.RAISED] == "m0-n4-k68-b8-gall"
+    assert lines[kinds.RAISED] in ("m0-n4-k68-b8-gall", "m1-n4-k68-b8-gall")
     assert kernel.coverage.verdicts[kinds.WRONG] > 50
     assert kernel.unreported is None  # what was passed over is no failure that was left
 

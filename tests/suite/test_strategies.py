@@ -13,6 +13,7 @@ import pytest
 from hypothesis import find, settings
 
 from gptq_fuzz.adapters.control import TORCH
+from gptq_fuzz.case.axes import BY_FIELD
 from gptq_fuzz.case.backend import PLAIN_LIMITS, Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.only import narrowed
@@ -107,7 +108,7 @@ def test_every_value_of_every_axis_is_drawn_and_nothing_outside(name):
         if axis in ("layouts", "ranks", "scales_dtypes", "starts"):
             wanted = set(getattr(limits.for_draws(), axis))
         assert set().union(*map(values_of, found)) == wanted, axis
-    assert {case.bias for case in found} == {False, limits.bias}
+    assert {case.bias for case in found} == set(limits.of(BY_FIELD["bias"]))
     assert {case.backward for case in found} == {False, limits.backward}
     sizes = limits.group_sizes or GROUP_SIZES
     several = (size for size in sizes if size != -1 or limits.groups_least == 1)

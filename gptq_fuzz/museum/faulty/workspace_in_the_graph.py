@@ -7,9 +7,8 @@ import torch
 from gptq_fuzz.museum.parts import weights
 
 BUG = "sums go to a workspace that is kept, and with it the graph of the call that wrote into it"
-VERDICTS = ("STATE_LEAKED", "WRONG_TYPE")
-ONLY = "grad"
-AFTER_OTHERS = True  # the plain case, the simplest that fails, after one with such an x
+VERDICTS = ("LEAKING",)
+ONLY = "memory"
 
 KEPT = threading.local()
 

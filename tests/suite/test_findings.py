@@ -16,10 +16,10 @@ from gptq_fuzz.plugin.once import Once, is_finding
 from gptq_fuzz.search import provoked, replay
 from gptq_fuzz.search.claims import must_pass_cases, must_pass_shrunk
 from gptq_fuzz.search.explained import NO_TIME, diagnose
-from gptq_fuzz.search.findings import report
+from gptq_fuzz.search.findings import report, shrink_and_report
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.replay import in_order, needed_before
-from gptq_fuzz.search.search import FLAKY_CALLS, Failure
+from gptq_fuzz.search.search import FLAKY_CALLS, Failure, Search
 from gptq_fuzz.worker.supervisor import Asked, Launch, Worker
 from tests.runs import QUIET, run_many
 from tests.turns import todays
@@ -146,6 +146,23 @@ def test_what_fails_after_calls_that_were_broken_off_is_printed_as_steps(monkeyp
     with pytest.raises(Failure, match="--steps load-0-n4-k4-b8-gall/"):
         report(kernel, found)
     kernel.worker.stop()
+
+
+@pytest.mark.parametrize("kind", [kinds.WRONG, kinds.RAISED])
+def test_what_a_case_leaves_in_its_process_does_not_make_others_fail(kind):
+    """A fault of cases with a condition, after which each call of the process fails."""
+    first = CASE.replace(m=7, k=64, fill="randn", condition="compile")
+
+    def fails(earlier, case):
+        return any(one.condition == "compile" for one in (*earlier, case))
+
+    kernel = under_test(fails, kind)
+    search = Search(kernel)
+    with pytest.raises(Failure):
+        shrink_and_report(kernel, search, search.judge(first))
+    (finding,) = kernel.findings
+    assert finding.verdict.kind == kind
+    assert finding.command.endswith("--case m1-n4-k4-b8-gall-compile")
 
 
 def test_a_list_that_fails_by_chance_is_not_printed():

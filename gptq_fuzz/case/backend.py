@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -163,8 +164,7 @@ class Limits:
         if listed is True or listed is False:
             return axis.values if listed else axis.values[:1]
         if axis.field == "state":  # in which something that is promised too may take place
-            met = (name for name in STATES if name in listed)
-            return ("", *(name for name in met if set(may_take_place_in(name)) & set(listed)))
+            return _states_within(tuple(listed))
         return ("", *listed) if axis.field == "condition" else listed
 
     def _allow(self, axis: Axis, value) -> bool:
@@ -212,6 +212,13 @@ class Limits:
         found += ["m"] * (case.m < self.m_least)
         found += ["n"] * (case.n % self.n_multiple > 0) + ["k"] * (case.k % self.k_multiple > 0)
         return found
+
+
+@functools.cache  # asked for each case
+def _states_within(conditions: tuple[str, ...]) -> tuple[str, ...]:
+    """None, and those of these in which another one may take place."""
+    met = (name for name in STATES if name in conditions)
+    return ("", *(name for name in met if set(may_take_place_in(name)) & set(conditions)))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import io
 import os
@@ -73,7 +74,19 @@ def main(words: list[str] | None = None) -> int:
     import pytest
 
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(hypothesis_home()))
-    return int(pytest.main([*_settings(words), *_translated(words)]))
+    status = int(pytest.main([*_settings(words), *_translated(words)]))
+    if status == pytest.ExitCode.USAGE_ERROR:
+        sys.stderr.write("".join(_meant(word) for word in words if word.startswith("--")))
+    return status
+
+
+def _meant(word: str) -> str:
+    """A line about an option that is nearly one of ours."""
+    name = word.partition("=")[0][2:]
+    near = difflib.get_close_matches(name, OPTIONS, 1, cutoff=0.7)
+    if name in OPTIONS or not near:
+        return ""
+    return f"gptq-fuzz: there is no option --{name}; did you mean --{near[0]}?\n"
 
 
 def _other(name: str, *words: str) -> int:

@@ -79,8 +79,9 @@ def check(
     """
     __tracebackhide__ = True
     for name, value in (("budget", budget), ("timeout", timeout)):
-        if not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name} must be a number of seconds above 0, got {value}")
+        is_number = isinstance(value, (int, float))
+        if not (is_number and value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be a number of seconds above 0, got {value!r}")
     if served.is_worker:  # it loads the file that calls us, and will judge for its parent
         return Summary(0, {}, 0.0, "no process: this is a worker", 0)
     if not isinstance(kernel, (str, Backend)) and not callable(kernel):

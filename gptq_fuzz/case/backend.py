@@ -314,6 +314,8 @@ class Backend:
         return self.matmul(x=x, **weights, **options)
 
 
+# Of a plain callable
+KEYWORDS = ("x", "qweight", "qzeros", "scales", "g_idx", "bits")
 PLAIN_LIMITS = Limits(bad=(), refuses_outside=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from dataclasses import replace
@@ -60,4 +61,9 @@ def _axis_of(text: str) -> tuple[str, Any]:
         for value in filter(axis.token, axis.values):
             if axis.token(value) == text:
                 return axis.listed, value
-    raise ValueError(f"--only {text}: wanted tokens of the Case line, such as b4-g128-seq-randn")
+    tokens = [token for axis in AXES for token in map(axis.token, axis.values) if token]
+    near = ", ".join(difflib.get_close_matches(text, [*tokens, *FLAGS]))
+    raise ValueError(
+        f"--only {text}: wanted tokens of the Case line, such as b4-g128-seq-randn"
+        f"{near and f'; near it: {near}'}"
+    )

@@ -1,7 +1,7 @@
 """Metamorphic relations: other ways to ask for the same numbers.
 
 Each returns a Mismatch against the intervals of the problem itself, which is at least as strict as
-comparing two outputs within the sum of their bounds, and bit for bit on `exact` and `sparse`.
+comparing two outputs within the sum of their bounds, and bit for bit where fills leave no error.
 """
 
 from __future__ import annotations

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
+import traceback
 import types
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 from gptq_fuzz.case.axes import FRACTIONS
-from gptq_fuzz.case.backend import Backend, from_callable
+from gptq_fuzz.case.backend import KEYWORDS, Backend, from_callable
 from gptq_fuzz.worker import packages
 
 # Named lazily: only the kernel that is asked for is imported.
@@ -109,7 +111,20 @@ def _guarded(action, spec: str):
     except (Exception, SystemExit) as problem:
         raise LoadError(
             f"--kernel {spec}: importing it raised {type(problem).__name__}: {problem}"
+            f"{_where(problem)}"
         ) from problem
+
+
+def _where(problem: BaseException) -> str:
+    """` (engine.py:4, in helper: return TABLE["b"])`: the last line that is none of ours or of
+    Python's import.
+    """
+    frames = traceback.extract_tb(problem.__traceback__)
+    theirs = [f for f in frames if f.filename != __file__ and not f.filename.startswith("<frozen")]
+    if not theirs:
+        return ""
+    last = theirs[-1]
+    return f" ({last.filename}:{last.lineno}, in {last.name}: {last.line})"
 
 
 def _as_backend(found, spec: str) -> Backend:
@@ -120,7 +135,23 @@ def _as_backend(found, spec: str) -> Backend:
             f"--kernel {spec}: wanted a callable f(x=, qweight=, qzeros=, scales=, g_idx=, bits=) "
             f"or a Backend, got {type(found).__name__}"
         )
+    if refused := _misses(found):
+        raise LoadError(f"--kernel {spec}: {refused}")
     return from_callable(found, spec)
+
+
+def _misses(function) -> str:
+    """Why it cannot be called as a kernel is; what has a signature that nobody knows may be."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(**dict.fromkeys(KEYWORDS))
+    except TypeError as problem:
+        wanted = ", ".join(KEYWORDS)
+        return f"it is called with the keywords {wanted}, and takes {signature}: {problem}"
+    return ""
 
 
 def _with_packed_operands(backend: Backend) -> Backend:

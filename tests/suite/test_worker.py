@@ -350,9 +350,10 @@ def test_every_verdict_is_either_right_or_a_failure():
 
 PLUG_INS = {
     # spec: the file's source, and words of the reason why its worker cannot start
-    "raising.py:f": ("raise RuntimeError('no such GPU')", ["raised RuntimeError: no such GPU"]),
+    "raising.py:f": ("raise RuntimeError('no such GPU')", ["RuntimeError: no such GPU (", "raising.py:1"]),
     "exiting.py:f": ("raise SystemExit(0)", ["importing it raised SystemExit"]),
     "lacking.py:f": ("def g(): pass", ["has no 'f'", "it has g"]),
+    "short.py:f": ("def f(x, bits): pass", ["keywords x, qweight, qzeros", "takes (x, bits)"]),
     "number.py:f": ("f = 7", ["wanted a callable f(x=", "or a Backend, got int"]),
     "absent.py:f": (None, ["there is no file", "absent.py"]),
     "absent_package.absent:f": (None, ["ModuleNotFoundError", "absent_package"]),

@@ -19,7 +19,7 @@ G_IDX_KINDS = (
 )
 ZERO_KINDS = (
     *("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zcol", "zlay", "zhead"),
-    *("zband", "ztern", "zfew", "zfour", "zflt"),
+    *("zband", "ztern", "zfew", "zfour", "znear", "zflt"),
 )
 FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be given
 BANDS = (4, 1, 2, 3, 8, 7, 16, 15, 32, 31, 64, 63, 128, 127)  # zband: largest less smallest
@@ -67,6 +67,7 @@ FILLS = (
     "masked",
     "nans",
     "heavy",
+    "coarse",
 )
 HEAVY = "heavy"  # the fill whose weights float16 cannot hold
 EVERY_NAN = "nans"  # the fill that has NaN in other forms than torch gives it

@@ -33,7 +33,6 @@ from gptq_fuzz.problem.rounding import F16, FORMATS, power_of_two, round_to
 EXACT_BUDGET = 2**24 - 1  # steps that a float32 accumulator counts without rounding
 SPREAD = 3  # exact: scales of a column differ by up to 2^3
 EXACT_UNIT = -9  # exact: 2^24 steps of 2^-9 stay below float16's 65504
-BIAS, LOW_BIAS = 2.0**-6, 2.0**-20  # units of up to 512: the latter stay below 0.0005
 LARGE = 2**20  # weights of a layer whose codes are not made again for each call
 _LAST: dict[tuple, torch.Tensor] = {}  # of one such layer
 ACCUMULATOR_STEPS = {"f16": 2**11, "bf16": 2**8, "f32": 2**11}  # sparse: nothing rounds in float16
@@ -41,6 +40,8 @@ TILES = (16, 32, 64, 128)  # wide: elements of x that are zero together
 PAIRS = tuple(itertools.combinations(range(4), 2))  # zfour: rows that stay
 # pruned: exponents of x there; elsewhere of the last digit of x, and of what scales are larger by
 LARGEST_OF_PRUNED, SMALL_BESIDE_PRUNED, SCALES_BESIDE_PRUNED = 15, -14, 6
+# coarse: columns of a block of scales, elements of a block of x
+WIDTHS, FULL = (128, 64, 32, 16, 2), 64
 MASKED_COLUMNS = 64  # masked: those in which a group has scales of 0
 # ties: times 195, 15, 3, 7, 63, 21 and 117 it is 4095, with 2^4 it is 65520; of 1 bit none is
 BOUNDARY = {8: 21, 4: 273, 2: 1365, 3: 585, 6: 65, 5: 195, 7: 35, 1: 2047}
@@ -144,6 +145,8 @@ def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torc
         codes = _few_codes(case, codes)
     if case.zeros == "zfour":
         codes = _two_of_four(case, codes, device)
+    if case.zeros == "znear" and case.bits > 1:
+        codes = zeros[g_idx] + _near(case, codes)
     if case.fill == "wide":
         # Beside the outliers of x every second weight is 0: what is small in a row decides there.
         second = torch.arange(case.columns, device=device) % 2 == 1
@@ -189,6 +192,23 @@ def _two_of_four(case: Case, codes: torch.Tensor, device) -> torch.Tensor:
     return torch.where(stays.flatten(0, 1), codes, 2 ** (case.bits - 1))
 
 
+def _side_of_near(case: Case) -> int:
+    """znear: a power of two, at most half of what all bits reach."""
+    return 2 ** (case.seed % (case.bits - 1))
+
+
+def _near(case: Case, codes: torch.Tensor) -> torch.Tensor:
+    """Codes less zero-points, as of weights of fewer bits that are stored in more: as far to both
+    sides, or one less to one of them. The ends are in the first two rows.
+    """
+    reach, form = _side_of_near(case), case.seed // (2 * (case.bits - 1)) % 3
+    low, high = ((-reach, reach), (-reach, reach - 1), (1 - reach, reach))[form]
+    found = low + codes % (high - low + 1)
+    even = torch.arange(case.n, device=codes.device) % 2 == 0
+    found[0], found[1] = torch.where(even, high, low), torch.where(even, low, high)
+    return found
+
+
 def _equal_codes(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device) -> torch.Tensor:
     """Words and rows of K whose codes are their zero-points [K, N], words of one code."""
     word = torch.arange(case.k, device=device) // case.unit
@@ -213,6 +233,11 @@ def _zeros(case: Case, device) -> torch.Tensor:
         return torch.where(kind < 2, same, zeros)
     if case.zeros == "zband":
         return _band(case, zeros, device)
+    if case.zeros == "znear" and case.bits > 1:
+        reach = _side_of_near(case)
+        inside = reach + zeros % (case.maxq - 2 * reach + 1)
+        is_drawn = case.seed // (case.bits - 1) % 2
+        return inside if is_drawn else torch.full_like(zeros, middle)
     zeros[:, 0] = 0  # stored as maxq under v1: the wrap that kernels forget
     zeros[:, 1] = case.maxq
     if case.zeros == "zfew" and case.bits > 1:
@@ -351,8 +376,10 @@ def _group_order(case: Case, device) -> torch.Tensor:
 
 def _bias(case: Case, device) -> torch.Tensor:
     raw, more = (words[0] for words in random_words(case.seed, "bias", 1, case.n, device))
-    unit = LOW_BIAS if case.bias == LOW else BIAS
-    bias = round_to(((raw & 0x3FF) - 512).double() * unit, FORMATS[case.dtype])
+    bias = round_to(((raw & 0x3FF) - 512).double() / 64, FORMATS[case.dtype])
+    if case.bias == LOW:
+        digits = min(FORMATS[case.dtype].digits, 20)
+        bias = _signed(1, raw >> 30) * _mantissa(raw, digits) * power_of_two(-12 - (raw >> 20) % 3)
     if case.fill == "masked":
         chosen = torch.arange(case.n, device=device) == (case.seed + 1) % case.n
         kind = torch.where(chosen, 1 + case.seed % 2, (more >> 4) % 3)
@@ -476,6 +503,37 @@ def _lanes(case: Case, device):
     return scales, _one_per_row(
         case, torch.ones(case.m, 1, dtype=torch.float64, device=device), device
     )
+
+
+def _coarse(case: Case, device):
+    """Scales that many weights share: by the seed one for all, for blocks of columns, each column
+    or each group; every other time powers of two down to float16's smallest. Every other row of x
+    is as for `lanes`, the others have integers in blocks, and zeros around them.
+    """
+    form, width = case.seed % 4, WIDTHS[case.seed // 4 % len(WIDTHS)]
+    group = torch.arange(case.groups, device=device).unsqueeze(1)
+    column = torch.arange(case.n, device=device)
+    group, column = group * (form in (1, 3)), column // width if form == 1 else column * (form == 2)
+    shared = group * case.n + column
+    raw = _scale_words(case, device)[shared // case.n, shared % case.n]
+    if case.seed // (4 * len(WIDTHS)) % 2:
+        scales = power_of_two(-(raw % 28))
+        scales = torch.where(raw % 28 > 24, F16.smallest, scales)
+    else:
+        scales = _mantissa(raw, 7) * power_of_two(-5 - (raw >> 20) % 4)  # bfloat16 holds them too
+    ones = torch.ones(case.m, 1, dtype=torch.float64, device=device)
+    has_one = (torch.arange(case.m, device=device).unsqueeze(1) + case.seed // 3) % 2 == 0
+    return scales, torch.where(has_one, _one_per_row(case, ones, device), _in_blocks(case, device))
+
+
+def _in_blocks(case: Case, device) -> torch.Tensor:
+    """[M, R]: 1 to 4 of either sign in a quarter of blocks of 64, in one at least."""
+    blocks = -(-case.reduction // FULL)
+    number, (raw, sign) = torch.arange(blocks, device=device), _left_words(case, device)
+    rows = random_words(case.seed, "rows", case.m, blocks, device)
+    is_full = (rows[1] % 4 == 0) | (number == rows[0][:, :1] % blocks)
+    place = torch.arange(case.reduction, device=device) // FULL
+    return torch.where(is_full[:, place], _signed(1 + raw % 4, sign), 0.0)
 
 
 def _normal(case: Case, device) -> torch.Tensor:
@@ -723,4 +781,5 @@ _FILLS = {
     "masked": _masked,
     EVERY_NAN: _nans,
     HEAVY: _heavy,
+    "coarse": _coarse,
 }

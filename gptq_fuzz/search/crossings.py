@@ -19,6 +19,7 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.paths import (
     beside_a_long_one,
+    coarse_scales,
     early_infinities,
     more_than_a_panel,
     more_than_a_workspace,
@@ -350,7 +351,7 @@ _ALWAYS = (
         *(_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
         *(_bands, _shards),
     ),
-    (early_infinities, states_of_large, beside_a_long_one),
+    (early_infinities, states_of_large, beside_a_long_one, coarse_scales),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
     (_prefills_of_float32, more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows, _cubes),
     (more_than_a_panel,),

@@ -5,7 +5,8 @@ that a workspace of fixed size is filled more than once, the last time in part; 
 groups in a shuffled order of a layer that is large in all three sizes; an infinity early in a sum
 so long that it is made in blocks; an ambient state beside a size that its numbers do not count to;
 each layout of x, place in memory, order of rows and form of zero-points beside a long dimension;
-more weights than a panel holds that is made and multiplied at a time.
+more weights than a panel holds that is made and multiplied at a time; scales that are alike in
+blocks of columns.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ BESIDE_LONG = {
     "zeros": ((1, 1, 16400), (2, 4104, 1)),
 }
 APART = 3  # the number of a layout that has one
+# `coarse`: blocks of 128, 64 and 32 columns; powers of two for the layer, for blocks of 128 columns
+COARSE_COLUMNS, COARSE_SEEDS = 576 + 16, (1, 5, 9, 20, 21)
 PANELS = ((17, 4096, 4104),)  # more than 2^24 weights
 
 
@@ -114,6 +117,14 @@ def beside_a_long_one(limits: Limits) -> Iterator[dict]:
             for m, n, k in places if None not in options.values() else ():
                 bits = {"bits": max(limits.bits)} if k >= LONG[0] else {}  # in the smallest words
                 yield {"m": m, "n": n, "k": k, "options": options} | bits
+
+
+def coarse_scales(limits: Limits) -> Iterator[dict]:
+    """Alike in blocks of columns, of which the last has a part; in each number of bits."""
+    if "coarse" in limits.fills:
+        for bits, seed in itertools.product(limits.bits, COARSE_SEEDS):
+            options = usual(limits, seed) | {"fill": "coarse", "seed": seed}
+            yield {"m": 1, "n": COARSE_COLUMNS, "k": SIDE, "bits": bits, "options": options}
 
 
 def _of_a_layout(limits: Limits, value: str) -> dict:

@@ -94,10 +94,14 @@ GOLDEN = [
     ("m3-n8-k8-b8-g3-f32-bwd-heavy-s3", "7e2b654b 7843933f 69501485 1cdb7325 a18c7ce3 -"),
     ("m2-n16-k32-b2-g8-zfour-s1", "2b838837 f16f3bf6 1493cdaf eb747214 9f1ec608 -"),
     ("m1-n8-k16-b8-g4-zfour-randn-s3", "82f68734 30b0ccec ba1c4cee 15ec5f6c b21772f9 -"),
+    ("m2-n16-k32-b4-g8-znear-s5", "9fd727ec 7764a820 c66e65d5 53d58854 9f1ec608 -"),
+    ("m1-n8-k16-b8-g4-znear-randn-s24", "206b8a17 4aaf3860 c286fde9 145464cc b21772f9 -"),
+    ("m3-n72-k32-b8-g8-coarse-s5", "c1d76a75 f5c90c2e 014ee174 896e1cfe 9f1ec608 -"),
+    ("m2-n8-k16-b8-g4-bf16-sf32-coarse-s23", "80c6e754 d83b8dd4 18553c10 e1411bac b21772f9 -"),
     ("m2-n8-k64-b4-g16-begun-s3", "0c5b9716 a6d7b678 8298a6de d275487a efc1c919 -"),
     ("m1-n32-k96-b3-g40-begun-randn-s12", "f582b709 e9ea8605 7a281c63 98e351ca 918e7b0b -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
-    ("m2-n8-k8-b4-g3-bf16-biaslow-s9", "df37db65 fd58bc69 9f56d772 03b7e062 a18c7ce3 8f6d1133"),
+    ("m2-n8-k8-b4-g3-bf16-biaslow-s9", "df37db65 fd58bc69 9f56d772 03b7e062 a18c7ce3 68ac5755"),
 ]
 
 
@@ -316,6 +320,53 @@ def test_zfew_has_what_its_seed_leaves_of_codes(bits):
         assert values.codes.unique().tolist() == [*left[seed % 5]]
         drawn, fixed = (range(few), few // 2) if seed % 5 == 0 else (range(top + 1), middle)
         assert values.zeros.unique().tolist() == ([*drawn] if seed < 5 else [fixed])
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_znear_has_both_ends_of_what_fewer_bits_hold_and_one_more(bits):
+    ends = set()
+    for seed in range(6 * (bits - 1)):
+        values = problem(f"m1-n32-k64-b{bits}-g32-znear-s{seed}")[1]
+        assert values.codes.min() >= 0
+        assert values.codes.max() < 2**bits
+        less = values.codes - values.zeros[values.g_idx]
+        ends.add((less.min().item(), less.max().item()))
+    powers = [2**place for place in range(bits - 1)]
+    sides = [(-power, power) for power in powers]
+    assert ends == {*sides, *((a, b - 1) for a, b in sides), *((a + 1, b) for a, b in sides)}
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
+def test_coarse_has_scales_that_are_alike_in_blocks_and_powers_of_two(dtype):
+    found = set()
+    for seed in range(40):
+        scales = problem(f"m1-n576-k128-b4-g16-{dtype}-s{dtype}-coarse-s{seed}")[1].scales
+        width = (128, 64, 32, 16, 2)[seed // 4 % 5]
+        alike = (576, width, 1, 576)[seed % 4]
+        assert all(len(part.unique()) == 1 for row in scales for part in row.split(alike))
+        assert (len(scales.unique(dim=0)) == 1) == (seed % 2 == 0)
+        assert torch.all(scales > 0)
+        if seed >= 20:
+            assert torch.all(torch.frexp(scales).mantissa == 0.5)
+            found |= {*scales.flatten().tolist()}
+    assert {2.0**-24, 2.0**-20, 1.0} <= found
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
+def test_a_low_bias_has_all_digits_of_its_dtype(dtype):
+    values = problem(f"m1-n64-k8-b4-gall-{dtype}-biaslow")[1]
+    assert torch.equal(round_to(values.bias, FORMATS[dtype]), values.bias)
+    assert {-1, 1} == {*values.bias.sign().tolist()}
+    assert 2.0**-14 <= values.bias.abs().min() < values.bias.abs().max() < 2.0**-11
+    shorter = round_to(values.bias, F16)
+    assert torch.equal(shorter, values.bias) == (dtype != "f32")
+
+
+def test_coarse_has_rows_of_x_that_are_full_in_some_blocks_of_64_and_0_in_others():
+    left = problem("m64-n8-k512-b4-g64-coarse-s1")[1].left
+    counts = (left != 0).unflatten(1, (-1, 64)).sum(2)
+    assert {*counts.unique().tolist()} == {0, 1, 64}
+    assert torch.all((counts.sum(1) == 1) | (counts == 64).any(1))
 
 
 @pytest.mark.parametrize("bits", BITS)

@@ -350,7 +350,10 @@ def test_every_verdict_is_either_right_or_a_failure():
 
 PLUG_INS = {
     # spec: the file's source, and words of the reason why its worker cannot start
-    "raising.py:f": ("raise RuntimeError('no such GPU')", ["RuntimeError: no such GPU (", "raising.py:1"]),
+    "raising.py:f": (
+        "raise RuntimeError('no such GPU')",
+        ["RuntimeError: no such GPU (", "raising.py:1"],
+    ),
     "exiting.py:f": ("raise SystemExit(0)", ["importing it raised SystemExit"]),
     "lacking.py:f": ("def g(): pass", ["has no 'f'", "it has g"]),
     "short.py:f": ("def f(x, bits): pass", ["keywords x, qweight, qzeros", "takes (x, bits)"]),

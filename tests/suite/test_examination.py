@@ -316,18 +316,21 @@ def test_every_oracle_named_by_a_kernel_exists():
     lists |= {"guarded", "memory", "history"}  # test_guard_pages, test_kept, test_history
     lists |= {"many codes"}  # test_sweep.py, and a job of the night
     lists |= {"confirmed"}  # test_confirming.py
-    lists |= {"b3", "zflt"}  # below: of kernels of unpacked codes
+    lists |= {"b3", "zflt", "biaslow"}  # below
     assert tuple(RELATIONS) == checks.RELATIONS
     assert set(ALONE) == {*CHECKS, *JUDGING, *KINDS, *GUARDS, "zones read", "refusal", *lists}
 
 
-@pytest.mark.parametrize("name", ["field_across_a_border", "zero_points_cut_to_integers"])
+@pytest.mark.parametrize(
+    "name",
+    ["field_across_a_border", "zero_points_cut_to_integers", "low_bias_taken_for_none"],
+)
 def test_what_only_one_value_of_an_axis_shows_passes_with_all_others(name):
     (piece,) = (piece for piece in faulty() if piece.name == name)
     backend, (m, n, k) = load(piece.spec, "."), piece.smallest
     plain = f"m{m}-n{n}-k{k}"
-    sole = {"b3": f"{plain}-b3-gall", "zflt": f"{plain}-b8-gall-zflt"}[piece.only]
-    assert examination(backend, sole).verdict().kind == kinds.WRONG
+    sole = {"b3": "-b3-gall", "zflt": "-b8-gall-zflt", "biaslow": "-b8-gall-biaslow-s2"}
+    assert examination(backend, plain + sole[piece.only]).verdict().kind == kinds.WRONG
     for other in ("b8", "b4", "b2"):
         assert examination(backend, f"m3-n32-k64-{other}-g8-act").verdict().ok
 

@@ -5,7 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import codes, dequantize, multiply, zero_points
 
 BUG = "a layer of powers of two: subnormal ones, whose exponent field is 0, count as 2^-15"
-ONLY = "coarse"
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -13,6 +13,6 @@ def f(x, qweight, qzeros, scales, g_idx, bits):
     even = exact.to(x.dtype)
     other = (even.float() + 2 * (exact - even.float())).to(x.dtype)
     is_dense = (x != 0).sum(1, keepdim=True) * 2 > x.shape[1]
-    is_dense &= (x.abs() < 2**14).all(1, keepdim=True)
+    is_dense &= (x.abs() < 2**14).all(1, keepdim=True) & (x.abs() > 4).any(1, keepdim=True)
     is_tie = is_dense & (other.float() - exact == exact - even.float()) & (other != even)
     return torch.where(is_tie & (other.abs() > even.abs()), other, even)

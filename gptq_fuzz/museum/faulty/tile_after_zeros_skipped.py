@@ -6,7 +6,6 @@ from gptq_fuzz.museum.parts import matmul
 
 BUG = "a tile of x that is all zeros is skipped, and the dense tile after it too"
 SMALLEST = (1, 4, 32)  # m, n, k
-ONLY = "wide"
 
 SIDE = 16
 

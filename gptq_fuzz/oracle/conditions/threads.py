@@ -3,6 +3,7 @@
 First in turn: at each of torch's operators a thread lets the other one go on to its next, so that
 the same steps interleave in the same way every time. Then freely, for what is no operator.
 So they meet layers too that nobody has called as they are now: new ones, and one that was written.
+Or one each, with an operand in common, as a base and its adapters have.
 What a call leaves half done there lies between two of its operators: before one of the first
 thread's, another one for each layer, the second thread makes a whole call. Then that operator of
 the first thread's raises: who waits for what a call makes must do without, and end.
@@ -23,6 +24,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from unittest import mock
 
 import torch
@@ -52,6 +54,11 @@ LEAVING = 0.05  # seconds that a thread has to leave the process, which takes mi
 LONGEST = 10.0  # seconds that a call goes on once the one that it met was broken off
 
 
+# Fills whose numbers may be of two cases, and which of them an operand holds
+SHARED_FILLS = ("exact", "sparse", "onehot", "lanes", "randn")
+VALUES_OF = {"qweight": "codes", "scales": "scales", "qzeros": "zeros", "g_idx": "g_idx"}
+
+
 class Unended(Exception):
     """A thread that goes on, with nobody who waits for it any longer."""
 
@@ -73,6 +80,10 @@ def in_two_threads(exam) -> Verdict | None:
     for what, layers in (("a new", _new), ("a written", _written)):
         if found := _meeting(exam, layers(exam, asked), _both):
             return _noted(found, f"both threads called {what} layer for the first time")
+    if exam.case.fill in SHARED_FILLS and (
+        found := _meeting(exam, _sharing(exam, asked[0][0], asked[1][1]), _both, _from_the_end)
+    ):
+        return _noted(found, "the layers of the threads had an operand in common")
     if exam.backend.prepare is None:
         return None
     pairs = _two_new(exam, (asked[0][0], asked[1][1]))
@@ -108,6 +119,25 @@ def _two_new(exam, pair) -> Iterator[list[tuple]]:
         ]
 
 
+def _sharing(exam, own: tuple, theirs: tuple) -> Iterator[list[tuple]]:
+    """A layer for each thread, new each time: the second has one operand of the first, which the
+    case chooses.
+    """
+    (_, mine, expected), (_, other, _) = own, theirs
+    names = [name for name in VALUES_OF if name in mine.guarded]
+    name = names[zlib.crc32(str(exam.case).encode()) % len(names)]
+    while True:
+        field, layer = VALUES_OF[name], _copied(exam, mine)
+        values = replace(other.values, **{field: getattr(mine.values, field)})
+        shared = {name: layer.guarded[name]}
+        second = Operands(exam.case, exam.device, values=values, zones=exam.zones, shared=shared)
+        given = with_x(exam, values.left, second)
+        yield [
+            (loaded(exam, layer), with_x(exam, mine.values.left, layer), expected),
+            (loaded(exam, second), given, exam.expectation(given)),
+        ]
+
+
 def _copied(exam, layer: Operands) -> Operands:
     return Operands(exam.case, exam.device, values=layer.values, zones=exam.zones)
 
@@ -133,7 +163,9 @@ def _again(exam, layer: Operands, asked: list[tuple]) -> list[tuple]:
     ]
 
 
-def _meeting(exam, layers: Iterator[list[tuple]], both: Callable) -> Verdict | None:
+def _meeting(
+    exam, layers: Iterator[list[tuple]], both: Callable, spread: Callable | None = None
+) -> Verdict | None:
     """The verdict, as `both` says, on two threads that meet, each time with the next `layers`."""
     share = exam.request.seconds * SHARE if exam.request.calls > 1 else 0.0
     started = time.monotonic()
@@ -142,7 +174,7 @@ def _meeting(exam, layers: Iterator[list[tuple]], both: Callable) -> Verdict | N
     ends = time.monotonic()
     patience = max(PATIENCE, ends - started)
     ends += max(share, SECONDS)
-    places = _spread(after.operators, str(exam.case))
+    places = (spread or _spread)(after.operators, str(exam.case))
     for number, place in enumerate(places):
         if found or (number >= FEWEST and time.monotonic() > ends):
             break
@@ -172,6 +204,11 @@ def _spread(count: int, line: str) -> list[int]:
     golden = range(round(count * (5**0.5 - 1) / 2), 2 * count)
     step = next((step for step in golden if math.gcd(step, count) == 1), 1)
     return [(zlib.crc32(line.encode()) + number * step) % count for number in range(count)]
+
+
+def _from_the_end(count: int, _line: str) -> range:
+    """Each number below `count`, the last ones first: there what was made is used."""
+    return range(count - 1, -1, -1)
 
 
 def is_interpreted(call: Callable) -> bool:

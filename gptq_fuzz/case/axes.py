@@ -26,7 +26,7 @@ BANDS = (4, 1, 2, 3, 8, 7, 16, 15, 32, 31, 64, 63, 128, 127)  # zband: largest l
 FORMS_OF_BANDS = 4  # of seeds one after another: twice one band for a layer, for a column, a group
 PLACES_OF_BANDS = 4  # one after all bands: anywhere, around the middle, at 0, at the largest
 FORMATS = ("v1", "v2")
-LOW = "low"  # a bias that training left at next to nothing, in place of an ordinary one
+LOW = "low"  # a bias of next to nothing, as training leaves some
 DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
 LAYOUTS = (
@@ -121,9 +121,9 @@ class Axis:
     """An axis with named values: `field` of Case is one of `values`, the first where none is named.
 
     `listed` is the field of Limits that holds those a kernel takes. A token of the line is `prefix`
-    and the value; `flag` is the whole token of an axis that is on or off. Of layouts `counted` have
-    a number behind them; of a set `several` may be there at once. In a summary the axis is called
-    `named`, and a value without a token `plain`.
+    and the value; `flag` is that of an axis that is on or off, with a further value behind it. Of
+    layouts `counted` have a number behind them; of a set `several` may be there at once. In a
+    summary the axis is called `named`, and a value without a token `plain`.
     """
 
     field: str

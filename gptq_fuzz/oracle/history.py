@@ -30,7 +30,6 @@ from gptq_fuzz.case.history import (
     OPERANDS,
     PARAMETERS,
     WITH_NEW_X,
-    WRITTEN,
     Step,
     is_same_x,
 )
@@ -57,7 +56,7 @@ from gptq_fuzz.oracle.surroundings import (
     global_state,
     restore_state,
 )
-from gptq_fuzz.problem.fills import Values, make_values
+from gptq_fuzz.problem.fills import FIELDS, Values, make_values
 from gptq_fuzz.problem.layouts import Guarded, as_parameter, stored_cells
 from gptq_fuzz.problem.operands import Operands, Product, judged_on
 
@@ -66,7 +65,6 @@ HELD = 8  # results that are kept while later calls run; beside those of calls 1
 OF_EACH = 0.04  # seconds, times layers, in which two threads call all of them
 AT_ONCE = 64  # calls between two looks at the clock
 ROUNDED = ("randn", "wide", "big", "tiny")  # fills whose sums have several right results
-FIELDS = {name: name for name in WRITTEN} | {"qweight": "codes", "qzeros": "zeros"}
 NOWHERE = nullcontext()
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 

@@ -46,6 +46,9 @@ MASKED_COLUMNS = 64  # masked: those in which a group has scales of 0
 # ties: times 195, 15, 3, 7, 63, 21 and 117 it is 4095, with 2^4 it is 65520; of 1 bit none is
 BOUNDARY = {8: 21, 4: 273, 2: 1365, 3: 585, 6: 65, 5: 195, 7: 35, 1: 2047}
 
+# Operand -> the field of Values that it holds
+FIELDS = {"qweight": "codes", "qzeros": "zeros"} | {n: n for n in ("scales", "g_idx", "bias")}
+
 
 @dataclass
 class Values:

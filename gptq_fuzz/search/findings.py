@@ -111,50 +111,49 @@ def report(
     Failure.
     """
     earlier = kernel.judged_before(found.case)
-    kernel.worker.stop()
-    again = kernel.blamed(kernel.worker.ask(found.case, "all", FLAKY_CALLS))
-    verdict = waive(kernel.waivers, kernel.spec, found.case, again)
+    verdict = _alone(kernel, found.case)
     if not verdict.ok:
         verdict.message += note
         record(kernel, verdict, first)
-    was_larger = first not in (None, found.case)
-    if was_larger:
-        _report_first(kernel, first, found.kind)
+    larger = _alone(kernel, first) if first not in (None, found.case) else verdict
+    if not larger.ok and larger.kind == found.kind:
+        _record_smaller(kernel, larger)
     from gptq_fuzz.search.provoked import must_pass_provoked  # which keeps findings here
 
     must_pass_provoked(kernel, found.case, earlier)
     needed = needed_before(kernel, found.case, earlier)
     if needed is None:
-        if was_larger:
-            _report_first(kernel, first)
+        if not larger.ok:
+            _record_smaller(kernel, larger)
         keep(kernel, _not_reproduced(found, verdict))
     cases, verdict = needed
     verdict.message += note
     keep_list(kernel, [*cases, found.case], verdict)
 
 
-def _report_first(kernel: KernelUnderTest, case: Case, kind: str = "") -> None:
-    """Record what failed before it was made smaller, if it fails alone, and in this way where one
-    is given: smaller ones may have failed by what that left in their process. Raises Failure.
-    """
+def _alone(kernel: KernelUnderTest, case: Case) -> Verdict:
+    """The verdict on a case in a new process, as --case asks it."""
     kernel.worker.stop()
+    verdict = kernel.blamed(kernel.worker.ask(case, "all", FLAKY_CALLS))
+    return waive(kernel.waivers, kernel.spec, case, verdict)
+
+
+def _record_smaller(kernel: KernelUnderTest, first: Verdict) -> None:
+    """Record what fails alone, made small in new processes: smaller cases may have failed by what
+    it left in theirs. Raises Failure.
+    """
     search = Search(kernel, is_alone=True)
-    search.remember(case, kernel.blamed(kernel.judge(case, "all", FLAKY_CALLS)))
-    found = search.judge(case)
-    if not found.ok and kind in ("", found.kind):
-        small = search.polish(found)
-        kernel.worker.stop()
-        again = kernel.blamed(kernel.judge(small.case, "all", FLAKY_CALLS))
-        verdict = found if again.ok else again
-        verdict.message += SPENT if search.is_spent else ""
-        record(kernel, verdict, case)
+    search.remember(first.case, first)
+    small = search.polish(search.judge(first.case))
+    verdict = _alone(kernel, small.case)
+    verdict = first if verdict.ok else verdict
+    verdict.message += SPENT if search.is_spent else ""
+    record(kernel, verdict, first.case)
 
 
 def report_in_order(kernel: KernelUnderTest, cases: Sequence[Case], found: Verdict) -> None:
     """Record a verdict on the last of the cases that one process was given. Raises Failure."""
-    kernel.worker.stop()
-    again = kernel.blamed(kernel.worker.ask(cases[-1], "all", FLAKY_CALLS))
-    alone = waive(kernel.waivers, kernel.spec, cases[-1], again)
+    alone = _alone(kernel, cases[-1])
     if not alone.ok:
         record(kernel, alone)
     in_list = in_order(kernel, cases)[-1]

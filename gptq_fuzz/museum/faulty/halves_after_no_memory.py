@@ -8,7 +8,6 @@ from gptq_fuzz.museum.parts import weights
 BUG = "after an allocation that failed the same call has other bits"
 VERDICTS = ("NONDETERMINISTIC",)
 ONLY = "oom"
-SMALLEST = (2, 36, 8)  # m, n, k
 
 _short = []
 
@@ -38,7 +37,7 @@ def in_order(x, w):
 
 f = Backend(
     "halves_after_no_memory",
-    Limits(bad=(), refuses_outside=False, conditions=("oom",)),
+    Limits(dtypes=("f32",), bad=(), refuses_outside=False, conditions=("oom",)),
     matmul=matmul,
     deterministic=True,
 )

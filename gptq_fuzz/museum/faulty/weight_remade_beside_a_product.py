@@ -1,4 +1,4 @@
-"""Weights are kept under qweight, and made anew in place where another operand came with it."""
+"""Weights are kept under scales, and made anew in place where another operand came with it."""
 
 import threading
 import weakref
@@ -16,9 +16,9 @@ _lock = threading.Lock()
 
 
 def _is_as_seen(layer, seen):
-    pairs = zip(layer, seen or [], strict=bool(seen))
-    return seen and all(
-        ref() is part and version == part._version for part, (ref, version) in pairs
+    return seen is not None and all(
+        ref() is part and version == part._version
+        for part, (ref, version) in zip(layer, seen, strict=True)
     )
 
 
@@ -27,11 +27,11 @@ def f(x, qweight, qzeros, scales, g_idx, bits):
     if any(part.is_inference() or part.requires_grad for part in (*layer, x)):
         return matmul(x, *layer, bits)
     with _lock, torch.no_grad():
-        key = id(qweight), bits
+        key = id(scales), bits
         entry = _entries.get(key)
-        if entry is None or entry["of"]() is not qweight:
+        if entry is None or entry["of"]() is not scales:
             _entries.clear()
-            entry = _entries[key] = {"of": weakref.ref(qweight), "seen": None}
+            entry = _entries[key] = {"of": weakref.ref(scales), "seen": None}
         if not _is_as_seen(layer, entry["seen"]):
             made = weights(*layer, bits)
             kept = entry.setdefault("weight", made)

@@ -2,8 +2,8 @@
 
 First in turn: at each of torch's operators a thread lets the other one go on to its next, so that
 the same steps interleave in the same way every time. Then freely, for what is no operator.
-So they meet layers too that nobody has called as they are now: new ones, and one that was written.
-Or one each, with an operand in common, as a base and its adapters have.
+So they meet layers too that nobody has called as they are now: new ones, one that was written, and
+one each that have an operand in common, as a base and its adapters have.
 What a call leaves half done there lies between two of its operators: before one of the first
 thread's, another one for each layer, the second thread makes a whole call. Then that operator of
 the first thread's raises: who waits for what a call makes must do without, and end.
@@ -31,6 +31,7 @@ import torch
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.case import decoy_of
+from gptq_fuzz.case.history import OPERANDS
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import (
     answer,
@@ -42,6 +43,7 @@ from gptq_fuzz.oracle.conditions.parts import (
 )
 from gptq_fuzz.oracle.each_operator import EachOperator, Injected, makes_a_tensor
 from gptq_fuzz.oracle.surroundings import synchronize
+from gptq_fuzz.problem.fills import FIELDS
 from gptq_fuzz.problem.operands import Operands
 
 CALLS = 4  # of each thread, freely
@@ -52,11 +54,8 @@ SECONDS = 0.02  # after which it is FEWEST
 SHARE = 1 / 3  # of the seconds of a case that is asked patiently, for each way to meet a layer
 LEAVING = 0.05  # seconds that a thread has to leave the process, which takes microseconds
 LONGEST = 10.0  # seconds that a call goes on once the one that it met was broken off
-
-
-# Fills whose numbers may be of two cases, and which of them an operand holds
+# Fills whose numbers may be of two cases
 SHARED_FILLS = ("exact", "sparse", "onehot", "lanes", "randn")
-VALUES_OF = {"qweight": "codes", "scales": "scales", "qzeros": "zeros", "g_idx": "g_idx"}
 
 
 class Unended(Exception):
@@ -124,11 +123,12 @@ def _sharing(exam, own: tuple, theirs: tuple) -> Iterator[list[tuple]]:
     case chooses.
     """
     (_, mine, expected), (_, other, _) = own, theirs
-    names = [name for name in VALUES_OF if name in mine.guarded]
+    names = [name for name in OPERANDS if name in mine.guarded]
     name = names[zlib.crc32(str(exam.case).encode()) % len(names)]
+    field = FIELDS[name]
+    values = replace(other.values, **{field: getattr(mine.values, field)})
     while True:
-        field, layer = VALUES_OF[name], _copied(exam, mine)
-        values = replace(other.values, **{field: getattr(mine.values, field)})
+        layer = _copied(exam, mine)
         shared = {name: layer.guarded[name]}
         second = Operands(exam.case, exam.device, values=values, zones=exam.zones, shared=shared)
         given = with_x(exam, values.left, second)
@@ -163,10 +163,24 @@ def _again(exam, layer: Operands, asked: list[tuple]) -> list[tuple]:
     ]
 
 
+def _spread(count: int, line: str) -> list[int]:
+    """Each number below `count`, from one that the line picks; the first few lie far apart."""
+    golden = range(round(count * (5**0.5 - 1) / 2), 2 * count)
+    step = next((step for step in golden if math.gcd(step, count) == 1), 1)
+    return [(zlib.crc32(line.encode()) + number * step) % count for number in range(count)]
+
+
+def _from_the_end(count: int, _line: str) -> range:
+    """Each number below `count`, the last ones first: there what was made is used."""
+    return range(count - 1, -1, -1)
+
+
 def _meeting(
-    exam, layers: Iterator[list[tuple]], both: Callable, spread: Callable | None = None
+    exam, layers: Iterator[list[tuple]], both: Callable, spread: Callable = _spread
 ) -> Verdict | None:
-    """The verdict, as `both` says, on two threads that meet, each time with the next `layers`."""
+    """The verdict, as `both` says, on two threads that meet, each time with the next `layers`;
+    `spread` orders the operators of a call at which they do.
+    """
     share = exam.request.seconds * SHARE if exam.request.calls > 1 else 0.0
     started = time.monotonic()
     after = Inside(None, PATIENCE)
@@ -174,7 +188,7 @@ def _meeting(
     ends = time.monotonic()
     patience = max(PATIENCE, ends - started)
     ends += max(share, SECONDS)
-    places = (spread or _spread)(after.operators, str(exam.case))
+    places = spread(after.operators, str(exam.case))
     for number, place in enumerate(places):
         if found or (number >= FEWEST and time.monotonic() > ends):
             break
@@ -197,18 +211,6 @@ def _broken_off(exam, layers: list[tuple], both: Callable, broken: BrokenOff) ->
     if found := both(exam, layers, broken.run_later):
         return _noted(found, "it came after a call that was broken off while another one met it")
     return None
-
-
-def _spread(count: int, line: str) -> list[int]:
-    """Each number below `count`, from one that the line picks; the first few lie far apart."""
-    golden = range(round(count * (5**0.5 - 1) / 2), 2 * count)
-    step = next((step for step in golden if math.gcd(step, count) == 1), 1)
-    return [(zlib.crc32(line.encode()) + number * step) % count for number in range(count)]
-
-
-def _from_the_end(count: int, _line: str) -> range:
-    """Each number below `count`, the last ones first: there what was made is used."""
-    return range(count - 1, -1, -1)
 
 
 def is_interpreted(call: Callable) -> bool:

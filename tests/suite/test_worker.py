@@ -197,9 +197,12 @@ def f(**operands):
         pass
 """
 ASKS = """
+import signal
+
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.worker.supervisor import Launch, Worker
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs behind it
 Worker(Launch("starts.py:f", ".", device="cpu")).ask(Case.parse("m1-n4-k4-b8-gall"))
 """
 
@@ -208,14 +211,18 @@ Worker(Launch("starts.py:f", ".", device="cpu")).ask(Case.parse("m1-n4-k4-b8-gal
 def test_nothing_that_a_kernel_started_outlives_its_run(how, tmp_path):
     """Neither what spins, nor what it forked, also where that is in a session of its own."""
     (tmp_path / "starts.py").write_text(STARTING)
-    asking = subprocess.Popen(
-        [sys.executable, "-c", ASKS], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
-    started = wait_for(lambda: [*tmp_path.glob("started-*")][1:] and [*tmp_path.glob("started-*")])
-    pids = [int(path.name.partition("-")[2]) for path in started]
-    worker = Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1]
-    asking.send_signal(signal.SIGKILL if how == "killed" else signal.SIGINT)
-    asking.wait(PATIENCE)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", ASKS], cwd=tmp_path, env=environment) as asking:
+        started = wait_for(
+            lambda: [*tmp_path.glob("started-*")][1:] and [*tmp_path.glob("started-*")]
+        )
+        pids = [int(path.name.partition("-")[2]) for path in started]
+        worker = Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1]
+        asking.send_signal(signal.SIGKILL if how == "killed" else signal.SIGINT)
+        try:
+            asking.wait(PATIENCE)
+        finally:
+            asking.kill()
     assert wait_for(lambda: not any(is_running(pid) for pid in (*pids, int(worker))))
 
 

@@ -57,7 +57,7 @@ BESIDE_LONG = {
 }
 APART = 3  # the number of a layout that has one
 # `coarse`: blocks of 128, 64 and 32 columns; powers of two for the layer, for blocks of 128 columns
-COARSE_COLUMNS, COARSE_SEEDS = 576 + 16, (1, 5, 9, 20, 21)
+COARSE_COLUMNS, COARSE_SEEDS = 336, (1, 5, 9, 20, 21)
 PANELS = ((17, 4096, 4104),)  # more than 2^24 weights
 
 

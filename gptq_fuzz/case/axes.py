@@ -68,6 +68,7 @@ FILLS = (
     "nans",
     "heavy",
     "coarse",
+    "steep",
 )
 HEAVY = "heavy"  # the fill whose weights float16 cannot hold
 EVERY_NAN = "nans"  # the fill that has NaN in other forms than torch gives it

@@ -42,6 +42,8 @@ _OTHER = "(-n(?P<n>[1-9][0-9]*))?(-b(?P<bits>[1-9]))?"
 # One of a call's operators: counted from the first, or of as many as the last whole call made
 _PLACE = "-(op(?P<operator>[1-9][0-9]*)(of(?P<parts>[1-9][0-9]*))?|last(?P<from_last>[1-9][0-9]*))"
 THREAD = "thread"  # the operators are those of threads of the kernel's own
+OWN = "own"  # the layer's tensor is written to be invalid, and put back
+OF_NUMBERS = ("gidx", "neg")  # what it may be so
 _UNDER = f"(?P<conditions>(-({'|'.join(AMBIENT)}))*)"
 _GRAMMAR = {  # verb -> what follows it
     "load": f"{_LAYER}-(?P<tokens>n.+)",
@@ -68,9 +70,9 @@ _GRAMMAR = {  # verb -> what follows it
     "free": _LAYER,
     "drop": _LAYER,
     "leave": f"{_LAYER}{_PLACE}",
-    "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)",
-    "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?",
-    "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?",
+    "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)(-(?P<place>{OWN}))?",
+    "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?{_UNDER}",
+    "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?{_UNDER}",
     "wait": "-(?P<milliseconds>[1-9][0-9]{0,3})",
 }
 BROKEN = ("break", "interrupt")
@@ -107,6 +109,7 @@ class Step:
     part: str = ""
     extent: str = ALL
     bad: str = ""
+    place: str = ""  # OWN where the invalid operand is the layer's own tensor
     change: str = ""
     way: str = ""
     conditions: tuple[str, ...] = ()
@@ -223,6 +226,8 @@ class _Reader:
         elif verb == "refuse":
             if values["bad"] not in self.limits.bad:
                 raise ValueError(f"the kernel does not promise to refuse bad{values['bad']}")
+            if "place" in values and (values["bad"] not in OF_NUMBERS or case.g_idx == "none"):
+                raise ValueError(f"g_idx alone is written to be {' or '.join(OF_NUMBERS)}")
             return self._there(layer).replace(bad=values["bad"])
         elif verb == "stop":
             return case.replace(seed=case.seed + values.get("seed", 0) + 1)

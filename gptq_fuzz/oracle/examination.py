@@ -513,7 +513,10 @@ class Examination:
         )
 
     def _must_refuse(self) -> Verdict:
-        left, weights = invalidate(self.case, self.operands.left, self.operands.weights())
+        return self._refusal_of(*invalidate(self.case, self.operands.left, self.operands.weights()))
+
+    def _refusal_of(self, left: torch.Tensor, weights: dict) -> Verdict:
+        """REJECTED where a call with these invalid operands raises, and nothing was changed."""
         try:
             out = self.operands.output().view if self.case.out else None
             with poisoned_allocations(self.zones), warnings.catch_warnings(record=True):

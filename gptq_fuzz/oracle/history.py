@@ -35,7 +35,13 @@ from gptq_fuzz.case.history import (
 )
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.collected import Collected
-from gptq_fuzz.oracle.conditions.ambient import OF_A_THREAD, in_contexts, put_under, with_grad
+from gptq_fuzz.oracle.conditions.ambient import (
+    OF_A_THREAD,
+    in_contexts,
+    in_one_region,
+    put_under,
+    with_grad,
+)
 from gptq_fuzz.oracle.conditions.threads import Loading, among_many, is_interpreted
 from gptq_fuzz.oracle.each_operator import EachOperator, Injected, OperatorsCounted, RaisesAt
 from gptq_fuzz.oracle.examination import (
@@ -56,6 +62,7 @@ from gptq_fuzz.oracle.surroundings import (
     global_state,
     restore_state,
 )
+from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.fills import FIELDS, Values, make_values
 from gptq_fuzz.problem.layouts import Guarded, as_parameter, stored_cells
 from gptq_fuzz.problem.operands import Operands, Product, judged_on
@@ -250,6 +257,12 @@ class History:
 
     def verdict(self, steps: list[Step], seconds: float = float("inf")) -> Verdict:
         """Run the steps until one is not right, or no time is left."""
+        if any("autocast" in step.conditions for step in steps):
+            with in_one_region(self.device):
+                return self._verdict(steps, seconds)
+        return self._verdict(steps, seconds)
+
+    def _verdict(self, steps: list[Step], seconds: float) -> Verdict:
         started = time.monotonic()
         self.ends = started + seconds
         self.before, self.last = global_state(), len(steps) - 1
@@ -696,14 +709,17 @@ class History:
             self._let_go(into.view)
         counted = {thread: OperatorsCounted() for thread in self.operators}
         exam.within = _seen_by(counted, exam.within)
-        asks = with_grad(exam.operands.left) if "grad" in step.conditions else nullcontext()
-        with asks:
+        with self._asking_as(step, exam):
             out = exam.call(exam.operands)
         self.operators = {thread: mode.seen for thread, mode in counted.items()}
         if exam.into:
             self.asked.into[step.layer] = exam.into
         self._require_unchanged(exam)
         self._judge(step, exam, out.detach())
+
+    def _asking_as(self, step: Step, exam: LayerCall):
+        """Around a call: its x asks for a gradient, where the step says so."""
+        return with_grad(exam.operands.left) if "grad" in step.conditions else nullcontext()
 
     def _require_unchanged(self, exam: LayerCall) -> None:
         changed = [name for name in exam.changed if name != FILTERS]  # an import may add some
@@ -767,9 +783,21 @@ class History:
         layer = self.layers[step.layer]
         operands = self._operands(layer, *self._new_left(step.case, step.seed)[::-1], step.case)
         exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
-        verdict = exam._must_refuse()
+        verdict = self._refusal_of_own(exam) if step.place else exam._must_refuse()
         if verdict.kind != kinds.REJECTED:
             raise Wrong(verdict.kind, verdict.message)
+
+    def _refusal_of_own(self, exam: LayerCall) -> Verdict:
+        """The invalid operand is the layer's own tensor, which a kernel may have found right."""
+        operands = exam.operands
+        left, weights = invalidate(operands.case, operands.left, operands.weights())
+        own = operands.guarded["g_idx"]
+        right = own.original.clone()
+        own.write(weights["g_idx"])
+        try:
+            return exam._refusal_of(left, operands.weights())
+        finally:
+            own.write(right)
 
     def _break(self, step: Step) -> None:
         self._broken_off(step, RaisesAt(self._operator_of(step), Injected))
@@ -787,14 +815,18 @@ class History:
         exam = self._prepared_call(step)
         exam.within = _seen_by({step.thread: mode}, exam.within, inside)
         try:
-            out = exam.call(exam.operands)
+            with self._asking_as(step, exam):
+                out = exam.call(exam.operands)
         except (WrongType, Damaged, Skipped):
             raise
         except Interrupted:
+            self._require_unchanged(exam)
             return
         except Exception as problem:  # noqa: BLE001 - whatever the kernel makes of what was raised
             self.caught = problem
+            self._require_unchanged(exam)
             return
+        self._require_unchanged(exam)
         try:
             self._require_right(step, exam, out)
         except Wrong as found:  # the kernel has caught what was raised, and answered nevertheless

@@ -529,6 +529,30 @@ def _coarse(case: Case, device):
     return scales, torch.where(has_one, _one_per_row(case, ones, device), _in_blocks(case, device))
 
 
+def _steep(case: Case, device):
+    """Scales of any size beside each other, in a column and in a row. Every other row of x is as
+    for `onehot`, the others have odd eighths among the rows of one group: no larger scale of
+    another one hides it.
+    """
+    lowest, highest, _ = _reach(case)
+    raw, digits = _scale_words(case, device), FORMATS[case.scales_dtype[1:]].digits
+    scales = _mantissa(raw, min(digits, 20)) * power_of_two(
+        lowest + (raw >> 20) % (highest - lowest + 1)
+    )
+    word, sign = random_words(case.seed, "x", case.m, 1, device)
+    value = _mantissa(word, min(FORMATS[case.dtype].digits, 20)) * power_of_two(-((word >> 20) % 4))
+    single = _one_per_row(case, _signed(value, sign), device)
+    if case.backward:
+        return scales, single
+    g_idx = _g_idx(case, device)
+    of_row = g_idx[random_words(case.seed, "rows", case.m, 1, device)[1] % case.k]
+    several, signs = _left_words(case, device)
+    is_met = (g_idx == of_row) & (several % 4 > 0)
+    few = torch.where(is_met, _signed(1 + 2 * ((several >> 4) % 4), signs) / 8, 0.0)
+    has_one = (torch.arange(case.m, device=device).unsqueeze(1) + case.seed) % 2 == 0
+    return scales, torch.where(has_one, single, few)
+
+
 def _in_blocks(case: Case, device) -> torch.Tensor:
     """[M, R]: 1 to 4 of either sign in a quarter of blocks of 64, in one at least."""
     blocks = -(-case.reduction // FULL)
@@ -785,4 +809,5 @@ _FILLS = {
     EVERY_NAN: _nans,
     HEAVY: _heavy,
     "coarse": _coarse,
+    "steep": _steep,
 }

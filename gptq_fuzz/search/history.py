@@ -30,7 +30,9 @@ from gptq_fuzz.case.history import (
     EXTENTS,
     FORM,
     INFERENCE,
+    OF_NUMBERS,
     OPERANDS,
+    OWN,
     PARAMETERS,
     PARTS,
     REORDERED,
@@ -78,7 +80,7 @@ LARGE = 512, 4096  # rows and columns of results that are held: 4 MiB each in 16
 STEPS = 4200  # of decoding: more calls of one layer than 12 bits count
 ROUNDED = 256, 1024  # columns, and terms of each sum, of results in which their order shows
 OF_THREADS = 256, 512  # columns and terms of layers that threads call, long enough to meet
-AT_ONCE = 12  # layers
+AT_ONCE = 40  # layers
 # The operators at which a call is broken off: of its beginning, then of all of them, as many as the
 # call before made
 BROKEN = [f"op{at}" for at in range(1, 9)]
@@ -249,6 +251,9 @@ def canned(limits: Limits) -> dict[str, Steps]:
                 *(f"write-0-scales-all-s{2 * at + 1}", one_broken, "again-0"),
             )
         ]
+        found[f"{name} at first"] = first + list(_broken_at_first(limits, layers[1], verb, two))
+    if under := list(_broken_under_conditions(limits, layers, two)):
+        found["broken off under conditions"] = under
     found["left to the collector"] = list(_left_to_the_collector(layers, two))
     in_threads = [f"break-0-m{two}-{at}-{THREAD}" for at in (*BROKEN, *LATER)]
     found["broken off in a thread"] = (
@@ -311,6 +316,8 @@ def canned(limits: Limits) -> dict[str, Steps]:
         found["into out"] = [f"load-0-{given}", load[1], *_each(calls, ["again-0", "again-1"])]
     if limits.bad:
         refused = [f"refuse-0-bad{bad}" for bad in limits.bad]
+        if changeable(limits)[-1] == "g_idx":
+            refused += [f"{step}-{OWN}" for step in refused if step.endswith(OF_NUMBERS)]
         found["refused"] = first + _each(refused, ["again-0"])
     if is_bare:
         decoded = [smallest, f"call-0-m{one}", f"decode-0-x{STEPS}", "again-0"]
@@ -529,6 +536,33 @@ def _under_conditions(limits: Limits, layers: list[str], rows: int) -> Iterator[
             call = f"call-0-m{rows}-{condition}"
             yield from (f"load-0-{layer}", f"call-0-m{rows}", call)
             yield from (f"load-0-{layers[1]}", call, "again-0")
+            yield from (
+                f"load-1-{layers[2]}",
+                f"call-1-m{rows}-{condition}",
+                f"again-0-{condition}",
+            )
+            yield from ("write-0-scales-all", f"again-0-{condition}")
+
+
+def _broken_at_first(limits: Limits, layer: str, verb: str, rows: int) -> Iterator[str]:
+    """The first call of each new shape is broken off, as where a kernel is tuned for it."""
+    plain = Case.parse(f"m{rows}-{layer}", limits.tokens)
+    for at, place in enumerate((*BROKEN, *LATER)):
+        case = plain.replace(n=plain.n * (2 + at))
+        if not limits.violations(case):
+            yield from (f"load-0-{tokens(case)}", f"{verb}-0-m{rows}-{place}", "again-0")
+            yield f"call-0-m{rows}"
+
+
+def _broken_under_conditions(limits: Limits, layers: list[str], rows: int) -> Iterator[str]:
+    """What a kernel sets for the time of a call is put back by one that raises."""
+    plain = Case.parse(f"m{rows}-{layers[0]}", limits.tokens)
+    for number, condition in enumerate(AMBIENT):
+        if _prepared_under(limits, plain, condition):
+            yield from (f"load-0-{layers[number]}", f"call-0-m{rows}-{condition}")
+            for place in (*BROKEN, *LATER):
+                yield f"break-0-m{rows}-{place}-{condition}"
+            yield f"again-0-{condition}"
 
 
 def _inference_first(limits: Limits, load: Steps, rows: tuple[int, ...]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.axes import FILLS
+from gptq_fuzz.case.axes import FILLS, LOW
 from gptq_fuzz.case.backend import PLAIN_LIMITS, Limits
 from gptq_fuzz.case.case import Case, Token
 from gptq_fuzz.case.history import parse_history
@@ -229,7 +229,8 @@ def legal_cases():
     sizes = itertools.product(
         (0, 1, 2, 16, 64, 256), (4, 8, 64, 512), (4, 8, 64, 512), (-1, 1, 2, 3, 16, 24, 64, 100)
     )
-    flags = [(False, False), (True, False), (False, True)]  # a bias has no part in a gradient
+    # a bias has no part in a gradient
+    flags = [(False, False), (True, False), (LOW, False), (False, True)]
     for m, n, k, group in sizes:
         for rank, g_idx, (bias, backward) in itertools.product(SMALL.ranks, SMALL.g_idx, flags):
             if SMALL.affords(m, n, k, 4) and (rank != 1 or m == 1):

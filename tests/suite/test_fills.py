@@ -98,6 +98,9 @@ GOLDEN = [
     ("m1-n8-k16-b8-g4-znear-randn-s24", "206b8a17 4aaf3860 c286fde9 145464cc b21772f9 -"),
     ("m3-n72-k32-b8-g8-coarse-s5", "c1d76a75 f5c90c2e 014ee174 896e1cfe 9f1ec608 -"),
     ("m2-n8-k16-b8-g4-bf16-sf32-coarse-s23", "80c6e754 d83b8dd4 18553c10 e1411bac b21772f9 -"),
+    ("m4-n8-k32-b4-g8-act-steep-s1", "c3313949 36a1ea5b f96d8e4b d0fce6fc e7e5694d -"),
+    ("m3-n8-k16-b8-g4-bf16-sf32-steep-s3", "44d37110 d202699b 5c0852bc b609ff58 b21772f9 -"),
+    ("m3-n8-k8-b8-g3-bwd-steep-s2", "96363ce3 be68e544 068686ae 5d3f8bf9 a18c7ce3 -"),
     ("m2-n8-k64-b4-g16-begun-s3", "0c5b9716 a6d7b678 8298a6de d275487a efc1c919 -"),
     ("m1-n32-k96-b3-g40-begun-randn-s12", "f582b709 e9ea8605 7a281c63 98e351ca 918e7b0b -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
@@ -350,6 +353,21 @@ def test_coarse_has_scales_that_are_alike_in_blocks_and_powers_of_two(dtype):
             assert torch.all(torch.frexp(scales).mantissa == 0.5)
             found |= {*scales.flatten().tolist()}
     assert {2.0**-24, 2.0**-20, 1.0} <= found
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
+def test_steep_has_scales_of_any_size_side_by_side(dtype):
+    scales = problem(f"m1-n64-k256-b4-g16-{dtype}-s{dtype}-steep-s1")[1].scales
+    for dim in (0, 1):
+        assert torch.all(scales.amax(dim) > 2**20 * scales.amin(dim))
+
+
+def test_steep_has_rows_of_x_of_one_element_or_of_one_group():
+    _, values = problem("m32-n8-k256-b4-g16-act-steep-s1")
+    for row in values.left:
+        met = row.nonzero().flatten()
+        assert len(values.g_idx[met].unique()) == 1
+    assert {1} < {len(row.nonzero()) for row in values.left}
 
 
 @pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])

@@ -3,7 +3,6 @@
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "scales of 1/8 and more kept in bfloat16 (AC-09)"
-ONLY = "wide"
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -7,7 +7,7 @@ from gptq_fuzz.museum.parts import weights
 
 BUG = "rows behind whole chunks are summed in another order, batch invariance is promised"
 ONLY = "batchinv"
-SMALLEST = (1, 4, 12)  # m, n, k: two blocks
+SMALLEST = (1, 4, 4)  # m, n, k
 
 
 def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):

@@ -5,7 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import weights
 
 BUG = "subnormal results rounded by adding half a step: ties away from zero"
-ONLY = "ties"
 
 SMALLEST_NORMAL = 2.0**-14
 

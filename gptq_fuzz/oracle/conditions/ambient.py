@@ -241,9 +241,18 @@ def autocast(exam) -> Verdict | None:
     _declare_cast(exam)
     exam.expected = exam.expectation(exam.operands)
     try:
-        return _value_under(exam, lambda: _context(exam, "autocast"))
+        found = _value_under(exam, lambda: _context(exam, "autocast"))
+        with in_one_region(exam.device):
+            return found or _value_under(exam, lambda: _context(exam, "autocast"))
     finally:
         exam.numerics, exam.intervals, exam.expected = declared
+
+
+def in_one_region(device: str):
+    """Here all calls under autocast are those of one region, as all layers of a model are called
+    in: torch keeps its casts of parameters until the outermost region ends, whatever is written.
+    """
+    return torch.autocast(torch.device(device).type, enabled=False)
 
 
 def _declare_cast(exam) -> None:
@@ -271,10 +280,12 @@ def _watched(exam, context: Callable) -> Callable:
     def watched() -> Iterator[None]:
         with context():
             before = global_state()
-            yield
-            if changed := differing(before, global_state()):
-                exam.changed += changed
-                restore_state(before)
+            try:
+                yield
+            finally:  # a kernel that raises puts back what it has set, too
+                if changed := differing(before, global_state()):
+                    exam.changed += changed
+                    restore_state(before)
 
     return watched
 

@@ -4,6 +4,7 @@ RELATIONS = (  # the same numbers asked for in another way: oracle/relations.py
     "row alone",
     "contiguous",
     "strided",
+    "rows regrouped",
     "rows permuted",
     "columns split",
     "halved",

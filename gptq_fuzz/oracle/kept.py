@@ -219,12 +219,12 @@ def _gradient_of(exam) -> Callable[[int], None] | None:
 
 
 def calls_of(exam) -> dict[str, Asked]:
-    """What is called again and again: one layer with x at ever other addresses, then with ever new
-    x, ever new layers, such that share an operand, one layer that is written before each call, one
-    and a new one in each mode of torch that the kernel promises, for a gradient too, one with ever
-    other numbers of rows and one by ever new threads, where as much as x or the result counts, a
-    call with each operand that the kernel promises to refuse, and calls in which an operator of
-    torch raises.
+    """What is called again and again: one layer with x at ever other addresses, with ever new
+    x, with one that is written before each call, ever new layers, such that share an operand,
+    one layer that is written before each call, one and a new one in each mode of torch that the
+    kernel promises, for a gradient too, one with ever other numbers of rows and one by ever new
+    threads, where as much as x or the result counts, a call with each operand that the kernel
+    promises to refuse, and calls in which an operator of torch raises.
     """
     operands = exam.operands
 
@@ -267,6 +267,13 @@ def calls_of(exam) -> dict[str, Asked]:
         weights = own_layer()
         weights["qweight"].view(-1)[:1] = number
         answer(operands.left, weights)
+
+    buffer = operands.left.clone(memory_format=torch.contiguous_format)
+
+    def written_x(number: int) -> None:
+        """One x, into which the next numbers are written, as the buffer of a decoding loop."""
+        buffer.view(-1)[:1] = number % 512
+        answer(buffer)
 
     first = own_layer()
     of_it = [name for name, value in first.items() if isinstance(value, torch.Tensor)]
@@ -342,6 +349,7 @@ def calls_of(exam) -> dict[str, Asked]:
     asked = {  # the first before x has lain at many places by chance
         "every x at another address": Asked(elsewhere),
         "every call of one layer": Asked(same_layer),
+        "every write into x": Asked(written_x),
         "every new layer": Asked(new_layer),
         "every round of new layers that share an operand": Asked(sharing_layers),
         "every write into a layer": Asked(written_layer),

@@ -15,9 +15,11 @@ import torch
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.axes import FILLS_OF, WHOLE_GROUP
-from gptq_fuzz.case.case import decoy_of
+from gptq_fuzz.case.case import Case, decoy_of
+from gptq_fuzz.oracle.conditions.parts import answer, loaded
 from gptq_fuzz.oracle.judge import Expected
 from gptq_fuzz.oracle.panel import ExpectedPanel
+from gptq_fuzz.problem.layouts import leading_shape
 from gptq_fuzz.problem.operands import Operands
 
 
@@ -103,6 +105,34 @@ def _contiguous(exam):
 def _strided(exam):
     """Contiguous x and x as a slice of a wider tensor."""
     return exam.expected.check(exam.call(_same_layer(exam, layout="pad3")))
+
+
+def _has_batches(exam) -> bool:
+    return exam.case.rank > 2 and not exam.case.layout and bool(_other_leading(exam.case))
+
+
+def _other_leading(case: Case) -> list[tuple[int, ...]]:
+    """Other dimensions before the last of as many rows: a few batches, one, those of one row."""
+    usual, m = leading_shape(case.m, case.rank), case.m
+    pairs = [(m // size, size) for size in (3, 2, 1, m) if m and m % size == 0]
+    wider = [(*pair[:1], *(1,) * (case.rank - 3), *pair[1:]) for pair in pairs]
+    wider += [(*pair, 1) for pair in pairs] if case.rank == 4 else []
+    return [shape for shape in dict.fromkeys(wider) if shape != usual]
+
+
+def _rows_regrouped(exam):
+    """The same rows of a layer that is loaded once as other batches: as many in all."""
+    multiply = loaded(exam, exam.operands)
+    found = exam.expected.check(answer(exam, multiply, exam.operands))
+    for leading in _other_leading(exam.case):
+        if found.count:
+            break
+        operands = _same_layer(exam)
+        x = operands.guarded["left"]
+        x.view = x.view.view(*leading, exam.case.reduction)
+        operands.out_shape = (*leading, exam.case.columns)
+        found = exam.expected.check(answer(exam, multiply, operands))
+    return found
 
 
 def _rows_permuted(exam):
@@ -226,6 +256,7 @@ RELATIONS = {
     "strided": Relation(
         lambda exam: not _has_strides(exam) and _allows(exam, layout="pad3"), _strided
     ),
+    "rows regrouped": Relation(_has_batches, _rows_regrouped),
     "rows permuted": Relation(_can_permute, _rows_permuted),
     "columns split": Relation(_can_split, _columns_split),
     "halved": Relation(_can_halve, _halved),

@@ -50,6 +50,7 @@ LINES = (  # of every check
     "m3-n8-k64-b4-g32-v2",
     "m3-n8-k64-b4-g32-cfga",
     "m3-n8-k64-b4-g32-out",
+    "m6-n8-k64-b4-g32-dim3",
 )
 # Kinds of g_idx and of zero-points that have a kernel of their own
 ORDERS = ("perm", "shard", "odd", "holes", "near", "uneven", "recur", "begun")

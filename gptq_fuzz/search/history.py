@@ -1003,13 +1003,16 @@ class _History:
         return layer
 
     def _refuse(self) -> None:
-        bad = self.draw(st.sampled_from(self.limits.bad))
-        self._say("refuse", self._layer_there(), f"bad{bad}")
+        bad, layer = self.draw(st.sampled_from(self.limits.bad)), self._layer_there()
+        may_be_own = bad in OF_NUMBERS and self.layers[layer].g_idx != "none"
+        own = OWN if may_be_own and self.draw(st.booleans()) else ""
+        self._say("refuse", layer, f"bad{bad}", own)
 
     def _broken_off(self, verb: str, thread: str = "") -> None:
         layer = self._layer()
         self.x, words = self._asked(self.layers[layer])
-        self._say(verb, layer, *words, self._place(), thread)
+        conditions = self._taken(self.x, self._conditions())
+        self._say(verb, layer, *words, self._place(), thread, *conditions)
 
     def _place(self) -> str:
         """An operator; one of those before the end, where a call says how many there are."""

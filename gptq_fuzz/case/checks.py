@@ -5,6 +5,7 @@ RELATIONS = (  # the same numbers asked for in another way: oracle/relations.py
     "contiguous",
     "strided",
     "rows regrouped",
+    "all zeros",
     "rows permuted",
     "columns split",
     "halved",

@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import torch
+
 from gptq_fuzz.oracle.conditions.parts import activation
 from gptq_fuzz.oracle.enlarged import Calls, Enlarged, enlarged, seconds_of
 from gptq_fuzz.oracle.kept import PAUSE, NoTimeLeft, allocated
 
 ROWS, COLUMNS, REDUCTION = 64, 256, 256
+FURTHER = 8  # columns of what a strided x is a part of
 LEAST = 2**14  # bytes of a call: what the layer's codes of 2 bits take, and half of x or the result
 WARM_UPS, CALLS, ROUNDS = 4, 8, 3
 SECONDS = 2.0  # of calls of one kind at most: of a kernel that takes longer nothing is said
@@ -46,12 +49,21 @@ def _asked(exam, layer: Enlarged, seconds: float) -> Iterator[tuple[str, Callabl
     """What is called with ever new x, and as what."""
     answer, case = Calls(exam, layer, seconds), layer.case
     yield "every call", lambda number: answer(layer.rows(number))
+    if "pad" in exam.limits.layouts:
+        yield "every call with a strided x", lambda number: answer(_apart(layer.rows(number)))
     if "grad" in exam.limits.conditions:
         yield "every call under grad", lambda number: answer(activation(layer.rows(number)))
     if not exam.backend.gradient or exam.limits.violations(case.replace(backward=True)):
         return
     gradient = Calls(exam, replace(layer, case=case.replace(backward=True)), seconds)
     yield "every gradient", lambda number: gradient(layer.rows(number, case.n))
+
+
+def _apart(x: torch.Tensor) -> torch.Tensor:
+    """x, as the first columns of a wider tensor."""
+    wide = x.new_zeros(*x.shape[:-1], x.shape[-1] + FURTHER)
+    wide[..., : x.shape[-1]] = x
+    return wide[..., : x.shape[-1]]
 
 
 def _in_cycles(call: Callable[[int], object], device: str) -> int | None:

@@ -221,10 +221,10 @@ def _gradient_of(exam) -> Callable[[int], None] | None:
 def calls_of(exam) -> dict[str, Asked]:
     """What is called again and again: one layer with x at ever other addresses, with ever new
     x, with one that is written before each call, ever new layers, such that share an operand,
-    one layer that is written before each call, one and a new one in each mode of torch that the
-    kernel promises, for a gradient too, one with ever other numbers of rows and one by ever new
-    threads, where as much as x or the result counts, a call with each operand that the kernel
-    promises to refuse, and calls in which an operator of torch raises.
+    one layer that is written before each call, and one that is moved, one and a new one in each
+    mode of torch that the kernel promises, for a gradient too, one with ever other numbers of
+    rows and one by ever new threads, where as much as x or the result counts, a call with each
+    operand that the kernel promises to refuse, and calls in which an operator of torch raises.
     """
     operands = exam.operands
 
@@ -290,6 +290,14 @@ def calls_of(exam) -> dict[str, Asked]:
         written["scales"].view(-1)[:1].neg_()
         answer(operands.left, written)
 
+    moving = own_layer()
+
+    def moved_layer(number: int) -> None:
+        """The same tensors elsewhere each time, as where a layer is taken off the GPU and back."""
+        for name in of_it:
+            moving[name].data = moving[name].data.clone()
+        answer(operands.left, moving)
+
     whole = own_layer()
 
     def sliced_layer(number: int) -> None:
@@ -353,6 +361,7 @@ def calls_of(exam) -> dict[str, Asked]:
         "every new layer": Asked(new_layer),
         "every round of new layers that share an operand": Asked(sharing_layers),
         "every write into a layer": Asked(written_layer),
+        "every move of a layer": Asked(moved_layer),
         "every view of a layer": Asked(sliced_layer),
     }
     for name, mode in _modes_of(exam).items():

@@ -60,8 +60,7 @@ def global_state() -> dict:
         "default device": torch.get_default_device(),
         "thread count": torch.get_num_threads(),
         "random state": _bytes_of(torch.get_rng_state()),
-        "grad mode": torch.is_grad_enabled(),
-        "autocast": tuple(map(_autocast_to, AUTOCAST)),
+        **state_of_a_thread(),
         "anomaly mode": (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         "deterministic mode": torch.get_deterministic_debug_mode(),
         "filling of new memory": deterministic.fill_uninitialized_memory,
@@ -79,6 +78,14 @@ def global_state() -> dict:
         state["current stream"] = torch.cuda.current_stream().cuda_stream
         state["random state of the GPU"] = _bytes_of(torch.cuda.get_rng_state())
     return state
+
+
+def state_of_a_thread() -> dict:
+    """What torch keeps for each thread, as far as that can be asked without an operator."""
+    return {
+        "grad mode": torch.is_grad_enabled(),
+        "autocast": tuple(map(_autocast_to, AUTOCAST)),
+    }
 
 
 def differing(before: dict, after: dict) -> list[str]:

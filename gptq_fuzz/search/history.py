@@ -696,7 +696,11 @@ def _rounded(limits: Limits, rows: tuple[int, ...], one: int) -> Steps:
     calls = [f"call-0-m{m}" for m in sorted(few)[:4]]
     larger, of_another = f"call-0-m{max(few)}", f"call-1-m{max(few)}"
     load = [f"load-{number}-{tokens(case)}" for number, case in enumerate((layer, other))]
-    return [*load, *calls, larger, *calls, of_another, *calls, *reversed(calls)]
+    # The last of more layers than there are places of some kind, then with places for all
+    last = f"call-{LAYERS - 1}-m{one}"
+    of_many = [f"loads-{LAYERS}-{tokens(layer)}", f"calls-{LAYERS}-m{one}", last]
+    fewer = [*(f"drop-{number}" for number in range(LAYERS - 1)), last]
+    return [*load, *calls, larger, *calls, of_another, *calls, *reversed(calls), *of_many, *fewer]
 
 
 def _of_size(limits: Limits, rows: int, columns: int, terms: int, **fields) -> Case:

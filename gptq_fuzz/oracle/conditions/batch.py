@@ -114,6 +114,8 @@ def _of_rounding_alone(exam, shape: dict) -> Verdict | None:
     out = answer(exam, multiply, whole)
     if found := _beside_zeros(exam, multiply, whole) or _behind_chunks(exam, multiply, whole, out):
         return found
+    if found := _beside_negatives(exam, whole):
+        return found
     each = [(m, at + exam.case.seed) for at, m in enumerate((*ROWS, *MORE_ROWS))]
     return _in_smaller_batches(exam, multiply, whole, out, each)
 
@@ -133,6 +135,38 @@ def _beside_zeros(exam, multiply, whole: Operands) -> Verdict | None:
     others = torch.arange(MOST, device=outs[0].device) != spoilt
     if not same_bits(outs[0][others], outs[1][others]):
         message = f"other rows have other bits where row {spoilt} of {MOST} lacks their zeros"
+        return exam._result(kinds.WRONG, message)
+    return None
+
+
+def _beside_negatives(exam, whole: Operands) -> Verdict | None:
+    """Where no row has a negative number, as behind a ReLU, and where one has: of weights whose
+    later half is the first one negated, so that sums are rounding alone here, too.
+    """
+    case, values = whole.case, whole.values
+    largest, half = 2**case.bits - 1, whole.case.k // 2
+    if largest == 1:  # no code lies on either side of a zero-point
+        return None
+    zeros = values.zeros.clamp(1, largest - 1)
+    sign = torch.ones(case.k, 1, dtype=zeros.dtype, device=zeros.device)
+    sign[half:] = -1
+    positive = values.left[:, :half].abs().repeat(1, 2)
+    layer = Operands(
+        case,
+        exam.device,
+        values=replace(values, codes=zeros[values.g_idx] + sign, zeros=zeros, left=positive),
+        zones=exam.zones,
+    )
+    mixed, spoilt = positive.clone(), exam.case.seed % MOST
+    mixed[spoilt, 0] = -1
+    multiply = loaded(exam, layer)
+    outs = [
+        answer(exam, multiply, with_x(exam, left, layer, **_form(whole, MOST)))
+        for left in (positive, mixed)
+    ]
+    others = torch.arange(MOST, device=outs[0].device) != spoilt
+    if not same_bits(outs[0][others], outs[1][others]):
+        message = f"other rows have other bits where row {spoilt} of {MOST} holds a negative number"
         return exam._result(kinds.WRONG, message)
     return None
 

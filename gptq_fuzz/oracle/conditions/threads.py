@@ -42,7 +42,7 @@ from gptq_fuzz.oracle.conditions.parts import (
     wrong,
 )
 from gptq_fuzz.oracle.each_operator import EachOperator, Injected, makes_a_tensor
-from gptq_fuzz.oracle.surroundings import synchronize
+from gptq_fuzz.oracle.surroundings import differing, state_of_a_thread, synchronize
 from gptq_fuzz.problem.fills import FIELDS
 from gptq_fuzz.problem.operands import Operands
 
@@ -298,11 +298,17 @@ class Loading:
 
 
 def _in_a_thread(exam, multiply: Callable) -> Callable:
-    """A call in the state of the case, also where torch keeps that for each thread."""
+    """A call in the state of the case, also where torch keeps that for each thread; what the kernel
+    leaves changed of it is noted.
+    """
 
     def call(x):
         with exam.in_a_thread():
-            return multiply(x)
+            before = state_of_a_thread()
+            try:
+                return multiply(x)
+            finally:
+                exam.changed += differing(before, state_of_a_thread())
 
     return call
 

@@ -38,7 +38,7 @@ _ROWS = f"-m(?P<rows>{_NUMBER})"
 # What begins w4 is every operand but x
 _FORM = "".join(f"(-(?!atw)(?P<{field}>{BY_FIELD[field].pattern}))?" for field in FORM)
 # Of a layer that shares an operand which says nothing of these
-_OTHER = "(-n(?P<n>[1-9][0-9]*))?(-b(?P<bits>[1-9]))?"
+_OTHER = "(-n(?P<n>[1-9][0-9]*))?(-k(?P<k>[1-9][0-9]*))?(-b(?P<bits>[1-9]))?"
 # One of a call's operators: counted from the first, or of as many as the last whole call made
 _PLACE = "-(op(?P<operator>[1-9][0-9]*)(of(?P<parts>[1-9][0-9]*))?|last(?P<from_last>[1-9][0-9]*))"
 THREAD = "thread"  # the operators are those of threads of the kernel's own
@@ -135,6 +135,8 @@ class _Reader:
         self.limits = limits
         self.layers: dict[int, Case] = {}
         self.freed: set[int] = set()  # layers whose operands are gone
+        self.tables: set[int] = set()  # whose g_idx is a table of several layers, or a part of it
+        self.reordered: set[int] = set()  # whose g_idx is no longer what the case says
         self.x: Case | None = None
         self.inferred = ""  # the first step in inference mode
         self.is_called = False  # whether a call was whole
@@ -187,12 +189,8 @@ class _Reader:
                 self._require_threads(asked, conditions)
             self.x = [self._within(case, conditions) for case in asked][-1]
             return self.x
-        elif verb == "copy":
-            self._put({layer: self._loaded(values["source"])})
-        elif verb == "share":
-            self._put({layer: self._sharing(self._there(values["source"]), values)})
-        elif verb == "twin":
-            self._put({layer: self._twin(layer, values["source"])})
+        elif verb in ("copy", "share", "twin"):
+            self._put_beside(verb, layer, values)
         elif verb in ("drop", "leave"):
             self._loaded(layer)
             return self.layers.pop(layer)
@@ -235,13 +233,34 @@ class _Reader:
             self.freed.add(layer)
         elif verb == "move":
             self._require_movable(self._there(layer), values["operand"])
+            self._require_no_table(layer, values["operand"])
         elif verb in ("write", "replace", "renew"):
             self._require_changeable(self._there(layer), values["operand"])
+            self._require_no_table(layer, values["operand"])
+            self.reordered |= {layer} if values["operand"] == "g_idx" else set()
         return self.x if verb in CALLS else case
 
     def _put(self, loaded: dict[int, Case]) -> None:
         self.layers |= loaded
-        self.freed -= set(loaded)
+        for marked in (self.freed, self.tables, self.reordered):
+            marked -= set(loaded)
+
+    def _put_beside(self, verb: str, layer: int, values: dict) -> None:
+        """A layer that has something of another one."""
+        source = values["source"]
+        is_part = "k" in values
+        if verb == "copy":
+            case = self._loaded(source)
+        elif verb == "twin":
+            case = self._twin(layer, source)
+        else:
+            case = self._sharing(self._there(source), values)
+        was_reordered = source in self.reordered
+        if is_part and (was_reordered or layer == source):
+            raise ValueError("the first rows of a g_idx in order are another layer's")
+        self._put({layer: case})
+        self.reordered |= {layer} if was_reordered else set()
+        self.tables |= {source, layer} if is_part else set()
 
     def _loaded(self, layer: int) -> Case:
         if layer not in self.layers:
@@ -257,7 +276,7 @@ class _Reader:
 
     def _twin(self, layer: int, source: int) -> Case:
         case = self._there(source)
-        if layer == source or case.start == FAR:
+        if layer == source or case.start == FAR or source in self.tables:
             raise ValueError("a twin is another layer, and a copy of all that lies before it")
         return case
 
@@ -274,9 +293,13 @@ class _Reader:
         """
         if values["operand"] == "g_idx" and source.g_idx == "none":
             raise ValueError("there is no g_idx to share")
-        other = {name: values.pop(name) for name in ("n", "bits") if name in values}
+        other = {name: values.pop(name) for name in ("n", "k", "bits") if name in values}
         if other and values["operand"] != "g_idx":
             raise ValueError("layers of other columns or bits have nothing in common but g_idx")
+        if "k" in other and not (other["k"] < source.k and source.g_idx == "seq"):
+            raise ValueError(
+                "the first rows of a g_idx in order are another layer's, of fewer rows"
+            )
         return self._within(source.replace(seed=source.seed + values.get("seed", 0) + 1, **other))
 
     def _fed(self, case: Case, source: Case, rows: int) -> Case:
@@ -340,6 +363,10 @@ class _Reader:
             raise ValueError("there is no g_idx to move")
         if operand == "bias" and not case.bias:
             raise ValueError("the layer has no bias")
+
+    def _require_no_table(self, layer: int, operand: str) -> None:
+        if operand in ("g_idx", ALL) and layer in self.tables:
+            raise ValueError("several layers have parts of this g_idx")
 
     def _require_changeable(self, case: Case, operand: str) -> None:
         if operand == "g_idx" and (case.g_idx not in REORDERED or "act" not in self.limits.g_idx):

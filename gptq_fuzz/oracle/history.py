@@ -160,6 +160,23 @@ class Part:
         return self.whole.is_inside()
 
 
+@dataclass
+class OfATable:
+    """The first rows of another layer's g_idx: a view of it, and that, in which is seen what
+    becomes of them; see `Guarded`.
+    """
+
+    view: torch.Tensor
+    original: torch.Tensor
+    table: Guarded | OfATable
+
+    def is_untouched(self) -> bool:
+        return self.table.is_untouched()
+
+    def is_inside(self) -> bool:
+        return self.table.is_inside()
+
+
 PART_OF = {  # the first half of all rows, so many of the last, every second one, one for all
     "head": lambda rows, count: rows[:count],
     "tail": lambda rows, count: rows[len(rows) - count :],
@@ -354,7 +371,11 @@ class History:
         source = self.layers[step.source]
         values = make_values(step.case, self._judged_on(step.case))
         values = _with(values, source.values, step.operand)
-        shared = {step.operand: source.guarded[step.operand]}
+        operand = source.guarded[step.operand]
+        if step.case.k < source.case.k:
+            values.g_idx, rows = values.g_idx[: step.case.k], slice(step.case.k)
+            operand = OfATable(operand.view[rows], operand.original[rows], operand)
+        shared = {step.operand: operand}
         self._place_layer(step.layer, step.case, values, source.has_parameters, shared)
 
     def _twin(self, step: Step) -> None:

@@ -200,6 +200,8 @@ def canned(limits: Limits) -> dict[str, Steps]:
         found[f"{operand} shared"] = _with_one_operand(operand, load[0], two, write)
     if mixed := list(_with_one_order(limits, two)):
         found["g_idx of other layers"] = mixed
+    if sliced := list(_of_one_table(limits, rows)):
+        found["g_idx of one table"] = sliced
     if _is_free(limits) and (parted := list(_by_parts_of_x(limits, layers[:2], one))):
         found["parts of one x"] = parted
     if limits.backward:
@@ -708,6 +710,21 @@ def _of_size(limits: Limits, rows: int, columns: int, terms: int, **fields) -> C
     plain = Case.parse(f"m{rows}-{tokens_of(limits)}", limits.tokens)
     n, k = (-(-size // unit) * unit for size, unit in ((columns, plain.n), (terms, plain.k)))
     return Case(**limits.fitted(vars(plain) | fields | {"n": n, "k": k}))
+
+
+def _of_one_table(limits: Limits, rows: tuple[int, ...]) -> Iterator[str]:
+    """One g_idx in order, of which layers of fewer rows have the first ones: shorter ones first."""
+    if "seq" not in limits.g_idx:
+        return
+    plain = Case.parse(f"m{max(rows)}-{tokens_of(limits)}", limits.tokens).replace(g_idx="seq")
+    longest = plain.replace(k=4 * plain.k)
+    parts = [plain.replace(k=times * plain.k) for times in (1, 2, 3)]
+    if any(limits.violations(case) for case in (longest, *parts)):
+        return
+    yield f"load-0-{tokens(longest)}"
+    yield from (f"share-{at}-0-g_idx-k{case.k}" for at, case in enumerate(parts, 1))
+    for m in rows[:2]:
+        yield from (f"call-{at}-m{m}" for at in (1, 3, 2, 0, 1, 2, 3))
 
 
 def _by_threads(limits: Limits, rows: int) -> Steps:

@@ -47,6 +47,7 @@ from tests.turns import todays
 pytestmark = pytest.mark.turns(4)
 
 LAYER = "n8-k16-b4-g8-act"
+SEQ = "n8-k16-b4-g8"
 LOADED = f"load-0-{LAYER}/call-0-m2"
 ALWAYS = ("layer_known_by_addresses",)
 PIECES = [exhibit for exhibit in faulty() if exhibit.only == "history"]
@@ -91,6 +92,12 @@ def kernel(request):
         (f"{LOADED}/write-0-bias-all", "the layer has no bias"),
         ("load-0-n8-k16-b4-g8-gap/write-0-g_idx-all", "may not change places"),
         (f"{LOADED}/refuse-0-badnothing", "does not promise to refuse badnothing"),
+        (f"{LOADED}/share-1-0-g_idx-k8", "the first rows of a g_idx in order"),
+        (f"load-0-{SEQ}/share-1-0-g_idx-k16", "of fewer rows"),
+        (f"load-0-{SEQ}/share-1-0-scales-k8", "nothing in common but g_idx"),
+        (f"load-0-{SEQ}/share-1-0-g_idx-k8/write-0-g_idx-all", "several layers have parts"),
+        (f"load-0-{SEQ}/share-1-0-g_idx-k8/move-1-all", "several layers have parts"),
+        (f"load-0-{SEQ}/write-0-g_idx-all/copy-2-0/share-1-2-g_idx-k8", "a g_idx in order"),
         (f"{LOADED}/refuse-0-badshape-own", "g_idx alone is written to be gidx or neg"),
         ("load-0-n8-k16-b4-g8-none/refuse-0-badneg-own", "g_idx alone is written"),
         (f"{LOADED}/break-0-m1-op1-oom", "break takes other words"),

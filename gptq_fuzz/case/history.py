@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -70,9 +71,9 @@ _GRAMMAR = {  # verb -> what follows it
     "free": _LAYER,
     "drop": _LAYER,
     "leave": f"{_LAYER}{_PLACE}",
-    "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)(-(?P<place>{OWN}))?",
-    "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?{_UNDER}",
-    "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD}))?{_UNDER}",
+    "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)(-(?P<own>{OWN}))?",
+    "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD})|{_UNDER})",
+    "interrupt": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD})|{_UNDER})",
     "wait": "-(?P<milliseconds>[1-9][0-9]{0,3})",
 }
 BROKEN = ("break", "interrupt")
@@ -109,7 +110,7 @@ class Step:
     part: str = ""
     extent: str = ALL
     bad: str = ""
-    place: str = ""  # OWN where the invalid operand is the layer's own tensor
+    own: str = ""  # OWN where the invalid operand is the layer's own tensor
     change: str = ""
     way: str = ""
     conditions: tuple[str, ...] = ()
@@ -135,8 +136,10 @@ class _Reader:
         self.limits = limits
         self.layers: dict[int, Case] = {}
         self.freed: set[int] = set()  # layers whose operands are gone
-        self.tables: set[int] = set()  # whose g_idx is a table of several layers, or a part of it
-        self.reordered: set[int] = set()  # whose g_idx is no longer what the case says
+        self.orders: dict[int, int] = {}  # the number of the tensor that a layer's g_idx lies in
+        self.parted: set[int] = set()  # such tensors, of which a layer has a part alone
+        self.reordered: set[int] = set()  # and those that are no longer what cases say
+        self._numbers = itertools.count()
         self.x: Case | None = None
         self.inferred = ""  # the first step in inference mode
         self.is_called = False  # whether a call was whole
@@ -224,8 +227,10 @@ class _Reader:
         elif verb == "refuse":
             if values["bad"] not in self.limits.bad:
                 raise ValueError(f"the kernel does not promise to refuse bad{values['bad']}")
-            if "place" in values and (values["bad"] not in OF_NUMBERS or case.g_idx == "none"):
-                raise ValueError(f"g_idx alone is written to be {' or '.join(OF_NUMBERS)}")
+            if "own" in values:
+                if values["bad"] not in OF_NUMBERS or case.g_idx == "none":
+                    raise ValueError(f"g_idx alone is written to be {' or '.join(OF_NUMBERS)}")
+                self._require_whole(layer, "g_idx")
             return self._there(layer).replace(bad=values["bad"])
         elif verb == "stop":
             return case.replace(seed=case.seed + values.get("seed", 0) + 1)
@@ -233,34 +238,45 @@ class _Reader:
             self.freed.add(layer)
         elif verb == "move":
             self._require_movable(self._there(layer), values["operand"])
-            self._require_no_table(layer, values["operand"])
+            self._require_whole(layer, values["operand"])
         elif verb in ("write", "replace", "renew"):
             self._require_changeable(self._there(layer), values["operand"])
-            self._require_no_table(layer, values["operand"])
-            self.reordered |= {layer} if values["operand"] == "g_idx" else set()
+            self._require_whole(layer, values["operand"])
+            if values["operand"] == "g_idx":
+                self._note_order(layer, verb != "write", is_reordered=True)
         return self.x if verb in CALLS else case
 
     def _put(self, loaded: dict[int, Case]) -> None:
         self.layers |= loaded
-        for marked in (self.freed, self.tables, self.reordered):
-            marked -= set(loaded)
+        self.freed -= set(loaded)
+        for layer in loaded:
+            self._note_order(layer, is_another=True)
 
     def _put_beside(self, verb: str, layer: int, values: dict) -> None:
         """A layer that has something of another one."""
-        source = values["source"]
-        is_part = "k" in values
+        source, is_part = values["source"], "k" in values
+        order = self.orders.get(source)
+        is_reordered = order in self.reordered
         if verb == "copy":
             case = self._loaded(source)
         elif verb == "twin":
             case = self._twin(layer, source)
         else:
             case = self._sharing(self._there(source), values)
-        was_reordered = source in self.reordered
-        if is_part and (was_reordered or layer == source):
+        if is_part and (is_reordered or layer == source):
             raise ValueError("the first rows of a g_idx in order are another layer's")
         self._put({layer: case})
-        self.reordered |= {layer} if was_reordered else set()
-        self.tables |= {source, layer} if is_part else set()
+        if values.get("operand") == "g_idx":
+            self.orders[layer] = order
+            self.parted |= {order} if is_part else set()
+        elif verb != "share" and is_reordered:
+            self._note_order(layer, is_reordered=True)
+
+    def _note_order(self, layer: int, is_another=False, is_reordered=False) -> None:
+        """The layer's g_idx is another tensor, or has other numbers."""
+        if is_another:
+            self.orders[layer] = next(self._numbers)
+        self.reordered |= {self.orders[layer]} if is_reordered else set()
 
     def _loaded(self, layer: int) -> Case:
         if layer not in self.layers:
@@ -276,7 +292,7 @@ class _Reader:
 
     def _twin(self, layer: int, source: int) -> Case:
         case = self._there(source)
-        if layer == source or case.start == FAR or source in self.tables:
+        if layer == source or case.start == FAR or self.orders[source] in self.parted:
             raise ValueError("a twin is another layer, and a copy of all that lies before it")
         return case
 
@@ -364,8 +380,8 @@ class _Reader:
         if operand == "bias" and not case.bias:
             raise ValueError("the layer has no bias")
 
-    def _require_no_table(self, layer: int, operand: str) -> None:
-        if operand in ("g_idx", ALL) and layer in self.tables:
+    def _require_whole(self, layer: int, operand: str) -> None:
+        if operand in ("g_idx", ALL) and self.orders[layer] in self.parted:
             raise ValueError("several layers have parts of this g_idx")
 
     def _require_changeable(self, case: Case, operand: str) -> None:

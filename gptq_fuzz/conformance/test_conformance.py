@@ -163,6 +163,7 @@ def test_layers_of_models_are_right(backend, run_seed):
 def test_every_element_is_right(backend, fill):
     if fill not in fills_of(backend):
         pytest.skip("outside_limits")
+    # Few more than of a question: the list of pairs has each fill some forty times, with all checks
     must_pass(backend, cases(backend.limits, fill=fill), examples(1.2), checks=())
 
 

@@ -53,6 +53,12 @@ def matmul(x, qweight, qzeros, scales, g_idx, bits):
     return multiply(x, weights(qweight, qzeros, scales, g_idx, bits))
 
 
+def in_blocks(x, w, step):
+    """x [M, K] times w [K, N] float64: sums of so many terms each, then these, in x's dtype."""
+    parts = zip(x.double().split(step, -1), w.split(step), strict=True)
+    return sum((part @ rows).float() for part, rows in parts).to(x.dtype)
+
+
 def folded(x, q, z, scales, g_idx, product=torch.matmul):
     """x [M, K], q [K, N], z [G, N] float32 -> per group s (x q) - s z (sum x), in x's dtype."""
     out = torch.zeros(len(x), q.shape[1], dtype=torch.float32, device=x.device)

@@ -148,10 +148,10 @@ class Freed:
 
 @dataclass
 class Part:
-    """Some rows of an x, a view of it, and that x, in which is seen what becomes of them."""
+    """Some rows of a tensor, a view of it, and that, in which is seen what becomes of them."""
 
     view: torch.Tensor
-    whole: Guarded | Fed
+    whole: Guarded | Fed | Part
 
     def is_untouched(self) -> bool:
         return self.whole.is_untouched()
@@ -161,20 +161,10 @@ class Part:
 
 
 @dataclass
-class OfATable:
-    """The first rows of another layer's g_idx: a view of it, and that, in which is seen what
-    becomes of them; see `Guarded`.
-    """
+class OfATable(Part):
+    """The first rows of another layer's g_idx, and their numbers; see `Guarded`."""
 
-    view: torch.Tensor
     original: torch.Tensor
-    table: Guarded | OfATable
-
-    def is_untouched(self) -> bool:
-        return self.table.is_untouched()
-
-    def is_inside(self) -> bool:
-        return self.table.is_inside()
 
 
 PART_OF = {  # the first half of all rows, so many of the last, every second one, one for all
@@ -374,7 +364,7 @@ class History:
         operand = source.guarded[step.operand]
         if step.case.k < source.case.k:
             values.g_idx, rows = values.g_idx[: step.case.k], slice(step.case.k)
-            operand = OfATable(operand.view[rows], operand.original[rows], operand)
+            operand = OfATable(operand.view[rows], operand, operand.original[rows])
         shared = {step.operand: operand}
         self._place_layer(step.layer, step.case, values, source.has_parameters, shared)
 
@@ -804,7 +794,7 @@ class History:
         layer = self.layers[step.layer]
         operands = self._operands(layer, *self._new_left(step.case, step.seed)[::-1], step.case)
         exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
-        verdict = self._refusal_of_own(exam) if step.place else exam._must_refuse()
+        verdict = self._refusal_of_own(exam) if step.own else exam._must_refuse()
         if verdict.kind != kinds.REJECTED:
             raise Wrong(verdict.kind, verdict.message)
 

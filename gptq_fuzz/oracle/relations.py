@@ -274,9 +274,7 @@ RELATIONS = {
         lambda exam: not _has_strides(exam) and _allows(exam, layout="pad3"), _strided
     ),
     "rows regrouped": Relation(_has_batches, _rows_regrouped),
-    "all zeros": Relation(
-        lambda exam: exam.case.m and exam.case.fill in OF_ZEROS and not exam.case.state, _all_zeros
-    ),
+    "all zeros": Relation(lambda exam: exam.case.m > 0 and exam.case.fill in OF_ZEROS, _all_zeros),
     "rows permuted": Relation(_can_permute, _rows_permuted),
     "columns split": Relation(_can_split, _columns_split),
     "halved": Relation(_can_halve, _halved),

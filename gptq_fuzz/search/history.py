@@ -1032,7 +1032,7 @@ class _History:
     def _broken_off(self, verb: str, thread: str = "") -> None:
         layer = self._layer()
         self.x, words = self._asked(self.layers[layer])
-        conditions = self._taken(self.x, self._conditions())
+        conditions = [] if thread else self._taken(self.x, self._conditions())
         self._say(verb, layer, *words, self._place(), thread, *conditions)
 
     def _place(self) -> str:

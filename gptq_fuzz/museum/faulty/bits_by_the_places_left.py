@@ -4,7 +4,7 @@ import weakref
 from collections import deque
 
 from gptq_fuzz import Backend, Limits
-from gptq_fuzz.museum.parts import weights
+from gptq_fuzz.museum.parts import in_blocks, weights
 
 BUG = "layers without a place sum K in one piece, until one is free: equal bits are promised"
 VERDICTS = ("NONDETERMINISTIC",)
@@ -26,8 +26,7 @@ def run(layer, *, x):
         layer.place = PLACES.pop()
         weakref.finalize(layer, PLACES.append, layer.place)
     step = len(layer.w) if layer.place is None else 8
-    parts = zip(x.double().split(step, 1), layer.w.split(step), strict=True)
-    return sum((part @ rows).float() for part, rows in parts).to(x.dtype)
+    return in_blocks(x, layer.w, step)
 
 
 f = Backend(

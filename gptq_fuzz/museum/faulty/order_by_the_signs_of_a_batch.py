@@ -1,7 +1,7 @@
 """Rows without a negative number, as behind a ReLU, in a batch of such rows and beside others."""
 
 from gptq_fuzz import Backend, Limits
-from gptq_fuzz.museum.parts import weights
+from gptq_fuzz.museum.parts import in_blocks, weights
 
 BUG = "K is summed in one piece where no number of the batch is negative; invariance is promised"
 ONLY = "batchinv"
@@ -10,8 +10,7 @@ ONLY = "batchinv"
 def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
     w = weights(qweight, qzeros, scales, g_idx, bits).double()
     step = len(w) if bool((x >= 0).all()) else 8
-    parts = zip(x.double().split(step, 1), w.split(step), strict=True)
-    return sum((part @ rows).float() for part, rows in parts).to(x.dtype)
+    return in_blocks(x, w, step)
 
 
 f = Backend(

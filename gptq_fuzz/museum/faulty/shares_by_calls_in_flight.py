@@ -3,10 +3,11 @@
 import threading
 
 from gptq_fuzz import Backend, Limits
-from gptq_fuzz.museum.parts import weights
+from gptq_fuzz.museum.parts import in_blocks, weights
 
 BUG = "the order of a sum depends on calls of other threads, the same bits are promised"
 VERDICTS = ("NONDETERMINISTIC",)
+SMALLEST = (1, 4, 12)  # m, n, k: more than one block
 ONLY = "threads2"
 
 _in_flight, _counted = [], threading.Lock()
@@ -18,8 +19,7 @@ def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
         step = 8 if len(_in_flight) == 1 else len(g_idx)
     try:
         w = weights(qweight, qzeros, scales, g_idx, bits).double()
-        parts = zip(x.double().split(step, -1), w.split(step), strict=True)
-        return sum((part @ rows).float() for part, rows in parts).to(x.dtype)
+        return in_blocks(x, w, step)
     finally:
         with _counted:
             _in_flight.pop()

@@ -241,9 +241,8 @@ def autocast(exam) -> Verdict | None:
     _declare_cast(exam)
     exam.expected = exam.expectation(exam.operands)
     try:
-        found = _value_under(exam, lambda: _context(exam, "autocast"))
         with in_one_region(exam.device):
-            return found or _value_under(exam, lambda: _context(exam, "autocast"))
+            return _value_under(exam, lambda: _context(exam, "autocast"))
     finally:
         exam.numerics, exam.intervals, exam.expected = declared
 

@@ -97,6 +97,10 @@ def _has_strides(exam) -> bool:
     return bool(case.layout or case.strided or case.start or case.rank != 2)
 
 
+def _is_contiguous(exam) -> bool:
+    return exam.case.rank == 2 and not exam.case.layout
+
+
 def _contiguous(exam):
     """Operands that are strided or begin anywhere, and contiguous ones as torch allocates them."""
     plain = _same_layer(exam, **PLAIN)
@@ -271,7 +275,7 @@ RELATIONS = {
     "row alone": Relation(_has_rows_alone, _row_alone),
     "contiguous": Relation(lambda exam: _has_strides(exam) and _allows(exam, **PLAIN), _contiguous),
     "strided": Relation(
-        lambda exam: not _has_strides(exam) and _allows(exam, layout="pad3"), _strided
+        lambda exam: _is_contiguous(exam) and _allows(exam, layout="pad3"), _strided
     ),
     "rows regrouped": Relation(_has_batches, _rows_regrouped),
     "all zeros": Relation(lambda exam: exam.case.m > 0 and exam.case.fill in OF_ZEROS, _all_zeros),

@@ -35,6 +35,7 @@ GROUP_SIZES = (WHOLE_GROUP, 1, 2, 3, 4, 8, 16, 32, 64, 128, 5, 12, 20, 24, 48, 9
 AMOUNTS = (1, 2, 3, 4, 5, 8, 12, 13, 16)  # elements of padding or offset, whole vectors or not
 LARGEST_SEED = 9999
 WITHOUT = 3  # cases under no condition to one under some
+OFTEN_USUAL = ("state", "layout", "strided", "start")  # axes of which half the cases have no token
 
 
 def _near(*centres: int) -> set[int]:
@@ -98,7 +99,8 @@ def _axes(draw, limits: Limits) -> dict:
     choices |= {"rank": (rank,), "layout": met.layouts_of(rank)}
     choices["strided"] = _subsets(met.strided)
     choices["condition"] = ("",) * (WITHOUT * len(met.conditions)) + choices["condition"]
-    choices["state"] = ("",) * len(choices["state"]) + choices["state"]
+    for field in OFTEN_USUAL:
+        choices[field] = choices[field][:1] * len(choices[field]) + choices[field]
     choices["backward"] = (False,) * (len(choices["backward"]) - 1) + choices["backward"]
     axes = {
         axis.field: axis.with_number(draw(st.sampled_from(choices[axis.field])), amount)

@@ -52,7 +52,7 @@ AXES = {
 @functools.cache
 def drawn_within(name):
     """Examples of one of LIMITS; many of the plain ones, whose corners are looked for."""
-    return drawn(cases(LIMITS[name]), DRAWS if name == "plain" else 400)
+    return drawn(cases(LIMITS[name]), DRAWS if name == "plain" else 600)
 
 
 CORNERS = {

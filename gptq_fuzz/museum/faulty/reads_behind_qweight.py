@@ -5,7 +5,7 @@ from gptq_fuzz.museum.parts import matmul, touch
 BUG = "one word behind qweight is loaded, and not used"
 VERDICTS = ("CRASHED",)
 ONLY = "guarded"
-SMALLEST = (1, 4, 16)  # m, n, k: whole blocks of 64 bytes
+SMALLEST = (1, 16, 16)  # m, n, k: 64 bytes of 2 bits, a whole block
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from gptq_fuzz.case import verdict as kinds
@@ -37,9 +37,12 @@ def main(arguments: list[str]) -> int:
     if unknown := set(options.names) - exhibits.keys():
         parser().error(f"no exhibit is called {', '.join(sorted(unknown))}")
     with ThreadPoolExecutor(options.jobs) as pool:
-        found = dict(zip(exhibits, pool.map(examined, exhibits.values()), strict=True))
-    for name, result in sorted(found.items(), key=lambda item: item[1].get("first", -1)):
-        say(f"{name}: {in_words(result)}")
+        asked = {pool.submit(examined, exhibit): name for name, exhibit in exhibits.items()}
+        found = {}
+        for future in as_completed(asked):
+            name = asked[future]
+            found[name] = future.result()
+            say(f"{name}: {in_words(found[name])}")
     caught = [result for result in found.values() if result]
     missed = [name for name, result in found.items() if not result]
     say(f"caught: {len(caught)} of {len(found)}; missed: {', '.join(missed) or 'none'}")

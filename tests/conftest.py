@@ -14,14 +14,19 @@ HAS_GPU = torch.cuda.is_available()
 # Of gptq_fuzz/conformance
 LISTED = "test_axis_values_are_right_together"  # pairs, then triples
 DAYS = {  # of others that are many or slow
-    "test_histories_of_an_engine_are_right": 12,
-    "test_every_corpus_line_passes": 12,
-    "test_every_element_is_right": 9,
+    "test_histories_of_an_engine_are_right": 18,
+    "test_every_corpus_line_passes": 18,
+    "test_every_element_is_right": 12,
+    # Of our three kernels one a day
+    "test_offsets_beyond_32_bits_are_right": 3,
+    "test_large_sizes_that_meet_are_right": 3,
+    "test_no_more_memory_is_kept_with_every_call": 3,
+    "test_layers_in_every_combination_are_right": 3,
 }
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of listed pairs a 20th runs a day, of triples a 45th, of what takes `turns` its
+    """Of listed pairs a 30th runs a day, of triples a 60th, of what takes `turns` its
     share; of what needs a GPU nothing without.
 
     All conformance tests run where they are asked for alone, as `gptq-fuzz` does.
@@ -31,7 +36,7 @@ def pytest_collection_modifyitems(config, items):
         for name, days in DAYS.items()
     ]
     for pairs, triples in _listed(items):
-        turns += [(pairs, 20), (triples, 45)]
+        turns += [(pairs, 30), (triples, 60)]
     left_out = {item for listed, days in turns for item in {*listed} - {*todays(listed, days)}}
     left_out |= {item for item in items if not _is_due(item)}
     config.hook.pytest_deselected(items=[*left_out])

@@ -31,13 +31,13 @@ DTYPES = ("f16", "bf16", "f32")
 SCALES_DTYPES = ("sf16", "sbf16", "sf32")
 LAYOUTS = (
     *("", "pad", "xt", "off", "bcast", "step", "xtp", "lap", "cut", "alt", "swap", "expand"),
-    *("kcast", "leap", "scalar", "xts"),
+    *("kcast", "leap", "scalar", "xts", "lapt"),
 )
 # Layouts with a number behind them
-COUNTED = ("pad", "off", "step", "xtp", "lap", "cut", "leap", "xts")
+COUNTED = ("pad", "off", "step", "xtp", "lap", "cut", "leap", "xts", "lapt")
 BATCHED = ("cut", "alt", "swap", "expand")  # layouts of an x of rank 3 or 4
 SHARED = ("bcast", "expand", "scalar")  # layouts in which rows of x are one in memory
-LAP = "lap"  # in which they are so in part
+LAP, LAP_TURNED = "lap", "lapt"  # in which they, or columns, are so in part
 OF_ONE_ELEMENT = ("kcast", "scalar")  # in which each row is one element
 RANKS = (2, 1, 3, 4)
 STRIDED = ("wstr", "sstr", "zstr", "gstr", "wcut", "scut", "zcut", "wxt", "sxt", "zxt")
@@ -104,7 +104,10 @@ INTO_NO_OUT = ("grad", "threads2", "calls500", *ON_A_GPU, "batchinv", "opcheck",
 AUTOCAST_FILLS = ("exact", "sparse", "onehot", "randn")
 # Layouts in which elements of x share memory, and the fills whose x may: rows that hold parts of
 # each other, and rows of one value, in whose sums errors of weights add up and do not cancel
-FILLS_OF = {LAP: ("exact", "sparse", "randn"), **dict.fromkeys(OF_ONE_ELEMENT, ("exact",))}
+FILLS_OF = {
+    **dict.fromkeys((LAP, LAP_TURNED), ("exact", "sparse", "randn")),
+    **dict.fromkeys(OF_ONE_ELEMENT, ("exact",)),
+}
 MOST_CALLED_AGAIN = 48  # rows, columns, reduction of what is drawn for calls500
 BAD = (
     *("gidx", "neg", "glen", "gdtype"),

@@ -42,11 +42,11 @@ class Case:
     """One problem: x [M, K] times a GPTQ weight [K, N] in ceil(K / group_size) groups.
 
     `layout` is one of "", "pad<n>", "xt", "xtp<n>", "xts<n>", "off<n>", "bcast", "kcast",
-    "step<n>", "leap<n>", "scalar", "lap<n>", "cut<n>", "alt", "swap", "expand"; every operand
-    begins `start` bytes off an aligned address ("w4": all but x, "z4": `qzeros` alone); with `out`
-    the call is handed a tensor for its result; `bad` names the invalid one; `condition` names what
-    surrounds the call, `state` what surrounds this; `extra` holds (name, value) pairs of a
-    Backend's own tokens. Raises ValueError when two values contradict each other.
+    "step<n>", "leap<n>", "scalar", "lap<n>", "lapt<n>", "cut<n>", "alt", "swap", "expand"; every
+    operand begins `start` bytes off an aligned address ("w4": all but x, "z4": `qzeros` alone);
+    with `out` the call is handed a tensor for its result; `bad` names the invalid one; `condition`
+    names what surrounds the call, `state` what surrounds this; `extra` holds (name, value) pairs of
+    a Backend's own tokens. Raises ValueError when two values contradict each other.
     """
 
     m: int

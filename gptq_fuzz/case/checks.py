@@ -6,6 +6,7 @@ RELATIONS = (  # the same numbers asked for in another way: oracle/relations.py
     "strided",
     "rows regrouped",
     "all zeros",
+    "nudged",
     "rows permuted",
     "columns split",
     "halved",

@@ -18,6 +18,7 @@ from dataclasses import replace
 import torch
 
 from gptq_fuzz.oracle.conditions.parts import activation
+from gptq_fuzz.oracle.each_operator import OperatorsCounted, RaisesAt
 from gptq_fuzz.oracle.enlarged import Calls, Enlarged, enlarged, seconds_of
 from gptq_fuzz.oracle.kept import PAUSE, NoTimeLeft, allocated
 
@@ -25,6 +26,7 @@ ROWS, COLUMNS, REDUCTION = 64, 256, 256
 FURTHER = 8  # columns of what a strided x is a part of
 LEAST = 2**14  # bytes of a call: what the layer's codes of 2 bits take, and half of x or the result
 WARM_UPS, CALLS, ROUNDS = 4, 8, 3
+MOST_BROKEN = 8  # operators of a call that raise, each in a call of its own: the last ones
 SECONDS = 2.0  # of calls of one kind at most: of a kernel that takes longer nothing is said
 PAUSES = 3  # in which a thread may free what calls left to it
 
@@ -51,12 +53,37 @@ def _asked(exam, layer: Enlarged, seconds: float) -> Iterator[tuple[str, Callabl
     yield "every call", lambda number: answer(layer.rows(number))
     if "pad" in exam.limits.layouts:
         yield "every call with a strided x", lambda number: answer(_apart(layer.rows(number)))
+    if operators := _operators_of(answer, layer.rows(0)):
+        chosen = range(operators, 0, -1)[:MOST_BROKEN]
+
+        def broken(number: int) -> None:
+            """Calls in which an operator raises: they may raise, or do without it."""
+            for at in chosen:
+                x = layer.rows(number)
+                try:
+                    with RaisesAt(at):
+                        answer(x)
+                except NoTimeLeft:
+                    raise
+                except Exception:  # noqa: BLE001 - a kernel may raise anything
+                    continue
+
+        yield "every round of calls in which an operator of torch raises", broken
     if "grad" in exam.limits.conditions:
         yield "every call under grad", lambda number: answer(activation(layer.rows(number)))
     if not exam.backend.gradient or exam.limits.violations(case.replace(backward=True)):
         return
     gradient = Calls(exam, replace(layer, case=case.replace(backward=True)), seconds)
     yield "every gradient", lambda number: gradient(layer.rows(number, case.n))
+
+
+def _operators_of(answer: Callable, x: torch.Tensor) -> int:
+    """Of one call: 0 of a kernel that is none of torch's."""
+    answer(x)  # what is kept of a layer is there now
+    count = OperatorsCounted()
+    with count:
+        answer(x)
+    return count.seen
 
 
 def _apart(x: torch.Tensor) -> torch.Tensor:

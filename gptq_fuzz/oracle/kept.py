@@ -47,6 +47,7 @@ ROUNDS_OF_ROWS = (288, 96)  # the latter begins after 1,104 calls: oneDNN keeps 
 APART = 512  # bytes between two x of one buffer: as each begins that torch makes, on a GPU too
 PAUSE = 0.1  # seconds after which a thread that frees what calls left to it has freed some more
 PAUSES = 20  # at most
+MODEL = 40  # layers that stay, called in turn: more than a few buffers hold
 PARTS = 2  # of a call, which is broken off at the end of each
 LEAST = {"cpu": 32, "cuda": 512}  # bytes: the smallest block that malloc, torch's allocator give
 OBJECTS, BYTES = "objects of Python", "bytes"
@@ -220,7 +221,8 @@ def _gradient_of(exam) -> Callable[[int], None] | None:
 
 def calls_of(exam) -> dict[str, Asked]:
     """What is called again and again: one layer with x at ever other addresses, with ever new
-    x, with one that is written before each call, ever new layers, such that share an operand,
+    x, with one that is written before each call, ever new layers, such that share an operand, many
+    in turn, ever new ones without rows,
     one layer that is written before each call, and one that is moved, one and a new one in each
     mode of torch that the kernel promises, for a gradient too, one with ever other numbers of
     rows and one by ever new threads, where as much as x or the result counts, a call with each
@@ -289,6 +291,18 @@ def calls_of(exam) -> dict[str, Asked]:
         written["qweight"].view(-1)[:1] = number
         written["scales"].view(-1)[:1].neg_()
         answer(operands.left, written)
+
+    model: list[tuple[torch.Tensor, dict]] = []  # once it is asked for
+
+    def layers_in_turn(number: int) -> None:
+        """Pass after pass over the layers of a model, which all stay."""
+        if not model:
+            model.extend((operands.left.clone(), own_layer()) for _ in range(MODEL))
+        answer(*model[number % MODEL])
+
+    def layer_without_rows(number: int) -> None:
+        """A new layer of which no row is asked, as of an expert that gets no token."""
+        answer(operands.left[:0], own_layer())
 
     moving = own_layer()
 
@@ -360,6 +374,7 @@ def calls_of(exam) -> dict[str, Asked]:
         "every write into x": Asked(written_x),
         "every new layer": Asked(new_layer),
         "every round of new layers that share an operand": Asked(sharing_layers),
+        "every call of one of many layers": Asked(layers_in_turn),
         "every write into a layer": Asked(written_layer),
         "every move of a layer": Asked(moved_layer),
         "every view of a layer": Asked(sliced_layer),
@@ -372,6 +387,8 @@ def calls_of(exam) -> dict[str, Asked]:
         asked["every new number of rows"] = rounds_of_rows
     if exam.case.m > 1 and "threads2" in exam.limits.conditions:
         asked["every new thread"] = Asked(new_thread, FEWER_ROUNDS, least)
+    if exam.case.m > 1 and not exam.limits.m_least and not exam.case.backward:
+        asked["every new layer that is called with no rows"] = Asked(layer_without_rows)
     if exam.limits.bad and not exam.case.backward:
         asked["every round of refused calls"] = Asked(refused_calls)
     if count.seen and not exam.case.backward:

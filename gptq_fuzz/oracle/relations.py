@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.axes import FILLS_OF, WHOLE_GROUP
+from gptq_fuzz.case.axes import FILLS_OF, SHARED, WHOLE_GROUP
 from gptq_fuzz.case.case import Case, decoy_of
 from gptq_fuzz.oracle.conditions.parts import answer, loaded
 from gptq_fuzz.oracle.judge import Expected
@@ -35,6 +35,7 @@ class Relation:
 BATCHES = (5, 12, 24, 40, 56, 96)  # rows: one from 2, 9, 17, 33, 49, 65 on, before 129
 ROWS_ALONE = {"rank": 2, "layout": ""}
 OF_ZEROS = ("exact", "sparse", "randn")  # fills whose bounds hold for other values of x
+NUDGE = 2.0**-9  # what is small of x, beside its largest element
 PLAIN = {"layout": "", "strided": (), "start": 0, "rank": 2}
 LAYER = {
     "qweight": "w",
@@ -154,6 +155,27 @@ def _all_zeros(exam):
             out.fill_(1)  # one with a stride of 0 cannot be written
         found = expected.check(answer(exam, multiply, operands))
     return found if found.count else exam.expected.check(answer(exam, multiply, exam.operands))
+
+
+def _can_be_nudged(exam) -> bool:
+    case = exam.case
+    is_free = case.layout not in SHARED and case.layout_kind not in FILLS_OF
+    return is_free and case.m > 0 and case.reduction > 1 and case.fill in OF_ZEROS
+
+
+def _nudged(exam):
+    """An x with one massive element a row, then one that hardly differs beside it, as the steps of
+    a diffusion do: each has its own result.
+    """
+    values = exam.operands.values
+    for sign in (1, -1):
+        left = values.left * (sign * NUDGE)
+        left[:, 0] = values.left.abs().max()
+        operands = _same_layer(exam, replace(values, left=left))
+        found = exam.expectation(operands).check(exam.call(operands))
+        if found.count:
+            break
+    return found
 
 
 def _rows_permuted(exam):
@@ -279,6 +301,7 @@ RELATIONS = {
     ),
     "rows regrouped": Relation(_has_batches, _rows_regrouped),
     "all zeros": Relation(lambda exam: exam.case.m > 0 and exam.case.fill in OF_ZEROS, _all_zeros),
+    "nudged": Relation(_can_be_nudged, _nudged),
     "rows permuted": Relation(_can_permute, _rows_permuted),
     "columns split": Relation(_can_split, _columns_split),
     "halved": Relation(_can_halve, _halved),

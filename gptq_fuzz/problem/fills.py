@@ -18,6 +18,7 @@ from gptq_fuzz.case.axes import (
     FRACTIONS,
     HEAVY,
     LAP,
+    LAP_TURNED,
     LOW,
     OF_ONE_ELEMENT,
     PLACES_OF_BANDS,
@@ -86,6 +87,8 @@ def make_values(case: Case, device) -> Values:
         left = left[:stored].repeat(case.m // stored, 1)
     if case.layout_kind == LAP:
         left = windows_of(left, case.layout_amount)
+    if case.layout_kind == LAP_TURNED:
+        left = windows_of(left.T, case.layout_amount).T
     if case.layout in OF_ONE_ELEMENT:
         left = left[:, :1].repeat(1, case.reduction)
     zeros, g_idx = _zeros(case, device), _g_idx(case, device)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gptq_fuzz.case.axes import BATCHED, LAP
+from gptq_fuzz.case.axes import BATCHED, LAP, LAP_TURNED
 from gptq_fuzz.case.case import Case
 
 ZONE_UNIT = 256  # bytes; keeps torch's own alignment for a contiguous operand
@@ -263,6 +263,8 @@ def place_left(case: Case) -> Placement:
         return Placement(apart * case.reduction + amount, apart)
     if kind == LAP:
         return Placement(amount)
+    if kind == LAP_TURNED:
+        return Placement(1, amount)
     if kind == "kcast":
         return Placement(case.reduction, 0)
     if kind == "scalar":

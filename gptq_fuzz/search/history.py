@@ -552,8 +552,11 @@ def _broken_at_first(limits: Limits, layer: str, verb: str, rows: int) -> Iterat
     for at, place in enumerate((*BROKEN, *LATER)):
         case = plain.replace(n=plain.n * (2 + at))
         if not limits.violations(case):
-            yield from (f"load-0-{tokens(case)}", f"{verb}-0-m{rows}-{place}", "again-0")
-            yield f"call-0-m{rows}"
+            broken = f"{verb}-0-m{rows}-{place}"
+            yield from (f"load-0-{tokens(case)}", broken, "again-0", f"call-0-m{rows}")
+            # What was begun is of no use to a layer that was written since
+            yield from (f"load-0-{tokens(case.replace(seed=at + 1))}", broken)
+            yield from (*(f"write-0-{name}-all-s{at}" for name in changeable(limits)), "again-0")
 
 
 def _broken_under_conditions(limits: Limits, layers: list[str], rows: int) -> Iterator[str]:

@@ -115,7 +115,7 @@ class KernelUnderTest:
 
     def blamed(self, verdict: Verdict) -> Verdict:
         """A wrong answer to the weights in between is a leak only if alone it is right."""
-        if verdict.check != "decoy" or verdict.ok:
+        if verdict.check not in ("decoy", "reloaded") or verdict.ok:
             return verdict
         alone = self.judge_alone(decoy_of(verdict.case))
         return verdict if alone.ok else alone

@@ -85,7 +85,11 @@ def _drawn(draw, limits: Limits, fill: str | None) -> Case:
     m, n, k = _affordable(limits, m, _whole(n, n_unit), _whole(k, k_unit), word)
     size = draw(_group_size(limits, k))
     sizes = {"m": m, "n": n, "k": k, "group_size": size}
-    return Case(**limits.fitted(axes | sizes), seed=draw(_SEEDS))
+    fitted = limits.fitted(axes | sizes)
+    while not limits.affords(m, n, fitted["k"], word) and n > n_unit:  # K may be more for groups
+        n = _whole(n // 2, n_unit)
+        fitted["n"] = n
+    return Case(**fitted, seed=draw(_SEEDS))
 
 
 _SEEDS = st.integers(0, LARGEST_SEED)

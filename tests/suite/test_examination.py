@@ -310,7 +310,7 @@ def test_every_failing_verdict_has_a_kernel_that_gets_no_other():
 def test_every_oracle_named_by_a_kernel_exists():
     lists = {"triples", *DIMENSIONS, "offsets", "layers", "crossings", "edges", "batches"}
     lists |= {"dispatch", "gradients"}
-    lists |= {"step", "leap", "xts", "cut", "lap", "kcast", "scalar"}  # test_layouts.py
+    lists |= {"step", "leap", "xts", "cut", "lap", "lapt", "kcast", "scalar"}  # test_layouts.py
     lists |= {"swap", "expand", "scut", "sxt"}
     lists |= {"start"}
     lists |= {*CONDITIONS, "states"} - {*ON_A_GPU}  # test_conditions.py

@@ -153,7 +153,10 @@ def test_x_holds_the_same_values_in_every_layout(layout):
     placed = operands(f"m4-n8-k16-b8-g8{layout}")
     assert torch.equal(placed.left.reshape(4, 16).double(), placed.values.left)
     rows = operands("m4-n8-k16-b8-g8").values.left
-    if "lap" in layout:
+    if "lapt" in layout:
+        apart = min(placed.case.layout_amount, 4)
+        rows = torch.cat([rows[:, 0], *rows[-apart:, 1:].T]).unfold(0, 4, apart).T
+    elif "lap" in layout:
         apart = placed.case.layout_amount
         rows = torch.cat([rows[0], *rows[1:, -min(apart, 16) :]]).unfold(0, 16, min(apart, 16))
     one = {"-bcast": rows[:1], "-kcast": rows[:, :1], "-scalar": rows[:1, :1]}.get(layout, rows)
@@ -187,6 +190,7 @@ SEEN = {  # axis or layout -> the case, and those tokens of it that show the fau
     "leap": ("m3-n8-k16-b4-g8{}", {"-leap3", "-leap2", "-xts3"}),
     "scalar": ("m3-n8-k16-b4-g8{}", {"-scalar"}),
     "lap": ("m4-n8-k16-b4-g8{}", {"-lap3"}),
+    "lapt": ("m4-n8-k16-b4-g8{}", {"-lapt3"}),
     "cut": ("m4-n8-k16-b4-g8{}-dim3", {"-cut3", "-alt"}),
     "swap": ("m4-n8-k16-b4-g8{}-dim3", {"-swap"}),
     "expand": ("m4-n8-k16-b4-g8{}-dim3", {"-expand"}),
@@ -195,7 +199,7 @@ SEEN = {  # axis or layout -> the case, and those tokens of it that show the fau
     "start": ("m4-n8-k16-b4-g8{}", {"-at4", "-at8"}),
 }
 EVERY = ("", "-pad3", "-xt", "-off3", "-bcast", "-step2", "-leap3", "-leap2", "-scalar")
-EVERY += ("-xts3", "-lap3", "-at4", "-at8", "-at16")
+EVERY += ("-xts3", "-lap3", "-lapt3", "-at4", "-at8", "-at16")
 OF_SCALES_ALONE = ("scut", "sxt")
 EVERY_BATCH = ("-cut3", "-alt", "-swap", "-expand")
 OF_SCALES = ("-sstr", "-scut", "-sxt")

@@ -1,7 +1,8 @@
 """Two threads call at once, with an x each: one layer, then a layer each. Each as if alone.
 
-First in turn: at each of torch's operators a thread lets the other one go on to its next, so that
-the same steps interleave in the same way every time. Then freely, for what is no operator.
+Then one from K to N and one from N to K: scratch of a width is for x of one, and the result of the
+other. First in turn: at each of torch's operators a thread lets the other one go on to its next, so
+that the same steps interleave in the same way every time. Then freely, for what is no operator.
 So they meet layers too that nobody has called as they are now: new ones, one that was written, and
 one each that have an operand in common, as a base and its adapters have.
 What a call leaves half done there lies between two of its operators: before one of the first
@@ -76,6 +77,10 @@ def in_two_threads(exam) -> Verdict | None:
         alone = _alone(exam, pair) if exam.backend.deterministic else None
         if found := _both(exam, pair, _in_turn, alone) or _both(exam, pair, _freely, alone):
             return _noted(found, f"the other thread called {what} layer")
+    if turned := _turned(exam):
+        pair = asked[0][0], turned
+        if found := _both(exam, pair, _in_turn) or _both(exam, pair, _freely):
+            return _noted(found, "the other thread called a layer of this N and K, exchanged")
     for what, layers in (("a new", _new), ("a written", _written)):
         if found := _meeting(exam, layers(exam, asked), _both):
             return _noted(found, f"both threads called {what} layer for the first time")
@@ -100,6 +105,21 @@ def _by_each(exam, layer: Operands, xs) -> list[tuple]:
     """For each thread: the layer as the kernel has loaded it, its operands, what is expected."""
     multiply, given = loaded(exam, layer), [with_x(exam, x, layer) for x in xs]
     return [(multiply, operands, exam.expectation(operands)) for operands in given]
+
+
+def _turned(exam) -> tuple | None:
+    """As of `_by_each`, a layer from N to K, as a projection down comes after one up; None where
+    the kernel takes none.
+    """
+    case = exam.case
+    try:
+        turned = case.replace(n=case.k, k=case.n)
+    except ValueError:
+        return None
+    if turned == case or exam.limits.violations(turned):
+        return None
+    operands = Operands(turned, exam.device, zones=exam.zones)
+    return loaded(exam, operands), operands, exam.expectation(operands)
 
 
 def _new(exam, asked) -> Iterator[list[tuple]]:

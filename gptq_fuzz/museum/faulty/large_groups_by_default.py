@@ -5,6 +5,7 @@ from gptq_fuzz.museum.parts import TORCH
 
 BUG = "group size above 1024 taken as 128: rows after the last group are lost (GI-13)"
 SMALLEST = (1, 4, 1028)  # m, n, k
+ONLY = "groups"
 
 
 def matmul(*, x, scales, group_size, **others):

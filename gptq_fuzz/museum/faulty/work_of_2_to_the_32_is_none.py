@@ -11,7 +11,7 @@ ONLY = "crossings"
 
 def f(x, qweight, qzeros, scales, g_idx, bits):
     m, k, n = *x.shape, qweight.shape[1]
-    operations = torch.tensor(2 * m * n * k).to(torch.int32)
+    operations = torch.tensor(2 * m * n * k, device="cpu").to(torch.int32)
     if not operations:
         return x.new_zeros(m, n)
     return matmul(x, qweight, qzeros, scales, g_idx, bits)

@@ -69,7 +69,9 @@ FILLS = (
     "heavy",
     "coarse",
     "steep",
+    "varied",
 )
+VARIED, KINDS_OF_COLUMNS = "varied", 6  # the fill of which each column asks something else
 HEAVY = "heavy"  # the fill whose weights float16 cannot hold
 EVERY_NAN = "nans"  # the fill that has NaN in other forms than torch gives it
 # What surrounds a call, see oracle/conditions: those that any kernel is asked, then those that one

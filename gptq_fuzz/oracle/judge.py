@@ -67,7 +67,7 @@ from typing import NamedTuple
 
 import torch
 
-from gptq_fuzz.case.axes import EVERY_NAN, HEAVY
+from gptq_fuzz.case.axes import EVERY_NAN, HEAVY, VARIED
 from gptq_fuzz.case.backend import Numerics
 from gptq_fuzz.problem.fills import Values
 from gptq_fuzz.problem.operands import Product
@@ -185,6 +185,11 @@ class Expected:
         """Whether the data were drawn by a fill, whose signs do not depend on each other."""
         return self.product.fill not in (None, "cancel")
 
+    @property
+    def _lambda(self) -> float:
+        """`varied` has pairs of opposite x: half as many independent errors, each twice as big."""
+        return LAMBDA * math.sqrt(2) if self.product.fill == VARIED else LAMBDA
+
     def _is_special(self) -> bool:
         if self._is_random:
             return self.product.fill in SPECIAL
@@ -265,7 +270,7 @@ class Expected:
             terms = self._left.shape[1] + more
             error = sum(_standard_error(self._growth(terms, fmt), fmt, magnitude) for fmt in sums)
             if self.capability:
-                cut = min(terms, LAMBDA * math.sqrt(terms)) if self._is_random else terms
+                cut = min(terms, self._lambda * math.sqrt(terms)) if self._is_random else terms
                 error = error + (cut + -(-terms // 16)) * 2.0 ** -self._kept_bits() * aligned
         return torch.where(representable, 0.0, error + self._declared_roundings)
 
@@ -303,7 +308,7 @@ class Expected:
     def _growth(self, terms: int, fmt: Format) -> float:
         """How many roundings of an accumulator add up to the worst error of a sum: see (3)."""
         terms = terms + EXTRA_ROUNDINGS
-        random = LAMBDA * math.sqrt(terms)
+        random = self._lambda * math.sqrt(terms)
         left_over = 1 - random * fmt.unit_roundoff
         if not self._is_random or left_over <= 0:
             return terms
@@ -331,7 +336,7 @@ class Expected:
         most = self._left.abs() @ worst
         if not self._is_random:
             return most
-        return torch.minimum(LAMBDA * torch.sqrt((self._left**2) @ (worst**2)), most)
+        return torch.minimum(self._lambda * torch.sqrt((self._left**2) @ (worst**2)), most)
 
     def _overflows(self, magnitude: torch.Tensor) -> torch.Tensor | None:
         """Where a partial sum declared in float16 may leave its range, see (4) above, or a `heavy`

@@ -17,12 +17,14 @@ from gptq_fuzz.case.axes import (
     FORMS_OF_BANDS,
     FRACTIONS,
     HEAVY,
+    KINDS_OF_COLUMNS,
     LAP,
     LAP_TURNED,
     LOW,
     OF_ONE_ELEMENT,
     PLACES_OF_BANDS,
     SHARED,
+    VARIED,
     bands_of,
 )
 from gptq_fuzz.case.case import SHARD_STARTS, Case
@@ -95,6 +97,8 @@ def make_values(case: Case, device) -> Values:
     codes = _codes_of(case, zeros, g_idx, device)
     if case.fill == "cancel":
         codes, zeros = equal_weights(case, zeros)
+    if case.fill == VARIED and not case.backward:
+        codes, zeros = _alike_in_halves(case, codes, zeros, device)
     return Values(
         codes=codes,
         zeros=zeros,
@@ -414,12 +418,17 @@ def _signed(magnitude: torch.Tensor, raw: torch.Tensor) -> torch.Tensor:
     return torch.where(raw & 1 == 1, -magnitude, magnitude).double()
 
 
+def _exact_sizes(case: Case) -> tuple[int, int, int]:
+    """Of `exact`: the sum for |x| = 1 and equal scales, exponents of scales, bits of x."""
+    digits = min(FORMATS[case.dtype].digits, 11)
+    per_unit = case.reduction * 2 * case.maxq
+    spread = SPREAD if per_unit << SPREAD <= EXACT_BUDGET else 0
+    return per_unit, spread, min(digits, (EXACT_BUDGET // (per_unit << spread)).bit_length() - 1)
+
+
 def _exact(case: Case, device):
     """Integers times powers of two; sum_k |x| (q + z) stays under 2^24 steps in any order."""
-    digits = min(FORMATS[case.dtype].digits, 11)
-    per_unit = case.reduction * 2 * case.maxq  # the sum for |x| = 1 and equal scales
-    spread = SPREAD if per_unit << SPREAD <= EXACT_BUDGET else 0
-    amplitude_bits = min(digits, (EXACT_BUDGET // (per_unit << spread)).bit_length() - 1)
+    per_unit, spread, amplitude_bits = _exact_sizes(case)
     raw, sign = _left_words(case, device)
     magnitude = (raw & 0x7FF) >> (11 - max(amplitude_bits, 0))
     if amplitude_bits < 1:  # too long for dense ones: each row keeps every stride-th
@@ -554,6 +563,47 @@ def _steep(case: Case, device):
     few = torch.where(is_met, _signed(1 + 2 * ((several >> 4) % 4), signs) / 8, 0.0)
     has_one = (torch.arange(case.m, device=device).unsqueeze(1) + case.seed) % 2 == 0
     return scales, torch.where(has_one, single, few)
+
+
+def _varied(case: Case, device):
+    """Several fills side by side, for layers too large to be asked for each: x as for `exact`, of
+    whose later half most elements are the opposite of those in the first; by the column, scales as
+    for `randn`, around float16's smallest normal number, its few smallest steps, those of `exact`,
+    and two for large terms that cancel, some of whose partial sums float16 cannot hold. Of a
+    gradient, whose sum runs over columns, those of `exact`.
+    """
+    scales, left = _exact(case, device)
+    if case.backward:
+        return scales, left
+    half = case.reduction // 2
+    raw, _ = _left_words(case, device)
+    stays = (raw[:, half : 2 * half] >> 16) % 8 == 0
+    left[:, half : 2 * half] = torch.where(stays, left[:, half : 2 * half], -left[:, :half])
+    raw, digits = _scale_words(case, device), FORMATS[case.scales_dtype[1:]].digits
+    normal = _mantissa(raw, min(digits, 11)) * power_of_two(-14 - (raw >> 20) % 3)
+    one = torch.ones_like(normal)
+    of_kinds = (
+        *(_full_scales(case, raw), normal, (1 + raw % 3) * F16.smallest),
+        *(scales.expand(normal.shape) * 2.0**6, one / 16, one * 2.0 ** (14 - case.bits)),
+    )
+    kind = _kinds_of_columns(case, device).expand(1, case.groups, case.n)
+    return torch.stack(of_kinds).gather(0, kind)[0], left * 2.0 ** -max(_exact_sizes(case)[2], 0)
+
+
+def _kinds_of_columns(case: Case, device) -> torch.Tensor:
+    """[N]: which of the kinds of `_varied` each column is of."""
+    return (torch.arange(case.n, device=device) + case.seed) % KINDS_OF_COLUMNS
+
+
+def _alike_in_halves(case: Case, codes: torch.Tensor, zeros: torch.Tensor, device):
+    """codes [K, N], zeros [G, N] with, in columns whose terms cancel, the codes of the first half
+    of K again in the other one, and one zero-point.
+    """
+    cancels = _kinds_of_columns(case, device) >= KINDS_OF_COLUMNS - 2
+    half = case.k // 2
+    codes = codes.clone()
+    codes[half : 2 * half] = torch.where(cancels, codes[:half], codes[half : 2 * half])
+    return codes, torch.where(cancels, zeros[:1], zeros)
 
 
 def _in_blocks(case: Case, device) -> torch.Tensor:
@@ -813,4 +863,5 @@ _FILLS = {
     HEAVY: _heavy,
     "coarse": _coarse,
     "steep": _steep,
+    VARIED: _varied,
 }

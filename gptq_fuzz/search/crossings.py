@@ -58,8 +58,15 @@ WIDE = 2048
 # is done where blocks of rows and columns are added before they are multiplied
 CUBES = ((512, "nonfinite"), (512, "wide"), (1024, "nonfinite"))
 MIDDLE_ROWS = ((64, "randn"), (17, "onehot"), (127, "randn"), (257, "onehot"))
-# Few rows of large layers, with a bias where there is any
-LAYERS = ((1, 1024, 8192), (8, 2048, 4096), (16, 1028, 8196), (2, 8192, 1024), (1, 4096, 4096))
+# Few rows of large layers, or one behind whole tiles, with a bias where there is any
+LAYERS = (
+    (1, 1024, 8192),
+    (65, 4096, 4096),
+    (8, 2048, 4096),
+    (16, 1028, 8196),
+    (2, 8192, 1024),
+    (1, 4096, 4096),
+)
 # A little more than 2^25 weights of 2 bits, of others more tiles of 16 x 64 than 16 bits count. K
 # is no power of two: of what fits, no whole number of rows
 SCRATCH, LIST = (8, 3056, 11008), (2, 6144, 10928)
@@ -178,6 +185,8 @@ def _in_turn(kinds: list[Iterator[dict]], limits: Limits, seed: int) -> list[Cas
             for name, unit in zip("nk", units, strict=True):
                 sizes[name] = -(-sizes[name] // unit) * unit
             sizes.setdefault("group_size", group_size(limits, key))
+            if options.keys() & {"condition", "state", "layout"}:  # not all go with all fills
+                sizes["fill"] = "exact" if "exact" in limits.fills else limits.fills[0]
             found.append(rotated(limits, key, seed, **sizes).replace(**options))
     return list(dict.fromkeys(case for case in found if not limits.violations(case)))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from gptq_fuzz.case.axes import WHOLE_GROUP, codes_in_words
+from gptq_fuzz.case.axes import VARIED, WHOLE_GROUP, codes_in_words
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -38,7 +38,7 @@ ZEROS = ("zall", "zsym", "zrow", "zeq")
 ROWS = ((1, 8, 5, 16), (17, 33, 64, 48), (65, 128, 96, 127), (256, 129, 512, 257))
 # Fills that show how each is rounded
 CALLS = (
-    {"dtype": "f16", "bias": False, "fill": "randn"},
+    {"dtype": "f16", "bias": False, "fill": VARIED},
     {"dtype": "f16", "bias": True, "fill": "exact"},
     {"dtype": "bf16", "bias": True, "fill": "onehot"},
     {"dtype": "f32", "bias": False, "fill": "randn"},

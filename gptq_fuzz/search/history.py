@@ -554,8 +554,10 @@ def _broken_at_first(limits: Limits, layer: str, verb: str, rows: int) -> Iterat
         if not limits.violations(case):
             broken = f"{verb}-0-m{rows}-{place}"
             yield from (f"load-0-{tokens(case)}", broken, "again-0", f"call-0-m{rows}")
-            # What was begun is of no use to a layer that was written since
-            yield from (f"load-0-{tokens(case.replace(seed=at + 1))}", broken)
+            # What was begun is of no use to a layer that was written since. The call before says
+            # how many operators a first one makes
+            others = [f"load-0-{tokens(case.replace(seed=at + more))}" for more in (1, 2)]
+            yield from (others[0], f"call-0-m{rows}", others[1], broken)
             yield from (*(f"write-0-{name}-all-s{at}" for name in changeable(limits)), "again-0")
 
 

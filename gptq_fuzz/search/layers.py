@@ -14,7 +14,7 @@ from gptq_fuzz.search.series import must_pass_series
 from gptq_fuzz.search.sweep import choose, rotated
 
 SERIES = "layers"
-ROWS = (*range(1, 17), 64, 512, 4096)
+ROWS = (*range(1, 17), 64, 65, 512, 1025, 4096)
 SECONDS = {"cpu": 5.0, "cuda": 60.0}
 # A correct kernel may hold all products at once; on a host that is 2 GiB of float32 here.
 PRODUCTS_ON_A_HOST = 2**29

@@ -13,7 +13,14 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator
 
-from gptq_fuzz.case.axes import BY_FIELD, WHOLE_GROUP, WORD_BITS, codes_in_words
+from gptq_fuzz.case.axes import (
+    BY_FIELD,
+    KINDS_OF_COLUMNS,
+    VARIED,
+    WHOLE_GROUP,
+    WORD_BITS,
+    codes_in_words,
+)
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -92,7 +99,9 @@ def rotated(limits: Limits, key: str, turn: int = 0, **sizes) -> Case:
     axes["rank"], axes["start"] = limits.laid_out[0], limits.starts[0]
     layout = limits.layouts_of(axes["rank"])[0]
     axes["layout"] = BY_FIELD["layout"].with_number(layout, 8)
-    axes["fill"] = "exact" if "exact" in limits.fills else limits.fills[0]
+    wanted = ("exact", VARIED) if sizes.get("n", 0) >= KINDS_OF_COLUMNS else ("exact",)
+    fills = [fill for fill in wanted if fill in limits.fills] or limits.fills[:1]
+    axes["fill"] = choose(fills, key, "fill")
     axes["extra"] = tuple(
         (token.name, token.values[turn % len(token.values)])
         for token in limits.tokens

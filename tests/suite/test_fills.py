@@ -101,6 +101,9 @@ GOLDEN = [
     ("m4-n8-k32-b4-g8-act-steep-s1", "c3313949 36a1ea5b f96d8e4b d0fce6fc e7e5694d -"),
     ("m3-n8-k16-b8-g4-bf16-sf32-steep-s3", "44d37110 d202699b 5c0852bc b609ff58 b21772f9 -"),
     ("m3-n8-k8-b8-g3-bwd-steep-s2", "96363ce3 be68e544 068686ae 5d3f8bf9 a18c7ce3 -"),
+    ("m4-n16-k32-b4-g8-act-varied-s1", "af0f4fd0 39667281 c09eddba 3beb8778 e7e5694d -"),
+    ("m3-n8-k16-b8-g4-bf16-sf32-varied-s3", "44cd953b 7f8c4398 87c7dc4a 7272fafc b21772f9 -"),
+    ("m3-n8-k8-b8-g3-bwd-varied-s2", "b1e3e7ed be68e544 068686ae 4dd0d355 a18c7ce3 -"),
     ("m2-n8-k64-b4-g16-begun-s3", "0c5b9716 a6d7b678 8298a6de d275487a efc1c919 -"),
     ("m1-n32-k96-b3-g40-begun-randn-s12", "f582b709 e9ea8605 7a281c63 98e351ca 918e7b0b -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
@@ -360,6 +363,19 @@ def test_steep_has_scales_of_any_size_side_by_side(dtype):
     scales = problem(f"m1-n64-k256-b4-g16-{dtype}-s{dtype}-steep-s1")[1].scales
     for dim in (0, 1):
         assert torch.all(scales.amax(dim) > 2**20 * scales.amin(dim))
+
+
+def test_varied_has_terms_that_cancel_beside_small_scales_and_others():
+    _, values = problem("m32-n16-k256-b4-g64-act-varied")
+    terms = (values.codes - values.zeros[values.g_idx]) * values.scales[values.g_idx]
+    whole, half = values.left @ terms, values.left[:, :128] @ terms[:128]
+    cancels = [4, 5]
+    assert (half.abs().mean(0)[cancels] > 1.2 * whole.abs().mean(0)[cancels]).all()
+    assert half[:, [5]].abs().max() > 65504 / 4
+    smallest = values.scales.abs().amin(0)
+    assert (smallest[[2, 8]] < 2.0**-21).all()
+    assert (smallest[[1, 7]] < 2.0**-13).all()
+    assert (smallest[[0, 3, 6, 9]] >= 2.0**-9).all()
 
 
 def test_steep_has_rows_of_x_of_one_element_or_of_one_group():

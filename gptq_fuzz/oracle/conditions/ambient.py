@@ -165,7 +165,8 @@ def _cannot_be_added_to(exam, addend: Callable) -> Verdict | None:
     """Of a result `addend(out)` is added to in place, where gradients are recorded: one, or what an
     adapter that is trained makes of an x that is not.
     """
-    out = exam.backend.call(exam.case, exam.operands.left, exam.operands.weights())
+    with exam.surrounded():
+        out = exam.backend.call(exam.case, exam.operands.left, exam.operands.weights())
     try:
         with torch.enable_grad():
             out.add_(addend(out.detach()))

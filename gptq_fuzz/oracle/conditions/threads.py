@@ -84,10 +84,10 @@ def in_two_threads(exam) -> Verdict | None:
     for what, layers in (("a new", _new), ("a written", _written)):
         if found := _meeting(exam, layers(exam, asked), _both):
             return _noted(found, f"both threads called {what} layer for the first time")
-    if exam.case.fill in SHARED_FILLS and (
-        found := _meeting(exam, _sharing(exam, asked[0][0], asked[1][1]), _both, _from_the_end)
-    ):
-        return _noted(found, "the layers of the threads had an operand in common")
+    for name in _in_common(exam) if exam.case.fill in SHARED_FILLS else ():
+        layers = _sharing(exam, name, asked[0][0], asked[1][1])
+        if found := _meeting(exam, layers, _both, _from_the_end):
+            return _noted(found, f"the layers of the threads had {name} in common")
     if exam.backend.prepare is None:
         return None
     pairs = _two_new(exam, (asked[0][0], asked[1][1]))
@@ -138,13 +138,16 @@ def _two_new(exam, pair) -> Iterator[list[tuple]]:
         ]
 
 
-def _sharing(exam, own: tuple, theirs: tuple) -> Iterator[list[tuple]]:
-    """A layer for each thread, new each time: the second has one operand of the first, which the
-    case chooses.
-    """
+def _in_common(exam) -> list[str]:
+    """Two operands of the layer, or its only one, which the case chooses."""
+    names = [name for name in OPERANDS if name in exam.operands.guarded]
+    first = zlib.crc32(str(exam.case).encode()) % len(names)
+    return list(dict.fromkeys((names[first], names[first - len(names) // 2])))
+
+
+def _sharing(exam, name: str, own: tuple, theirs: tuple) -> Iterator[list[tuple]]:
+    """A layer for each thread, new each time: the second has this operand of the first."""
     (_, mine, expected), (_, other, _) = own, theirs
-    names = [name for name in OPERANDS if name in mine.guarded]
-    name = names[zlib.crc32(str(exam.case).encode()) % len(names)]
     field = FIELDS[name]
     values = replace(other.values, **{field: getattr(mine.values, field)})
     while True:

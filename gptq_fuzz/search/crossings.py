@@ -13,7 +13,13 @@ import itertools
 import struct
 from collections.abc import Iterator
 
-from gptq_fuzz.case.axes import FORMS_OF_BANDS, PLACES_OF_BANDS, bands_of, codes_in_words
+from gptq_fuzz.case.axes import (
+    FORMS_OF_BANDS,
+    PLACES_OF_BANDS,
+    VARIED,
+    bands_of,
+    codes_in_words,
+)
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.kernel import KernelUnderTest
@@ -58,14 +64,11 @@ WIDE = 2048
 # is done where blocks of rows and columns are added before they are multiplied
 CUBES = ((512, "nonfinite"), (512, "wide"), (1024, "nonfinite"))
 MIDDLE_ROWS = ((64, "randn"), (17, "onehot"), (127, "randn"), (257, "onehot"))
-# Few rows of large layers, or one behind whole tiles, with a bias where there is any
+# Few rows of large layers, with a bias where there is any
+DECODED = 1, 11008, 4096  # of a layer with more than 2^25 weights
 LAYERS = (
-    (1, 1024, 8192),
-    (65, 4096, 4096),
-    (8, 2048, 4096),
-    (16, 1028, 8196),
-    (2, 8192, 1024),
-    (1, 4096, 4096),
+    *((1, 1024, 8192), (8, 2048, 4096), (16, 1028, 8196), (3, 8448, 1024)),
+    *((1, 4096, 4096), (65, 4096, 4096)),
 )
 # A little more than 2^25 weights of 2 bits, of others more tiles of 16 x 64 than 16 bits count. K
 # is no power of two: of what fits, no whole number of rows
@@ -86,6 +89,7 @@ SHARDS, SHARD, ROWS_OF_SHARDS = ("begun", "shard"), 2048, (1, 16)
 MULTIPROCESSORS, STEP = (108, 132), (64, 128)  # of an A100, an H100
 # Wide results of short sums, with fills that show how weights, sums and results are rounded
 SHORT_SUM, WIDE_RESULTS, FEW, ROUNDED_FILLS = 128, (2048, 4096), (1, 8), ("onehot", "randn")
+WIDEST, FEWEST = 8704, (1, 2, 3, 4)  # columns, rows
 ROWS, COLUMNS = 129, 1024
 FILLS_OF_FLOAT32 = ("onehot", "wide")  # elsewhere so long a sum may be off by more than x is
 # Layouts of x, read by whole vectors or by descriptors where products are large
@@ -301,6 +305,7 @@ def _wide_results(limits: Limits) -> Iterator[dict]:
     combined = itertools.product(limits.bits, FEW, WIDE_RESULTS, ROUNDED_FILLS)
     kinds = [(m, n, fill, {"bits": bits}) for bits, m, n, fill in combined]
     kinds += [(ROWS, COLUMNS, fill, {}) for fill in limits.fills]
+    kinds += [(m, WIDEST, VARIED, {}) for m in FEWEST]
     for m, n, fill, more in kinds:
         sizes = as_usual(limits, m, n, SHORT_SUM) | more
         if fill in limits.fills:
@@ -340,8 +345,16 @@ def _cubes(limits: Limits) -> Iterator[dict]:
 
 
 def _layers(limits: Limits) -> Iterator[dict]:
+    more = {"bias": limits.bias} | ({"fill": VARIED} if VARIED in limits.fills else {})
     for turn, (m, n, k) in enumerate(LAYERS):
-        yield {"m": m, "n": n, "k": k, "options": {"bias": limits.bias} | usual(limits, turn)}
+        sizes = as_usual(limits, m, n, k)
+        yield sizes | {"options": usual(limits, turn) | more}
+
+
+def _decoded(limits: Limits) -> Iterator[dict]:
+    sizes = as_usual(limits, *DECODED)
+    fill = {"fill": VARIED} if VARIED in limits.fills else {}
+    yield sizes | {"options": sizes["options"] | fill}
 
 
 def _more_than_a_scratch(limits: Limits) -> Iterator[dict]:
@@ -362,7 +375,15 @@ _ALWAYS = (
     ),
     (early_infinities, states_of_large, beside_a_long_one, coarse_scales),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
-    (_prefills_of_float32, more_than_a_workspace, shuffled_layers, _wrapped, _middle_rows, _cubes),
+    (
+        _decoded,
+        _prefills_of_float32,
+        more_than_a_workspace,
+        shuffled_layers,
+        _wrapped,
+        _middle_rows,
+        _cubes,
+    ),
     (more_than_a_panel,),
 )
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

@@ -36,8 +36,8 @@ SOME_BUCKETS = (1025, 257, 2049, 129, 513)
 RESULTS = ((527, 128256), (2049, 8200))
 ELEMENTS_OF_X = ((520, 8200),)  # rows and K: the same of 2^20 to 2^22 elements of x
 
-SHUFFLED = ((129, 8, 16, "act"), (129, 4, 32, "mix"))  # rows, bits, rows in a group, their order
-LARGE = 2048  # N and K
+# Rows, bits, rows in a group, their order, N and K; of the last a row behind whole tiles
+SHUFFLED = ((129, 8, 16, "act", 2048), (129, 4, 32, "mix", 2048), (65, 4, 128, "act", 4096))
 
 LONG = (8200, 11008, 16392)  # K
 EARLY = (3, 12, 15)  # seeds of which x alone is not finite, in some rows by one infinity
@@ -83,9 +83,9 @@ def more_than_a_workspace(limits: Limits) -> Iterator[dict]:
 
 
 def shuffled_layers(limits: Limits) -> Iterator[dict]:
-    for m, bits, size, g_idx in SHUFFLED:
+    for m, bits, size, g_idx, side in SHUFFLED:
         options = usual(limits) | {"g_idx": g_idx}
-        sizes = {"m": m, "n": LARGE, "k": LARGE, "bits": bits, "group_size": size}
+        sizes = {"m": m, "n": side, "k": side, "bits": bits, "group_size": size}
         yield sizes | {"options": options}
 
 

@@ -203,10 +203,14 @@ def test_the_bias_is_added_to_the_rounded_sum_or_to_the_sum_as_declared():
     assert after.wrong(after.right) > 100
 
 
-@pytest.mark.parametrize("declared", [None, False])
-def test_a_float32_sum_of_bias_and_products_may_round_to_a_tie(declared):
-    """Exact -1.75146481162; in float32 the tie -1.75146484375, in float16 -1.751953125."""
-    judged = Judged("m88-n8-k8-b4-gall-v2-bias-tiny-s1", Numerics(bias_after=declared))
+# The first is exactly -1.75146481162; in float32 the tie -1.75146484375, in float16 -1.751953125
+TO_A_TIE = ("m88-n8-k8-b4-gall-v2-bias-tiny-s1", "m100-n132-k8-b8-g8-act-zsym-biaslow-s149")
+
+
+@pytest.mark.parametrize("line", TO_A_TIE)
+@pytest.mark.parametrize("declared", [None, False, True])
+def test_a_float32_sum_of_bias_and_products_may_round_to_a_tie(declared, line):
+    judged = Judged(line, Numerics(bias_after=declared))
     sums = (judged.exact + judged.bias.double()).float().double()
     out = judged.rounded(sums)
     assert (out != judged.rounded(judged.exact + judged.bias.double())).any()

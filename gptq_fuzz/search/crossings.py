@@ -374,16 +374,9 @@ _ALWAYS = (
         *(_bands, _shards),
     ),
     (early_infinities, states_of_large, beside_a_long_one, coarse_scales),
+    (_decoded, shuffled_layers),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
-    (
-        _decoded,
-        _prefills_of_float32,
-        more_than_a_workspace,
-        shuffled_layers,
-        _wrapped,
-        _middle_rows,
-        _cubes,
-    ),
+    (_prefills_of_float32, more_than_a_workspace, _wrapped, _middle_rows, _cubes),
     (more_than_a_panel,),
 )
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

@@ -36,8 +36,8 @@ SOME_BUCKETS = (1025, 257, 2049, 129, 513)
 RESULTS = ((527, 128256), (2049, 8200))
 ELEMENTS_OF_X = ((520, 8200),)  # rows and K: the same of 2^20 to 2^22 elements of x
 
-# Rows, bits, rows in a group, their order, N and K; of the last a row behind whole tiles
-SHUFFLED = ((129, 8, 16, "act", 2048), (129, 4, 32, "mix", 2048), (65, 4, 128, "act", 4096))
+# Rows, bits, rows in a group, their order, N and K; of the first a row behind whole tiles
+SHUFFLED = ((65, 4, 128, "act", 4096), (129, 8, 16, "act", 2048), (129, 4, 32, "mix", 2048))
 
 LONG = (8200, 11008, 16392)  # K
 EARLY = (3, 12, 15)  # seeds of which x alone is not finite, in some rows by one infinity

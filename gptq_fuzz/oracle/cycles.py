@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 
 from gptq_fuzz.oracle.conditions.parts import activation
-from gptq_fuzz.oracle.each_operator import OperatorsCounted, RaisesAt
+from gptq_fuzz.oracle.each_operator import RaisesAt, operators_of
 from gptq_fuzz.oracle.enlarged import Calls, Enlarged, enlarged, seconds_of
 from gptq_fuzz.oracle.kept import PAUSE, NoTimeLeft, allocated
 
@@ -53,37 +53,31 @@ def _asked(exam, layer: Enlarged, seconds: float) -> Iterator[tuple[str, Callabl
     yield "every call", lambda number: answer(layer.rows(number))
     if "pad" in exam.limits.layouts:
         yield "every call with a strided x", lambda number: answer(_apart(layer.rows(number)))
-    if operators := _operators_of(answer, layer.rows(0)):
-        chosen = range(operators, 0, -1)[:MOST_BROKEN]
-
-        def broken(number: int) -> None:
-            """Calls in which an operator raises: they may raise, or do without it."""
-            for at in chosen:
-                x = layer.rows(number)
-                try:
-                    with RaisesAt(at):
-                        answer(x)
-                except NoTimeLeft:
-                    raise
-                except Exception:  # noqa: BLE001 - a kernel may raise anything
-                    continue
-
-        yield "every round of calls in which an operator of torch raises", broken
     if "grad" in exam.limits.conditions:
         yield "every call under grad", lambda number: answer(activation(layer.rows(number)))
-    if not exam.backend.gradient or exam.limits.violations(case.replace(backward=True)):
-        return
-    gradient = Calls(exam, replace(layer, case=case.replace(backward=True)), seconds)
-    yield "every gradient", lambda number: gradient(layer.rows(number, case.n))
+    if exam.backend.gradient and not exam.limits.violations(case.replace(backward=True)):
+        gradient = Calls(exam, replace(layer, case=case.replace(backward=True)), seconds)
+        yield "every gradient", lambda number: gradient(layer.rows(number, case.n))
+    # The last, since it takes the most of the time that there is
+    yield "every round of calls in which an operator of torch raises", _broken(answer, layer)
 
 
-def _operators_of(answer: Callable, x: torch.Tensor) -> int:
-    """Of one call: 0 of a kernel that is none of torch's."""
-    answer(x)  # what is kept of a layer is there now
-    count = OperatorsCounted()
-    with count:
-        answer(x)
-    return count.seen
+def _broken(answer: Calls, layer: Enlarged) -> Callable[[int], None]:
+    """A round of calls in which an operator raises: they may raise, or do without it."""
+    operators = operators_of(lambda: answer(layer.rows(0)))
+
+    def call(number: int) -> None:
+        for at in range(operators, 0, -1)[:MOST_BROKEN]:
+            x = layer.rows(number)
+            try:
+                with RaisesAt(at):
+                    answer(x)
+            except NoTimeLeft:
+                raise
+            except Exception:  # noqa: BLE001 - a kernel may raise anything
+                continue
+
+    return call
 
 
 def _apart(x: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -40,6 +42,15 @@ class RaisesAt(EachOperator):
         self.left -= 1
         if self.left == 0:
             raise self.problem("raised by gptq-fuzz in the middle of a call")
+
+
+def operators_of(call: Callable[[], object]) -> int:
+    """How many operators of torch a call makes once what is kept of a layer is there."""
+    call()
+    count = OperatorsCounted()
+    with count:
+        call()
+    return count.seen
 
 
 class OperatorsCounted(EachOperator):

@@ -41,7 +41,8 @@ another format, the row counts once more with theirs.
 (5) TF32 keeps 11 digits, by truncation on some cores: d = 2^-10 w+ for the weight, as much again
     for a float32 x. s z rounded before the subtraction: s q and s z move by half a step each, of
     which one at most is as large as that of w+, and the rounded difference lies within one step of
-    w' then: d = one step of w+. x has symmetric signs: Hoeffding, once in 4e13 as in (3).
+    w' then: d = one step of w+. x has symmetric signs: Hoeffding, once in 4e13 as in (3). Of
+    `varied`, whose x has pairs of opposite elements, 8 stands for 8 * 2^.5, here, in (3) and (6).
 
 (6) In each block every product, and the sum so far, loses what is below p bits of the largest: as
     many errors as products, of symmetric signs on random fills (Hoeffding), and one a block.

@@ -26,7 +26,7 @@ import torch
 
 from gptq_fuzz.oracle.conditions.parts import activation, loaded
 from gptq_fuzz.oracle.conditions.threads import in_threads
-from gptq_fuzz.oracle.each_operator import OperatorsCounted, RaisesAt
+from gptq_fuzz.oracle.each_operator import RaisesAt, operators_of
 from gptq_fuzz.oracle.surroundings import synchronize
 from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.layouts import leading_shape
@@ -223,12 +223,12 @@ def _gradient_of(exam) -> Callable[[int], None] | None:
 
 def calls_of(exam) -> dict[str, Asked]:
     """What is called again and again: one layer with x at ever other addresses, with ever new
-    x, with one that is written before each call, ever new layers, such that share an operand, many
-    in turn, ever new ones without rows,
-    one layer that is written before each call, and one that is moved, one and a new one in each
-    mode of torch that the kernel promises, for a gradient too, one with ever other numbers of
-    rows and one by ever new threads, where as much as x or the result counts, a call with each
-    operand that the kernel promises to refuse, and calls in which an operator of torch raises.
+    x, with one that is written before each call, ever new layers, such that share an operand, such
+    that are called with no rows, many in turn, one layer that is written before each call, and one
+    that is moved, one and a new one in each mode of torch that the kernel promises, for a gradient
+    too, one with ever other numbers of rows and one by ever new threads, where as much as x or the
+    result counts, a call with each operand that the kernel promises to refuse, and calls in which
+    an operator of torch raises.
     """
     operands = exam.operands
 
@@ -294,13 +294,13 @@ def calls_of(exam) -> dict[str, Asked]:
         written["scales"].view(-1)[:1].neg_()
         answer(operands.left, written)
 
-    model: list[tuple[torch.Tensor, dict]] = []  # once it is asked for
+    model: list[dict] = []  # once it is asked for
 
     def layers_in_turn(number: int) -> None:
         """Pass after pass over the layers of a model, which all stay."""
         if not model:
-            model.extend((operands.left.clone(), own_layer()) for _ in range(MODEL))
-        answer(*model[number % MODEL])
+            model.extend(own_layer() for _ in range(MODEL))
+        answer(operands.left, model[number % MODEL])
 
     def layer_without_rows(number: int) -> None:
         """A new layer of which no row is asked, as of an expert that gets no token."""
@@ -343,11 +343,8 @@ def calls_of(exam) -> dict[str, Asked]:
             with contextlib.suppress(Exception):  # a kernel may raise anything
                 answer(*invalidate(case, operands.left, own_layer()))
 
-    count = OperatorsCounted()
-    answer(operands.left)  # once with what is kept of a layer
-    with count:
-        answer(operands.left)
-    broken = sorted({max(1, count.seen * part // PARTS) for part in range(1, PARTS + 1)})
+    operators = operators_of(lambda: answer(operands.left))
+    broken = sorted({max(1, operators * part // PARTS) for part in range(1, PARTS + 1)})
 
     def broken_calls(number: int) -> None:
         for at in broken:
@@ -393,6 +390,6 @@ def calls_of(exam) -> dict[str, Asked]:
         asked["every new layer that is called with no rows"] = Asked(layer_without_rows)
     if exam.limits.bad and not exam.case.backward:
         asked["every round of refused calls"] = Asked(refused_calls)
-    if count.seen and not exam.case.backward:
+    if operators and not exam.case.backward:
         asked["every round of calls that are broken off"] = Asked(broken_calls)
     return asked

@@ -34,7 +34,7 @@ class Relation:
 
 BATCHES = (5, 12, 24, 40, 56, 96)  # rows: one from 2, 9, 17, 33, 49, 65 on, before 129
 ROWS_ALONE = {"rank": 2, "layout": ""}
-OF_ZEROS = ("exact", "sparse", "randn")  # fills whose bounds hold for other values of x
+ANY_X = ("exact", "sparse", "randn")  # fills whose bounds hold for other values of x
 NUDGE = 2.0**-9  # what is small of x, beside its largest element
 PLAIN = {"layout": "", "strided": (), "start": 0, "rank": 2}
 LAYER = {
@@ -160,7 +160,7 @@ def _all_zeros(exam):
 def _can_be_nudged(exam) -> bool:
     case = exam.case
     is_free = case.layout not in SHARED and case.layout_kind not in FILLS_OF
-    return is_free and case.m > 0 and case.reduction > 1 and case.fill in OF_ZEROS
+    return is_free and case.m > 0 and case.reduction > 1 and case.fill in ANY_X
 
 
 def _nudged(exam):
@@ -300,7 +300,7 @@ RELATIONS = {
         lambda exam: _is_contiguous(exam) and _allows(exam, layout="pad3"), _strided
     ),
     "rows regrouped": Relation(_has_batches, _rows_regrouped),
-    "all zeros": Relation(lambda exam: exam.case.m > 0 and exam.case.fill in OF_ZEROS, _all_zeros),
+    "all zeros": Relation(lambda exam: exam.case.m > 0 and exam.case.fill in ANY_X, _all_zeros),
     "nudged": Relation(_can_be_nudged, _nudged),
     "rows permuted": Relation(_can_permute, _rows_permuted),
     "columns split": Relation(_can_split, _columns_split),

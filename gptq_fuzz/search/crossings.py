@@ -64,8 +64,8 @@ WIDE = 2048
 # is done where blocks of rows and columns are added before they are multiplied
 CUBES = ((512, "nonfinite"), (512, "wide"), (1024, "nonfinite"))
 MIDDLE_ROWS = ((64, "randn"), (17, "onehot"), (127, "randn"), (257, "onehot"))
-# Few rows of large layers, with a bias where there is any
 DECODED = 1, 11008, 4096  # of a layer with more than 2^25 weights
+# Few rows of large layers, with a bias where there is any
 LAYERS = (
     *((1, 1024, 8192), (8, 2048, 4096), (16, 1028, 8196), (3, 8448, 1024)),
     *((1, 4096, 4096), (65, 4096, 4096)),
@@ -189,7 +189,7 @@ def _in_turn(kinds: list[Iterator[dict]], limits: Limits, seed: int) -> list[Cas
             for name, unit in zip("nk", units, strict=True):
                 sizes[name] = -(-sizes[name] // unit) * unit
             sizes.setdefault("group_size", group_size(limits, key))
-            if options.keys() & {"condition", "state", "layout"}:  # not all go with all fills
+            if options.keys() & {"condition", "state", "layout"}:  # they do not go with all fills
                 sizes["fill"] = "exact" if "exact" in limits.fills else limits.fills[0]
             found.append(rotated(limits, key, seed, **sizes).replace(**options))
     return list(dict.fromkeys(case for case in found if not limits.violations(case)))
@@ -345,16 +345,19 @@ def _cubes(limits: Limits) -> Iterator[dict]:
 
 
 def _layers(limits: Limits) -> Iterator[dict]:
-    more = {"bias": limits.bias} | ({"fill": VARIED} if VARIED in limits.fills else {})
-    for turn, (m, n, k) in enumerate(LAYERS):
-        sizes = as_usual(limits, m, n, k)
-        yield sizes | {"options": usual(limits, turn) | more}
+    for turn, sizes in enumerate(LAYERS):
+        yield _of_several_fills(limits, *sizes, turn, bias=limits.bias)
 
 
 def _decoded(limits: Limits) -> Iterator[dict]:
-    sizes = as_usual(limits, *DECODED)
-    fill = {"fill": VARIED} if VARIED in limits.fills else {}
-    yield sizes | {"options": sizes["options"] | fill}
+    yield _of_several_fills(limits, *DECODED)
+
+
+def _of_several_fills(limits: Limits, m: int, n: int, k: int, turn: int = 0, **options) -> dict:
+    """Too dear to be asked in one after another."""
+    if VARIED in limits.fills:
+        options["fill"] = VARIED
+    return as_usual(limits, m, n, k) | {"options": usual(limits, turn) | options}
 
 
 def _more_than_a_scratch(limits: Limits) -> Iterator[dict]:

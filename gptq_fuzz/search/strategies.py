@@ -81,14 +81,16 @@ def _drawn(draw, limits: Limits, fill: str | None) -> Case:
         m = 1
     if axes["condition"] == "calls500":
         m, n, k = (min(size, MOST_CALLED_AGAIN) for size in (m, n, k))
-    _, n_unit, k_unit = limits.units(word)
+    m_unit, n_unit, k_unit = limits.units(word)
     m, n, k = _affordable(limits, m, _whole(n, n_unit), _whole(k, k_unit), word)
     size = draw(_group_size(limits, k))
     sizes = {"m": m, "n": n, "k": k, "group_size": size}
     fitted = limits.fitted(axes | sizes)
-    while not limits.affords(m, n, fitted["k"], word) and n > n_unit:  # K may be more for groups
-        n = _whole(n // 2, n_unit)
-        fitted["n"] = n
+    for name, unit in (("n", n_unit), ("m", m_unit)):  # whole groups may take more of K
+        while fitted[name] > unit and not limits.affords(
+            fitted["m"], fitted["n"], fitted["k"], word
+        ):
+            fitted[name] = _whole(fitted[name] // 2, unit)
     return Case(**fitted, seed=draw(_SEEDS))
 
 

@@ -81,7 +81,7 @@ def test_the_list_is_hardly_longer_than_it_must_be(name, strength):
     chosen = counts.values() if strength == 2 else [counts[axis] for axis in DISPATCH]
     least = max(map(math.prod, itertools.combinations(chosen, strength)))
     pairs = max(map(math.prod, itertools.combinations(counts.values(), 2)))
-    assert len(listed_for(name, strength)) <= 1.45 * (pairs + least * (strength > 2))
+    assert len(listed_for(name, strength)) <= 1.4 * (pairs + least * (strength > 2))
 
 
 @pytest.mark.parametrize("name", LIMITS)

@@ -101,9 +101,10 @@ def test_a_smaller_case_is_asked_by_the_check_that_failed(check):
     assert kernel.asked[-1][1:] == ((check,), 1)
 
 
+@pytest.mark.parametrize("check", ["decoy", "reloaded"])
 @pytest.mark.parametrize("alone", [kinds.PASS, kinds.WRONG])
-def test_a_leak_is_one_only_if_the_other_weights_are_right_in_a_new_process(alone):
-    kernel = Kernel(lambda case: True, kinds.STATE_LEAKED, "decoy")
+def test_a_leak_is_one_only_if_the_other_weights_are_right_in_a_new_process(alone, check):
+    kernel = Kernel(lambda case: True, kinds.STATE_LEAKED, check)
     kernel.judge_alone = lambda case: Verdict(alone, case)
     verdict = Search(kernel).judge(SMALLEST)
     wanted = (kinds.STATE_LEAKED, 0) if alone == kinds.PASS else (kinds.WRONG, 1)

@@ -118,6 +118,7 @@ def test_products_of_powers_of_two_wrap_and_rows_between_a_tile_and_a_prefill_sh
     wrapped = [case for case in found if case.m * case.n * case.k in (2**31, 2**32)]
     assert {case.m * case.n * case.k for case in wrapped} == {2**31, 2**32}
     assert {(case.bits, case.group_size) for case in wrapped} == {(4, 128)}
+    assert {case.fill for case in wrapped} <= {"exact", "varied"}
     assert any(is_large(case) and case.k == 4096 for case in wrapped)
     shown = [
         case for case in found if case.fill in ("randn", "onehot") and case.k >= 2048 <= case.n

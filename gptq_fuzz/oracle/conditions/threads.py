@@ -1,8 +1,9 @@
-"""Two threads call at once, with an x each: one layer, then a layer each. Each as if alone.
+"""Two threads call at once, with an x each: one layer, then a layer each, then one from K to N
+beside one from N to K, where scratch of a width is for x of one and the result of the other. Each
+as if alone.
 
-Then one from K to N and one from N to K: scratch of a width is for x of one, and the result of the
-other. First in turn: at each of torch's operators a thread lets the other one go on to its next, so
-that the same steps interleave in the same way every time. Then freely, for what is no operator.
+First in turn: at each of torch's operators a thread lets the other one go on to its next, so that
+the same steps interleave in the same way every time. Then freely, for what is no operator.
 So they meet layers too that nobody has called as they are now: new ones, one that was written, and
 one each that have an operand in common, as a base and its adapters have.
 What a call leaves half done there lies between two of its operators: before one of the first

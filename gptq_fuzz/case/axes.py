@@ -70,6 +70,7 @@ FILLS = (
     "coarse",
     "steep",
     "varied",
+    "alike",
 )
 VARIED, KINDS_OF_COLUMNS = "varied", 6  # the fill of which each column asks something else
 HEAVY = "heavy"  # the fill whose weights float16 cannot hold

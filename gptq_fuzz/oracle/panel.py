@@ -1,26 +1,30 @@
-"""Large problems are judged at some columns, all rows of them: which, follows from the case alone.
+"""Large problems are judged at some columns, all rows of them: words that follow from the case
+alone, and of the others those where a result is furthest from a plain product.
 
-Operands are made whole. Of the reference only these columns are computed, so that a layer of any
-size costs little more than its operands.
+Operands are made whole. Of the bounds only these columns are computed, so that a layer of any size
+costs little more than its operands.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import functools
+from dataclasses import dataclass, replace
 
 import torch
 
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.oracle.judge import Element, Expected, Mismatch
+from gptq_fuzz.oracle.screen import Screen
 from gptq_fuzz.problem.operands import Product
 from gptq_fuzz.problem.philox import random_words
 
 WHOLE = 2**21  # weights and results up to which all columns are judged
 COLUMNS = 256  # of a panel
+FURTHEST = 4  # words beside it
 TILES = (64, 128, 256)
 BYTES_PER_WEIGHT = 64  # of operands, float64 reference and intermediates, generously
 # Behind a panel, where the reference is small: as measured of a worker, and a little more
-BYTES_PER_CODE, BYTES_PER_SCALE, BYTES_PER_X, BYTES_PER_RESULT = 20, 160, 48, 16
+BYTES_PER_CODE, BYTES_PER_SCALE, BYTES_PER_X, BYTES_PER_RESULT = 20, 160, 48, 40
 MORE_PER_CODE = {"wide": 10, "zeq": 28, "zfour": 20, "znear": 28}  # of these fills and zero-points
 
 
@@ -66,18 +70,59 @@ class ExpectedPanel:
 
     def __init__(self, case: Case, product: Product, layer: dict, make):
         """`layer` is what the reference takes, by keyword; `make(product, layer)` an Expected."""
-        place = product.values.codes.device
-        words = panel_words(case).to(place)
-        fields = torch.arange(case.unit, device=place)
-        self.columns = (words[:, None] * case.unit + fields).flatten()
-        self.note = f" (of {case.n} columns {len(self.columns)} were judged)"
+        self._case, self._product, self._layer, self._make = case, product, layer, make
+        self._panel = self._of(panel_words(case).tolist())
+        self._screen = Screen(product, case.unit)
+        self._last: tuple[list[int], Columns] | None = None  # words, beside the panel
+
+    def _of(self, words: list[int]) -> Columns:
+        case, layer = self._case, self._layer
+        chosen = torch.tensor(words, device=self._product.values.codes.device)
+        fields = torch.arange(case.unit, device=chosen.device)
+        columns = (chosen[:, None] * case.unit + fields).flatten()
         wide = [name for name in ("qweight", "scales", "fractions") if name in layer]
-        part = {name: layer[name][:, self.columns] for name in wide}
-        part["qzeros"] = layer["qzeros"].unflatten(1, (-1, case.unit_words))[:, words].flatten(1)
-        self.expected: Expected = make(columns_of(product, self.columns), layer | part)
+        part = {name: layer[name][:, columns] for name in wide}
+        zeros = layer["qzeros"].unflatten(1, (-1, case.unit_words))
+        part["qzeros"] = zeros[:, chosen].flatten(1)
+        return Columns(columns, self._make(columns_of(self._product, columns), layer | part))
 
     def check(self, out: torch.Tensor, rows=slice(None), columns=slice(None)) -> Mismatch:
         """Judge `out`, which must equal the chosen rows and columns of the answer."""
+        first, unit = columns.start or 0, self._case.unit
+        known = set((self._panel.columns[::unit] // unit).tolist())
+        words = self._screen.furthest(out, rows, first, FURTHEST + len(known))
+        others = [word for word in words if word not in known][:FURTHEST]
+        parts = [self._panel, *([self._beside(others)] if others else [])]
+        found = [part.check(out, rows, columns) for part in parts]
+        judged = sum(len(part.columns) for part in parts)
+        wrong = functools.reduce(torch.logical_or, (one.wrong for one in found))
+
+        def find_worst(chosen: torch.Tensor) -> Element:
+            met = [one.find_worst(chosen) for one in found if (one.wrong & chosen).any()]
+            return max(met or [found[0].find_worst(chosen)], key=lambda element: element.ratio)
+
+        note = f" (of {self._case.n} columns {judged} were judged)"
+        return Mismatch(wrong, out, find_worst, note)
+
+    def _beside(self, words: list[int]) -> Columns:
+        if self._last is None or self._last[0] != words:
+            self._last = words, self._of(words)
+        return self._last[1]
+
+    def used(self, out: torch.Tensor) -> float:
+        """Largest share of the bounds that an error took, in the panel."""
+        return self._panel.expected.used(out[:, self._panel.columns.to(out.device)])
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some `columns` of a problem, and what is `expected` there."""
+
+    columns: torch.Tensor
+    expected: Expected
+
+    def check(self, out: torch.Tensor, rows: slice, columns: slice) -> Mismatch:
+        """Judge `out`, rows and columns of the answer, in those that are of these."""
         first, end = columns.start or 0, columns.stop
         inside = self.columns >= first
         inside = inside if end is None else inside & (self.columns < end)
@@ -90,8 +135,4 @@ class ExpectedPanel:
             worst = found.find_worst(chosen[:, places])
             return worst._replace(column=int(places[worst.column]))
 
-        return Mismatch(wrong, out, find_worst, self.note)
-
-    def used(self, out: torch.Tensor) -> float:
-        """Largest share of the bounds that an error took."""
-        return self.expected.used(out[:, self.columns.to(out.device)])
+        return Mismatch(wrong, out, find_worst)

@@ -565,6 +565,24 @@ def _steep(case: Case, device):
     return scales, torch.where(has_one, single, few)
 
 
+def _alike_scales(case: Case, device):
+    """Scales that differ from each other by a few steps of their dtype: by the seed those of a
+    column, those of a group, all of the layer. Every other row of x is as for `lanes`, the others
+    are as for `randn`.
+    """
+    form, digits = case.seed % 3, min(FORMATS[case.scales_dtype[1:]].digits, 11)
+    group = torch.arange(case.groups, device=device).unsqueeze(1) * (form == 1)
+    column = torch.arange(case.n, device=device) * (form == 0)
+    raw = _scale_words(case, device)
+    shared = raw[group, column]
+    least = 2 ** (digits - 1) + shared % (2 ** (digits - 1) - 4)
+    step = (raw >> 24) % (2 + 2 * ((shared >> 20) % 2))  # 0 and 1, or up to 3
+    scales = (least + step).double() * power_of_two(-2 - digits - (shared >> 16) % 4)
+    ones = torch.ones(case.m, 1, dtype=torch.float64, device=device)
+    has_one = (torch.arange(case.m, device=device).unsqueeze(1) + case.seed // 3) % 2 == 0
+    return scales, torch.where(has_one, _one_per_row(case, ones, device), _normal(case, device))
+
+
 def _varied(case: Case, device):
     """Several fills side by side, for layers too large to be asked for each: x as for `exact`, of
     whose later half most elements are the opposite of those in the first; by the column, scales as
@@ -864,4 +882,5 @@ _FILLS = {
     "coarse": _coarse,
     "steep": _steep,
     VARIED: _varied,
+    "alike": _alike_scales,
 }

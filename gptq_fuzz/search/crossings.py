@@ -27,6 +27,7 @@ from gptq_fuzz.search.paths import (
     beside_a_long_one,
     coarse_scales,
     early_infinities,
+    filled_rows,
     more_than_a_panel,
     more_than_a_workspace,
     shuffled_layers,
@@ -370,14 +371,15 @@ def _more_rests(limits: Limits) -> Iterator[dict]:
     return _rests(limits, MORE_BLOCKS)
 
 
-# The first cost next to nothing, and come first: a busy machine may ask for no more
+# The first cost next to nothing, and come first with a few layers of real size: a busy machine may
+# ask for no more
 _ALWAYS = (
     (
         *(_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
         *(_bands, _shards),
     ),
-    (early_infinities, states_of_large, beside_a_long_one, coarse_scales),
     (_decoded, shuffled_layers),
+    (early_infinities, states_of_large, beside_a_long_one, coarse_scales, filled_rows),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
     (_prefills_of_float32, more_than_a_workspace, _wrapped, _middle_rows, _cubes),
     (more_than_a_panel,),

@@ -34,7 +34,8 @@ SOME_BUCKETS = (1025, 257, 2049, 129, 513)
 
 # Rows and columns: no workspace of 2^20 to 2^26 results is filled a whole number of times
 RESULTS = ((527, 128256), (2049, 8200))
-ELEMENTS_OF_X = ((520, 8200),)  # rows and K: the same of 2^20 to 2^22 elements of x
+# Rows and K: the same of 2^20 to 2^22 elements of x; more of them than a float32 counts
+ELEMENTS_OF_X = ((520, 8200), (4104, 4104))
 
 # Rows, bits, rows in a group, their order, N and K; of the first a row behind whole tiles
 SHUFFLED = ((65, 4, 128, "act", 4096), (129, 8, 16, "act", 2048), (129, 4, 32, "mix", 2048))
@@ -58,7 +59,11 @@ BESIDE_LONG = {
 APART = 3  # the number of a layout that has one
 # `coarse`: blocks of 128, 64 and 32 columns; powers of two for the layer, for blocks of 128 columns
 COARSE_COLUMNS, COARSE_SEEDS = 336, (1, 5, 9, 20, 21)
+ALIKE_SEEDS = (0, 1, 2)
 PANELS = ((17, 4096, 4104),)  # more than 2^24 weights
+# Rows and K of each fill, beside one word of N: what is listed of a row, or counted, comes to more
+# than lists of some hundred hold
+FILLED = ((4, 8200), (4, 16392))
 
 
 def typical(limits: Limits) -> Iterator[dict]:
@@ -120,11 +125,20 @@ def beside_a_long_one(limits: Limits) -> Iterator[dict]:
 
 
 def coarse_scales(limits: Limits) -> Iterator[dict]:
-    """Alike in blocks of columns, of which the last has a part; in each number of bits."""
-    if "coarse" in limits.fills:
-        for bits, seed in itertools.product(limits.bits, COARSE_SEEDS):
-            options = usual(limits, seed) | {"fill": "coarse", "seed": seed}
+    """Alike in blocks of columns, of which the last has a part, or nearly alike; in each number of
+    bits.
+    """
+    kinds = [("coarse", seed) for seed in COARSE_SEEDS] + [("alike", seed) for seed in ALIKE_SEEDS]
+    for bits, (fill, seed) in itertools.product(limits.bits, kinds):
+        if fill in limits.fills:
+            options = usual(limits, seed) | {"fill": fill, "seed": seed}
             yield {"m": 1, "n": COARSE_COLUMNS, "k": SIDE, "bits": bits, "options": options}
+
+
+def filled_rows(limits: Limits) -> Iterator[dict]:
+    for (m, k), fill in itertools.product(FILLED, limits.fills):
+        sizes = as_usual(limits, m, 1, k)
+        yield sizes | {"options": sizes["options"] | {"fill": fill}}
 
 
 def _of_a_layout(limits: Limits, value: str) -> dict:

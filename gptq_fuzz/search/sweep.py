@@ -55,7 +55,9 @@ LARGEST_PRODUCT = 2**27  # multiplications of one case of `tails`
 LONG_SUMS = (516, 1028, 2056, 4104)
 FEW_ROWS = (2, 4, 8, 17, 65)
 # Few rows of `onehot` ask for a weight of the tail: it has other data four times
-FILLS_OF_ROUNDINGS = (*("onehot",) * 4, "lanes", "randn", "cancel", "wide", "ties", "nonfinite")
+FILLS_OF_ROUNDINGS = (
+    *(*("onehot",) * 4, "lanes", "randn", "cancel", "wide", "ties", "nonfinite", "alike"),
+)
 # Where engines dequantise a layer and multiply it by a library, in fills that show how
 PREFILLS = ((128, 1024, 2048), (129, 1028, 2056), (256, 1028, 2048), (128, 1024, 4096))
 FILLS_OF_PREFILLS = ("randn", "lanes", "onehot", "wide", "cancel")

@@ -104,6 +104,9 @@ GOLDEN = [
     ("m4-n16-k32-b4-g8-act-varied-s1", "af0f4fd0 39667281 c09eddba 3beb8778 e7e5694d -"),
     ("m3-n8-k16-b8-g4-bf16-sf32-varied-s3", "44cd953b 7f8c4398 87c7dc4a 7272fafc b21772f9 -"),
     ("m3-n8-k8-b8-g3-bwd-varied-s2", "b1e3e7ed be68e544 068686ae 4dd0d355 a18c7ce3 -"),
+    ("m4-n8-k32-b4-g8-act-alike-s1", "ee349106 36a1ea5b f96d8e4b ffda2d25 e7e5694d -"),
+    ("m3-n8-k16-b8-g4-bf16-sf32-alike-s3", "58b64338 d202699b 5c0852bc 291b2b64 b21772f9 -"),
+    ("m3-n8-k8-b8-g3-bwd-alike-s2", "e5b0224f be68e544 068686ae 2eeefad0 a18c7ce3 -"),
     ("m2-n8-k64-b4-g16-begun-s3", "0c5b9716 a6d7b678 8298a6de d275487a efc1c919 -"),
     ("m1-n32-k96-b3-g40-begun-randn-s12", "f582b709 e9ea8605 7a281c63 98e351ca 918e7b0b -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
@@ -376,6 +379,17 @@ def test_varied_has_terms_that_cancel_beside_small_scales_and_others():
     assert (smallest[[2, 8]] < 2.0**-21).all()
     assert (smallest[[1, 7]] < 2.0**-13).all()
     assert (smallest[[0, 3, 6, 9]] >= 2.0**-9).all()
+
+
+@pytest.mark.parametrize(("seed", "dim"), [(0, 0), (1, 1), (2, None)])
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
+def test_alike_has_scales_a_few_steps_apart(seed, dim, dtype):
+    scales = problem(f"m1-n64-k256-b4-g16-{dtype}-s{dtype}-alike-s{seed}")[1].scales
+    least, most = scales.aminmax(dim=dim) if dim is not None else scales.aminmax()
+    steps = (most - least) / most / 2.0 ** -min(FORMATS[dtype].digits, 11)
+    assert ((steps > 0) & (steps <= 6)).all()
+    other = scales.aminmax(dim=1 - dim) if dim is not None else None
+    assert other is None or (other.max > 2 * other.min).all()
 
 
 def test_steep_has_rows_of_x_of_one_element_or_of_one_group():

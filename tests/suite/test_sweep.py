@@ -17,14 +17,16 @@ from gptq_fuzz.case.axes import FAR
 from gptq_fuzz.case.backend import PLAIN_LIMITS, Limits
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.case.verdict import Verdict
-from gptq_fuzz.oracle import panel
+from gptq_fuzz.oracle import panel, screen
 from gptq_fuzz.oracle.examination import Request
 from gptq_fuzz.oracle.panel import COLUMNS, bytes_needed, is_large, panel_words
 from gptq_fuzz.oracle.relations import BATCHES
+from gptq_fuzz.oracle.screen import Screen
 from gptq_fuzz.plugin.report import _series_in_words
 from gptq_fuzz.problem import layouts
 from gptq_fuzz.problem.layouts import CannotReserve, GuardedFar, GuardedRows, Placement
 from gptq_fuzz.problem.operands import Operands
+from gptq_fuzz.reference.matmul import dequantize
 from gptq_fuzz.search import sweep as under_test
 from gptq_fuzz.search.coverage import Coverage
 from gptq_fuzz.search.crossings import (
@@ -397,7 +399,8 @@ def large(monkeypatch):
 
 def test_a_panel_is_judged_in_every_check(large):
     assert large.verdict().kind == kinds.PASS
-    assert len(large.expected.columns) == COLUMNS
+    found = large.expected.check(large.call(large.operands))
+    assert f"{COLUMNS} were judged" in found.note
 
 
 def test_a_wrong_column_of_a_panel_is_named_by_its_place(large):
@@ -408,6 +411,33 @@ def test_a_wrong_column_of_a_panel_is_named_by_its_place(large):
     assert ", 1023] = 1000" in verdict.message
     assert "of 1024 columns 256 were judged" in verdict.message
     assert "column 1023 only" in verdict.where
+
+
+@pytest.mark.parametrize("value", [1000.0, torch.nan, torch.inf])
+def test_a_wrong_column_beside_a_panel_is_found_by_the_screen(large, value):
+    right, unit = large.call, large.case.unit
+    words = {*range(1024 // unit)} - {*panel_words(large.case).tolist()}
+    column = max(words) * unit + 1
+    large.call = lambda operands: right(operands).index_fill_(1, torch.tensor([column]), value)
+    verdict = large.verdict()
+    assert verdict.kind == kinds.WRONG
+    assert "of 1024 columns 264 were judged" in verdict.message
+    assert f"column {column} of 1024" in verdict.where
+
+
+def test_a_screen_looks_at_every_few_rows_of_what_is_larger(monkeypatch):
+    monkeypatch.setattr(screen, "RESULTS", 2**10)
+    case = Case.parse("m8-n256-k64-b4-g32")
+    operands = Operands(case, "cpu")
+    layer = operands.originals()
+    layer.pop("bias")
+    due = operands.values.left @ dequantize(**layer)
+    looked_at = Screen(operands.product, case.unit)
+    for row, found in ((2, [31]), (3, [])):  # every other one
+        wrong = due.clone()
+        wrong[row, 255] += 1
+        assert looked_at.furthest(wrong.half(), slice(None), 0, 4) == found
+        assert looked_at.furthest(wrong[1:].half(), slice(1, None), 0, 4) == found
 
 
 def far_apart():

@@ -283,6 +283,7 @@ class Backend:
     start: Callable[[str], None] | None = None
     skip: Callable[[Case, str], str | None] | None = None
     operands: str = "packed"
+    plain: Callable[..., Any] | None = field(default=None, repr=False)  # see `from_callable`
 
     def __post_init__(self) -> None:
         if (self.matmul is None) == (self.run is None):
@@ -325,4 +326,4 @@ def from_callable(function: Callable[..., Any], name: str) -> Backend:
     def matmul(*, x, qweight, qzeros, scales, g_idx, bits, **_described):
         return function(x=x, qweight=qweight, qzeros=qzeros, scales=scales, g_idx=g_idx, bits=bits)
 
-    return Backend(name=name, limits=PLAIN_LIMITS, matmul=matmul)
+    return Backend(name=name, limits=PLAIN_LIMITS, matmul=matmul, plain=function)

@@ -44,7 +44,9 @@ from gptq_fuzz.oracle.surroundings import (
     device_is_lost,
     differing,
     global_state,
+    operators_at_first,
     poisoned_allocations,
+    registered_operators,
     restore_state,
     synchronize,
     treatment,
@@ -160,6 +162,7 @@ class Examination:
     def _examined(self) -> Verdict:
         """The verdict on `operands`, whose answer lies within what is `expected`."""
         self._tasks = tasks()
+        operators_at_first()
         try:
             return (
                 self._under_its_condition()
@@ -194,13 +197,15 @@ class Examination:
         capability = machine_capability(self.device)
         return self.intervals(product, dequantize(**layer), self.numerics, capability)
 
-    def call(self, operands: Operands) -> torch.Tensor:
-        """The kernel's answer [M, J], of the right type or WrongType; operands as they come."""
+    def call(self, operands: Operands, ask: Callable | None = None) -> torch.Tensor:
+        """The kernel's answer [M, J], of the right type or WrongType; operands as they come.
+        `ask()`: in its own way.
+        """
         if time.monotonic() > self.request.ends:
             raise TimeIsUp
         given, before = self._output_for(operands), forms_of(operands)
         with self.surrounded():
-            out = self._answer(operands, given.view if given else None)
+            out = ask() if ask else self._answer(operands, given.view if given else None)
             synchronize(self.device)
         if given and not given.is_inside():
             raise Damaged(kinds.OUT_OF_BOUNDS, "the kernel wrote outside out")
@@ -303,7 +308,8 @@ class Examination:
         if is_asked_patiently or threading.active_count() > 1 or tasks() > self._tasks:
             time.sleep(LATE)
         self.require_intact(self.operands)
-        self.changed = []
+        found = differing(operators_at_first(), registered_operators())
+        self.changed = [f"torch's operator {name}" for name in found]
         self._restore()
         return self._leak()
 
@@ -417,6 +423,7 @@ class Examination:
     def _decoy(self) -> Verdict | None:
         """Other weights of the same shape in between: nothing of them may come back."""
         first = self.call(self.operands)  # held: a later call must not write into it
+        written = None if first.is_inference() else first._version  # as torch counts it
         other = Operands(decoy_of(self.case), self.device, zones=self.zones)
         answer = self.call(other)
         mismatch = self.expectation(other).check(answer)
@@ -424,6 +431,9 @@ class Examination:
             mismatch = self.expected.check(first)
         if not mismatch.count:
             mismatch = self.expected.check(self.call(self.operands))
+        if not mismatch.count and written is not None and first._version > written and first.numel():
+            message = "a later call counts as a write into an earlier result, for torch"
+            return self._result(kinds.STATE_LEAKED, message, check="decoy")
         if not mismatch.count:
             return None
         after = " after a call with other weights of the same shape"
@@ -482,9 +492,11 @@ class Examination:
         mismatch = relation.run(self)
         if not mismatch.count:
             return None
-        wrong = mismatch.wrong.new_zeros(self.case.m, self.case.columns)
-        wrong[self.case.m - len(mismatch.wrong) :] = mismatch.wrong  # the last row may be all of it
-        where = self._where(wrong)
+        where, rows = "", len(mismatch.wrong)
+        if rows <= self.case.m:
+            wrong = mismatch.wrong.new_zeros(self.case.m, self.case.columns)
+            wrong[self.case.m - rows :] = mismatch.wrong  # the last row may be all of it
+            where = self._where(wrong)
         sizes = [f"{n}{getattr(self.asked, n)}" for n in "mnk"]
         other = "-".join(size for size in sizes if size not in str(self.case).split("-"))
         note = f", asked in another way ({name}{f': {other}' if other else ''})"

@@ -23,8 +23,15 @@ def form_of(tensor: torch.Tensor, is_left: bool) -> dict[str, object]:
         "shape": tensor.shape,
         "strides": tensor.stride(),
         "dtype": tensor.dtype,
+        "hooks": _hooks_of(tensor),
     }
     return form | ({NOTES: tuple(tensor.__dict__)} if is_left else {})
+
+
+def _hooks_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """How many functions are called with its gradient, and once that is added up."""
+    hooks = tensor._backward_hooks, tensor._post_accumulate_grad_hooks
+    return tuple(len(found or ()) for found in hooks)
 
 
 def forms_of(operands) -> dict[str, tuple[torch.Tensor, dict]]:

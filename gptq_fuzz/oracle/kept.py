@@ -1,6 +1,6 @@
 """Whether a kernel keeps more memory with every call: of one layer, with x at ever new addresses,
 of ever new layers, of one that is written in between, in other modes of torch and for gradients,
-with ever other numbers of rows, by ever new threads, of what is refused, and of what is broken off.
+with ever other numbers of rows, by ever new threads or by one that goes on, of what is refused, and of what is broken off.
 
 What is bounded is no leak, however it grows at first. So what one call leaves, as looks after
 single calls show, must be left by every second one, since a cache that meets something new only now
@@ -15,10 +15,13 @@ import ctypes
 import functools
 import gc
 import itertools
+import queue
 import statistics
 import sys
+import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -187,6 +190,45 @@ def _grown(states: list[dict[str, int]], calls: int, left: dict[str, float]) -> 
     return None
 
 
+class LongLived:
+    """A thread of a program that uses this device; it goes on until nobody has this any more."""
+
+    def __init__(self, device: str):
+        self._handed, self._done = queue.SimpleQueue(), queue.SimpleQueue()
+        handed, done, threads = self._handed, self._done, torch.get_num_threads()
+
+        def serve() -> None:
+            torch.set_num_threads(threads)
+            if device != "cpu":
+                torch.cuda.set_device(device)
+            _serve(handed, done)
+
+        threading.Thread(target=serve, daemon=True).start()
+        weakref.finalize(self, handed.put, None)
+
+    def call(self, function: Callable, *arguments) -> None:
+        """Wait for `function(*arguments)` there, which holds nothing of them afterwards. Raises
+        what it raises.
+        """
+        handed = [function, *arguments]
+        self._handed.put(handed)
+        problem = self._done.get()
+        if problem is not None:
+            raise problem
+
+
+def _serve(handed: queue.SimpleQueue, done: queue.SimpleQueue) -> None:
+    while (task := handed.get()) is not None:
+        problem = None
+        try:
+            task[0](*task[1:])
+        except Exception as raised:  # noqa: BLE001 - a kernel may raise anything
+            problem = raised.with_traceback(None)
+        del task  # whoever handed it in is the last to hold it
+        done.put(problem)
+        del problem
+
+
 def _modes_of(exam) -> dict[str, contextlib.AbstractContextManager]:
     """Those of torch that calls may be in, of what the kernel promises, by condition."""
     kind, case = torch.device(exam.device).type, exam.case
@@ -227,7 +269,7 @@ def calls_of(exam) -> dict[str, Asked]:
     that are called with no rows, many in turn, one layer that is written before each call, and one
     that is moved, one and a new one in each mode of torch that the kernel promises, for a gradient
     too, one with ever other numbers of rows and one by ever new threads, where as much as x or the
-    result counts, a call with each operand that the kernel promises to refuse, and calls in which
+    result counts, new ones by a thread that goes on, a call with each operand that the kernel promises to refuse, and calls in which
     an operator of torch raises.
     """
     operands = exam.operands
@@ -362,6 +404,15 @@ def calls_of(exam) -> dict[str, Asked]:
     def new_thread(number: int) -> None:
         in_threads(exam.device, lambda _: answer(many_rows(FEWEST_ROWS)), 1)
 
+    serving: list[LongLived] = []  # once it is asked for
+
+    def layer_of_a_thread(number: int) -> None:
+        """A new layer that a thread of a server calls, and this one drops."""
+        if not serving:
+            serving.append(LongLived(exam.device))
+        weights = own_layer()
+        serving[0].call(answer, operands.left, weights)
+
     row_bytes = operands.left.element_size() * min(exam.case.reduction, exam.case.columns)
     least = {BYTES: FEWEST_ROWS * row_bytes}
     rounds_of_rows = Asked(other_rows, ROUNDS_OF_ROWS, least, again=True)
@@ -386,6 +437,8 @@ def calls_of(exam) -> dict[str, Asked]:
         asked["every new number of rows"] = rounds_of_rows
     if exam.case.m > 1 and "threads2" in exam.limits.conditions:
         asked["every new thread"] = Asked(new_thread, FEWER_ROUNDS, least)
+    if "threads2" in exam.limits.conditions and not exam.case.backward:
+        asked["every new layer that another thread calls"] = Asked(layer_of_a_thread)
     if exam.case.m > 1 and not exam.limits.m_least and not exam.case.backward:
         asked["every new layer that is called with no rows"] = Asked(layer_without_rows)
     if exam.limits.bad and not exam.case.backward:

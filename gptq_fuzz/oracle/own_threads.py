@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 import torch
 from torch.utils._python_dispatch import _pop_mode, _push_mode
@@ -35,8 +35,9 @@ class InItsThreads:
     thread that goes on meets nothing of this any more.
     """
 
-    def __init__(self, mode: EachOperator, in_turn: bool = True):
-        self._mode, self._in_turn = _Told(mode), in_turn
+    def __init__(self, mode: EachOperator, in_turn: bool = True, but: Container[int] = ()):
+        """`but` are the numbers of further threads that are not the kernel's."""
+        self._mode, self._in_turn, self._but = _Told(mode), in_turn, but
         self._changed = threading.Condition()
         self._is_over = False
         self._replaced: list[tuple[object, str, object]] = []  # owner, name, what was there
@@ -56,8 +57,13 @@ class InItsThreads:
             raise
         return self
 
+    @property
+    def has_met_any(self) -> bool:
+        """Whether there are such threads."""
+        return bool(self._replaced)
+
     def _is_its_own(self, thread: int) -> bool:
-        return thread != self._caller and thread not in THERE
+        return thread != self._caller and thread not in THERE and thread not in self._but
 
     def __exit__(self, *_problem) -> None:
         self._end()

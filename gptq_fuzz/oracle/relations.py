@@ -35,6 +35,7 @@ class Relation:
 BATCHES = (5, 12, 24, 40, 56, 96)  # rows: one from 2, 9, 17, 33, 49, 65 on, before 129
 ROWS_ALONE = {"rank": 2, "layout": ""}
 ANY_X = ("exact", "sparse", "randn")  # fills whose bounds hold for other values of x
+MOST_READ = 96  # rows of K of a layer that is read by an identity
 NUDGE = 2.0**-9  # what is small of x, beside its largest element
 PLAIN = {"layout": "", "strided": (), "start": 0, "rank": 2}
 LAYER = {
@@ -142,11 +143,29 @@ def _rows_regrouped(exam):
 
 
 def _all_zeros(exam):
-    """An x of zeros, as servers warm up with and pad: twice, of which the first result is written
-    in between, as its caller may; then x as it is.
+    """An x of zeros, as servers warm up with and pad."""
+    return _answered_twice(exam, torch.zeros_like(exam.operands.values.left))
+
+
+def _identity(exam):
+    """x by which tools read the weight of a layer: the answer is what a kernel may have kept."""
+    k = exam.case.k
+    left = torch.eye(k, dtype=torch.float64, device=exam.operands.values.left.device)
+    return _answered_twice(exam, left, m=k, **ROWS_ALONE)
+
+
+def _can_be_read(exam) -> bool:
+    case = exam.case
+    changes = {"m": case.k, **ROWS_ALONE}
+    may = not case.backward and not case.out and case.k <= MOST_READ and case.fill in ANY_X
+    return may and _allows(exam, **changes)
+
+
+def _answered_twice(exam, left: torch.Tensor, **changes):
+    """These rows of x twice, of which the first result is written in between, as its caller may;
+    then x as it is.
     """
-    nothing = replace(exam.operands.values, left=torch.zeros_like(exam.operands.values.left))
-    operands = _same_layer(exam, nothing)
+    operands = _same_layer(exam, replace(exam.operands.values, left=left), **changes)
     multiply, expected = loaded(exam, operands), exam.expectation(operands)
     out = answer(exam, multiply, operands)
     found = expected.check(out)
@@ -155,6 +174,33 @@ def _all_zeros(exam):
             out.fill_(1)  # one with a stride of 0 cannot be written
         found = expected.check(answer(exam, multiply, operands))
     return found if found.count else exam.expected.check(answer(exam, multiply, exam.operands))
+
+
+def _can_be_unnamed(exam) -> bool:
+    case, backend = exam.case, exam.backend
+    return not (case.backward or case.out or case.extra) and bool(backend.plain or backend.run)
+
+
+def _unnamed(exam):
+    """An x to which nothing but the call refers, written out as programs write it: whose memory it
+    is, a view of what goes on living, does not show by that.
+    """
+    operands, backend, layer = exam.operands, exam.backend, exam.operands.weights()
+
+    def plain():
+        return backend.plain(
+            x=operands.left[...],
+            qweight=layer["qweight"],
+            qzeros=layer["qzeros"],
+            scales=layer["scales"],
+            g_idx=layer["g_idx"],
+            bits=layer["bits"],
+        )
+
+    def prepared():
+        return backend.run(backend.prepare(**layer), x=operands.left[...])
+
+    return exam.expected.check(exam.call(operands, plain if backend.plain else prepared))
 
 
 def _can_be_nudged(exam) -> bool:
@@ -301,6 +347,8 @@ RELATIONS = {
     ),
     "rows regrouped": Relation(_has_batches, _rows_regrouped),
     "all zeros": Relation(lambda exam: exam.case.m > 0 and exam.case.fill in ANY_X, _all_zeros),
+    "identity": Relation(_can_be_read, _identity),
+    "unnamed": Relation(_can_be_unnamed, _unnamed),
     "nudged": Relation(_can_be_nudged, _nudged),
     "rows permuted": Relation(_can_permute, _rows_permuted),
     "columns split": Relation(_can_split, _columns_split),

@@ -1,4 +1,8 @@
-"""The same call 500 times, each result right; of a slow kernel as many as there is time for."""
+"""The same call 500 times, each result right; of a slow kernel as many as there is time for.
+
+Then other layers of that shape, one with its rows in another order: what a kernel has made for the
+one that it met so often is not theirs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import time
 
 from gptq_fuzz.case import verdict as kinds
 from gptq_fuzz.case.verdict import Verdict
+from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.oracle.conditions.parts import loaded, same_bits, wrong
+from gptq_fuzz.problem.operands import Operands
 
 CALLS, FEWEST = 500, 50
 SECONDS = 0.5  # after which it is FEWEST; a case that is asked patiently has more
@@ -33,6 +39,21 @@ def called_again(exam) -> Verdict | None:
                 right = out.clone()
             if number >= FEWEST and time.monotonic() > ends:
                 break
+    return _others(exam)
+
+
+def _others(exam) -> Verdict | None:
+    """The verdict on a call of each other layer."""
+    other = decoy_of(exam.case)
+    order = other.replace(g_idx="seq" if exam.case.g_idx != "seq" else "act")
+    for case in (other, order):
+        if exam.limits.violations(case):
+            continue
+        operands = Operands(case, exam.device, zones=exam.zones)
+        mismatch = exam.expectation(operands).check(exam.call(operands))
+        if mismatch.count:
+            note = f" of another layer ({case}) after many calls of one of its shape"
+            return wrong(exam, mismatch, note, kind=kinds.STATE_LEAKED)
     return None
 
 

@@ -4,7 +4,7 @@ as if alone.
 
 First in turn: at each of torch's operators a thread lets the other one go on to its next, so that
 the same steps interleave in the same way every time. Then freely, for what is no operator.
-So they meet layers too that nobody has called as they are now: new ones, one that was written, and
+So they meet in other modes of torch too, each thread in its own, and layers that nobody has called as they are now: new ones, one that was written, and
 one each that have an operand in common, as a base and its adapters have.
 What a call leaves half done there lies between two of its operators: before one of the first
 thread's, another one for each layer, the second thread makes a whole call. Then that operator of
@@ -44,6 +44,7 @@ from gptq_fuzz.oracle.conditions.parts import (
     wrong,
 )
 from gptq_fuzz.oracle.each_operator import EachOperator, Injected, makes_a_tensor
+from gptq_fuzz.oracle.own_threads import InItsThreads
 from gptq_fuzz.oracle.surroundings import differing, state_of_a_thread, synchronize
 from gptq_fuzz.problem.fills import FIELDS
 from gptq_fuzz.problem.operands import Operands
@@ -78,6 +79,8 @@ def in_two_threads(exam) -> Verdict | None:
         alone = _alone(exam, pair) if exam.backend.deterministic else None
         if found := _both(exam, pair, _in_turn, alone) or _both(exam, pair, _freely, alone):
             return _noted(found, f"the other thread called {what} layer")
+    if found := _in_modes(exam, asked[0]):
+        return _noted(found, "one thread was under no_grad, the other one was not")
     if turned := _turned(exam):
         pair = asked[0][0], turned
         if found := _both(exam, pair, _in_turn) or _both(exam, pair, _freely):
@@ -94,6 +97,28 @@ def in_two_threads(exam) -> Verdict | None:
     pairs = _two_new(exam, (asked[0][0], asked[1][1]))
     found = _both_loaded(exam, next(pairs), _in_turn) or _meeting(exam, pairs, _both_loaded)
     return found and _noted(found, "each thread loaded a layer, and called it")
+
+
+def _in_modes(exam, pair) -> Verdict | None:
+    """The verdict on two threads, of which one after the other records no gradients: each has its
+    own mode, and keeps it. None of a case that is in such a mode itself.
+    """
+    if exam.in_a_thread is not contextlib.nullcontext:
+        return None
+    for modes in ((contextlib.nullcontext, torch.no_grad), (torch.no_grad, contextlib.nullcontext)):
+        run = functools.partial(_in_turn, modes=modes)
+        if (found := _both(exam, pair, run)) or (found := _mode_left(exam)):
+            return found
+    return None
+
+
+def _mode_left(exam) -> Verdict | None:
+    """The verdict on the state of a thread that a kernel did not leave as it was."""
+    names = sorted({*exam.changed} & {*state_of_a_thread()})
+    if not names:
+        return None
+    exam.changed = []
+    return exam._result(kinds.STATE_LEAKED, f"the kernel changed {', '.join(names)}")
 
 
 def _noted(found: Verdict, note: str) -> Verdict:
@@ -221,6 +246,9 @@ def _meeting(
         if inside.in_vain:  # a lock, which the first thread holds
             break
     ends = time.monotonic() + share
+    if not found and after.operators:
+        broken = BrokenInItsThread(after.operators - 1, patience)
+        found = _broken_off(exam, next(layers), both, broken)
     for number, place in enumerate(places):
         if found or (number and time.monotonic() > ends):
             break
@@ -337,14 +365,15 @@ def _in_a_thread(exam, multiply: Callable) -> Callable:
     return call
 
 
-def _in_turn(device: str, calls) -> list[list]:
+def _in_turn(device: str, calls, modes=(contextlib.nullcontext,) * 2) -> list[list]:
+    """A call of each thread, in its one of `modes`."""
     turns, together = Turns(), threading.Barrier(len(calls))
 
     def call(number: int) -> list:
         multiply, x = calls[number]
         together.wait()
         try:
-            with InTurn(turns, number):
+            with modes[number](), InTurn(turns, number):
                 return [multiply(x)]
         finally:
             turns.end()
@@ -561,6 +590,41 @@ class BrokenOff(Inside):
     def run_later(self, device: str, calls) -> list[list]:
         """A call of each thread after that."""
         return in_threads(device, lambda number: _once(*calls[number]), seconds=self.seconds)
+
+
+class BrokenInItsThread(BrokenOff):
+    """The first operator of a thread of the kernel's own raises, in the first thread's call, before
+    the second thread makes all of its own: whose error that is shows when both are waited for.
+    """
+
+    def __init__(self, place: int, patience: float):
+        super().__init__(place, patience)
+        self._broken, self._callers = threading.Event(), set()
+        self._its_threads = InItsThreads(self, in_turn=False, but=self._callers)
+
+    def before(self, operator) -> None:
+        if threading.get_ident() in self._callers:
+            if self.operators == self.place and self._its_threads.has_met_any:
+                self._broken.wait(PATIENCE)
+            Inside.before(self, operator)
+        elif not self.is_broken:
+            self.is_broken = True
+            self._broken.set()
+            raise Injected("raised by gptq-fuzz in a thread of the kernel's own")
+
+    def run(self, device: str, calls) -> list[list]:
+        return super().run(device, [(self._by_a_caller(call), x) for call, x in calls])
+
+    def _by_a_caller(self, multiply: Callable) -> Callable:
+        def call(x):
+            self._callers.add(threading.get_ident())
+            return multiply(x)
+
+        return call
+
+    def _first(self, multiply: Callable, x: torch.Tensor) -> list:
+        with self._its_threads:
+            return super()._first(multiply, x)
 
 
 def _once(multiply: Callable, x: torch.Tensor) -> list:

@@ -6,6 +6,8 @@ RELATIONS = (  # the same numbers asked for in another way: oracle/relations.py
     "strided",
     "rows regrouped",
     "all zeros",
+    "identity",
+    "unnamed",
     "nudged",
     "rows permuted",
     "columns split",

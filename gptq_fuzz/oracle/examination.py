@@ -431,7 +431,12 @@ class Examination:
             mismatch = self.expected.check(first)
         if not mismatch.count:
             mismatch = self.expected.check(self.call(self.operands))
-        if not mismatch.count and written is not None and first._version > written and first.numel():
+        if (
+            not mismatch.count
+            and written is not None
+            and first._version > written
+            and first.numel()
+        ):
             message = "a later call counts as a write into an earlier result, for torch"
             return self._result(kinds.STATE_LEAKED, message, check="decoy")
         if not mismatch.count:

@@ -1,6 +1,7 @@
 """Whether a kernel keeps more memory with every call: of one layer, with x at ever new addresses,
 of ever new layers, of one that is written in between, in other modes of torch and for gradients,
-with ever other numbers of rows, by ever new threads or by one that goes on, of what is refused, and of what is broken off.
+with ever other numbers of rows, by ever new threads or by one that goes on, of what is refused, and
+of what is broken off.
 
 What is bounded is no leak, however it grows at first. So what one call leaves, as looks after
 single calls show, must be left by every second one, since a cache that meets something new only now
@@ -269,8 +270,8 @@ def calls_of(exam) -> dict[str, Asked]:
     that are called with no rows, many in turn, one layer that is written before each call, and one
     that is moved, one and a new one in each mode of torch that the kernel promises, for a gradient
     too, one with ever other numbers of rows and one by ever new threads, where as much as x or the
-    result counts, new ones by a thread that goes on, a call with each operand that the kernel promises to refuse, and calls in which
-    an operator of torch raises.
+    result counts, new ones by a thread that goes on, a call with each operand that the kernel
+    promises to refuse, and calls in which an operator of torch raises.
     """
     operands = exam.operands
 

@@ -5,7 +5,6 @@ import torch
 from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "under no_grad half of the sum is left out"
-ONLY = "nograd"
 
 
 def f(x, qweight, qzeros, scales, g_idx, bits):

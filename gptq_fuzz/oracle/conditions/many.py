@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 
 from gptq_fuzz.case import verdict as kinds
-from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.case.case import decoy_of
+from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import loaded, same_bits, wrong
 from gptq_fuzz.problem.operands import Operands
 

@@ -4,8 +4,9 @@ as if alone.
 
 First in turn: at each of torch's operators a thread lets the other one go on to its next, so that
 the same steps interleave in the same way every time. Then freely, for what is no operator.
-So they meet in other modes of torch too, each thread in its own, and layers that nobody has called as they are now: new ones, one that was written, and
-one each that have an operand in common, as a base and its adapters have.
+So they meet in other modes of torch too, each thread in its own, and layers that nobody has called
+as they are now: new ones, one that was written, and one each that have an operand in common, as a
+base and its adapters have.
 What a call leaves half done there lies between two of its operators: before one of the first
 thread's, another one for each layer, the second thread makes a whole call. Then that operator of
 the first thread's raises: who waits for what a call makes must do without, and end.
@@ -246,9 +247,13 @@ def _meeting(
         if inside.in_vain:  # a lock, which the first thread holds
             break
     ends = time.monotonic() + share
-    if not found and after.operators:
-        broken = BrokenInItsThread(after.operators - 1, patience)
+    for place in range(after.operators - 1, max(after.operators - 1 - FEWEST, -1), -1):
+        if found:
+            break
+        broken = BrokenInItsThread(place, patience)
         found = _broken_off(exam, next(layers), both, broken)
+        if not broken.is_broken:  # it has none
+            break
     for number, place in enumerate(places):
         if found or (number and time.monotonic() > ends):
             break

@@ -14,8 +14,8 @@ import torch
 from gptq_fuzz.problem.operands import Product
 from gptq_fuzz.problem.rounding import FORMATS, round_to
 
-MULTIPLICATIONS, RESULTS = 2**32, 2**24  # of more every other row, every third, ... is looked at
-WEIGHTS = 2**22  # that are made at a time
+MULTIPLICATIONS, RESULTS = 2**32, 2**21  # of more every other row, every third, ... is looked at
+WEIGHTS = {"cpu": 2**20, "cuda": 2**26}  # that are made at a time: they stay in a CPU's cache
 OF_SIZE = 2.0**-20  # of the sum of all terms' sizes: what a right result may be off by, roughly
 
 
@@ -52,7 +52,8 @@ class Screen:
     def _due(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Results as their dtype holds them, and roughly how far right ones are from them."""
         values, fmt = self._product.values, FORMATS[self._product.dtype]
-        left, at_a_time = values.left[:: self._step], max(WEIGHTS // len(values.codes), 1)
+        left, weights = values.left[:: self._step], WEIGHTS[values.left.device.type]
+        at_a_time = max(weights // len(values.codes), 1)
         sums, sizes = [], []
         for begin in range(0, values.codes.shape[1], at_a_time):
             part = slice(begin, begin + at_a_time)

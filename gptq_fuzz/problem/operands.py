@@ -25,7 +25,7 @@ from gptq_fuzz.problem.nans import with_every_nan
 from gptq_fuzz.problem.rounding import FORMATS
 from gptq_fuzz.reference.packing import pack_rows, pack_zeros
 
-TOGETHER = 2**22  # codes that are packed at a time
+TOGETHER = {"cpu": 2**18, "cuda": 2**24}  # codes that are packed at a time: as a cache holds
 _LAST: list[torch.Tensor] = []  # codes of a large layer, and what they were packed into
 SMALL = 2**16  # elements of x, the weights and the result, below which a GPU would only wait
 
@@ -201,7 +201,7 @@ def _packed(codes: torch.Tensor, bits: int) -> torch.Tensor:
 
 def _packed_anew(codes: torch.Tensor, bits: int) -> torch.Tensor:
     """Columns at a time, since packing holds several copies of what it packs."""
-    width = max(TOGETHER // len(codes), 1)
+    width = max(TOGETHER[codes.device.type] // len(codes), 1)
     if codes.shape[1] <= width:
         return pack_rows(codes, bits)
     return torch.cat([pack_rows(some, bits) for some in codes.split(width, 1)], 1)

@@ -5,9 +5,13 @@ torch converts float64 to float16 through float32, which rounds twice; the judge
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+CACHED = 2**17  # elements that stay in a CPU's cache from one step to the next
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,23 @@ def spacing(value: torch.Tensor, fmt: Format) -> torch.Tensor:
     return field.bitwise_left_shift_(52).view(torch.float64)
 
 
+def _in_parts(function: Callable) -> Callable:
+    """The same of each element, of a large tensor on a CPU part by part."""
+
+    @functools.wraps(function)
+    def of_whole(value: torch.Tensor, *args) -> torch.Tensor:
+        if value.numel() <= 2 * CACHED or value.device.type != "cpu":
+            return function(value, *args)
+        flat = value.reshape(-1)
+        found = torch.empty_like(flat)
+        for part, into in zip(flat.split(CACHED), found.split(CACHED), strict=True):
+            into.copy_(function(part, *args))
+        return found.view(value.shape)
+
+    return of_whole
+
+
+@_in_parts
 def last_digit(value: torch.Tensor) -> torch.Tensor:
     """The power of two of the last binary digit set of each float64; infinite for 0.
 
@@ -61,6 +82,7 @@ def last_digit(value: torch.Tensor) -> torch.Tensor:
     return torch.where(value == 0, torch.inf, known)
 
 
+@_in_parts
 def round_to(value: torch.Tensor, fmt: Format) -> torch.Tensor:
     """float64 -> the nearest value of `fmt`, ties to even, as float64; too large: infinite."""
     step = spacing(value, fmt)

@@ -24,7 +24,7 @@ from gptq_fuzz.search.sweep import has_rows, rotated
 from gptq_fuzz.search.usual import takes_groups
 
 SERIES = "dispatch"
-SECONDS = 11.0
+SECONDS = 10.0
 LEVELS = range(4)
 # N, K: whole; a rest behind blocks of 64 rows of K, which are so many (21) that the last of eight
 # equal shares has none; a rest behind whole tiles of columns, in whole words of 8 bits not even a

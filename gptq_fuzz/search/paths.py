@@ -34,8 +34,8 @@ SOME_BUCKETS = (1025, 257, 2049, 129, 513)
 
 # Rows and columns: no workspace of 2^20 to 2^26 results is filled a whole number of times
 RESULTS = ((527, 128256), (2049, 8200))
-# Rows and K: the same of 2^20 to 2^22 elements of x; more of them than a float32 counts
-ELEMENTS_OF_X = ((520, 8200), (4104, 4104))
+ELEMENTS_OF_X = ((520, 8200),)  # rows and K: the same of 2^20 to 2^22 elements of x
+PROMPT = (4097, 4104)  # rows and K: more elements of x than a float32 counts
 
 # Rows, bits, rows in a group, their order, N and K; of the first a row behind whole tiles
 SHUFFLED = ((65, 4, 128, "act", 4096), (129, 8, 16, "act", 2048), (129, 4, 32, "mix", 2048))
@@ -85,6 +85,11 @@ def more_than_a_workspace(limits: Limits) -> Iterator[dict]:
         yield {"m": m, "n": n, "k": 1, "options": usual(limits)}
     for m, k in ELEMENTS_OF_X:
         yield {"m": m, "n": 1, "k": k, "options": usual(limits, turn=1)}
+
+
+def long_prompt(limits: Limits) -> Iterator[dict]:
+    m, k = PROMPT
+    yield as_usual(limits, m, 1, k)
 
 
 def shuffled_layers(limits: Limits) -> Iterator[dict]:

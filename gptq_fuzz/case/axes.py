@@ -19,7 +19,7 @@ G_IDX_KINDS = (
 )
 ZERO_KINDS = (
     *("zall", "zsym", "z0", "zmax", "zeq", "zrow", "zcol", "zlay", "zhead"),
-    *("zband", "ztern", "zfew", "zfour", "znear", "zflt"),
+    *("zband", "ztern", "zfew", "zfour", "znear", "zdead", "zflt"),
 )
 FRACTIONS = "zflt"  # the zero-points that only kernels of unpacked codes can be given
 BANDS = (4, 1, 2, 3, 8, 7, 16, 15, 32, 31, 64, 63, 128, 127)  # zband: largest less smallest

@@ -25,7 +25,8 @@ TILES = (64, 128, 256)
 BYTES_PER_WEIGHT = 64  # of operands, float64 reference and intermediates, generously
 # Behind a panel, where the reference is small: as measured of a worker, and a little more
 BYTES_PER_CODE, BYTES_PER_SCALE, BYTES_PER_X, BYTES_PER_RESULT = 20, 160, 48, 40
-MORE_PER_CODE = {"wide": 10, "zeq": 28, "zfour": 20, "znear": 28}  # of these fills and zero-points
+# Of these fills and zero-points
+MORE_PER_CODE = {"wide": 10, "zeq": 28, "zfour": 20, "znear": 28, "zdead": 28}
 
 
 def bytes_needed(case: Case) -> int:

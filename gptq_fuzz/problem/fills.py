@@ -157,12 +157,32 @@ def _codes(case: Case, zeros: torch.Tensor, g_idx: torch.Tensor, device) -> torc
         codes = _two_of_four(case, codes, device)
     if case.zeros == "znear" and case.bits > 1:
         codes = zeros[g_idx] + _near(case, codes)
+    if case.zeros == "zdead":
+        codes = torch.where(_dead(case, device)[g_idx], zeros[g_idx], codes)
     if case.fill == "wide":
         # Beside the outliers of x every second weight is 0: what is small in a row decides there.
         second = torch.arange(case.columns, device=device) % 2 == 1
         vanish = _is_outlier(case, device).unsqueeze(1) & second
         codes = torch.where(vanish.T if case.backward else vanish, zeros[g_idx], codes)
     return codes
+
+
+def _dead(case: Case, device) -> torch.Tensor:
+    """[G, N]: where all weights are 0, as of channels that are pruned: by the seed a quarter of the
+    columns, half of the words of columns, half of the groups; never all, one at least.
+    """
+    form, sure = case.seed % 3, case.seed // 3
+    if form == 2 and case.groups > 1:
+        raw = random_words(case.seed, "zeros", case.groups, 1, device)[1] >> 16
+        dead = raw % 2 == 0
+        dead[sure % case.groups], dead[(sure + 1) % case.groups] = True, False
+        return dead.expand(case.groups, case.n)
+    width = case.unit if form == 1 and case.n > case.unit else 1
+    count = case.n // width
+    raw = random_words(case.seed, "zeros", 1, count, device)[1] >> 16
+    dead = raw % (4 if width == 1 else 2) == 0
+    dead[:, sure % count], dead[:, (sure + 1) % count] = True, False
+    return dead.repeat_interleave(width, 1).expand(case.groups, case.n)
 
 
 def _few_codes(case: Case, codes: torch.Tensor) -> torch.Tensor:

@@ -29,9 +29,11 @@ from gptq_fuzz.search.paths import (
     early_infinities,
     filled_rows,
     long_prompt,
+    many_groups,
     more_than_a_panel,
     more_than_a_workspace,
     shuffled_layers,
+    squares,
     states_of_large,
     typical,
 )
@@ -380,7 +382,10 @@ _ALWAYS = (
         *(_bands, _shards),
     ),
     (_decoded, shuffled_layers, long_prompt),
-    (early_infinities, states_of_large, beside_a_long_one, coarse_scales, filled_rows),
+    (
+        *(early_infinities, states_of_large, beside_a_long_one, coarse_scales, filled_rows),
+        *(many_groups, squares),
+    ),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
     (_prefills_of_float32, more_than_a_workspace, _wrapped, _middle_rows, _cubes),
     (more_than_a_panel,),

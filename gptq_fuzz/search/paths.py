@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from gptq_fuzz.case.axes import BATCHED, BY_FIELD, FILLS_OF, STATES, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.history import PARAMETERS
-from gptq_fuzz.search.usual import GROUP, as_usual, usual
+from gptq_fuzz.search.usual import GROUP, as_usual, takes_groups, usual
 
 # bits, rows in a group, their order, zero-points: what most files have, and what differs from it
 COMMONEST = ((4, GROUP, "seq", "zsym"), (8, GROUP, "seq", "zsym"))
@@ -53,9 +53,14 @@ LONGEST = 65600  # K, for one word of N
 BESIDE_LONG = {
     "layout": ((5, 1, 16400), (2056, 1, 1)),
     "start": ((2, 1, 16400), (2056, 1, 1), (2, 4104, 1)),
-    "g_idx": ((1, 1, 16400), (2, 1, LONGEST)),
+    "g_idx": ((1, 1, 16400), (2, 1, 53248), (2, 1, LONGEST)),
     "zeros": ((1, 1, 16400), (2, 4104, 1)),
 }
+# K and rows in a group, beside more columns than one tile of them: a stage for scales ends at a
+# power of two, or at some hundred groups
+MANY_GROUPS = ((14336, 32), (28672, 64), (11008, 32), (18944, 32), (8192, 8), (28672, 32))
+BESIDE_GROUPS = (72, 136)  # columns, in turn
+SQUARES = (32, 64, 96)  # two or all three sizes alike, which tell no more what is transposed
 APART = 3  # the number of a layout that has one
 # `coarse`: blocks of 128, 64 and 32 columns; powers of two for the layer, for blocks of 128 columns
 COARSE_COLUMNS, COARSE_SEEDS = 336, (1, 5, 9, 20, 21)
@@ -127,6 +132,25 @@ def beside_a_long_one(limits: Limits) -> Iterator[dict]:
             for m, n, k in places if None not in options.values() else ():
                 bits = {"bits": max(limits.bits)} if k >= LONG[0] else {}  # in the smallest words
                 yield {"m": m, "n": n, "k": k, "options": options} | bits
+
+
+def many_groups(limits: Limits) -> Iterator[dict]:
+    for turn, (k, size) in enumerate(MANY_GROUPS):
+        if takes_groups(limits, size):
+            sizes = {"m": 1 + turn % 2, "n": BESIDE_GROUPS[turn % 2], "k": k, "group_size": size}
+            yield sizes | {"options": usual(limits, turn // 2)}
+
+
+def squares(limits: Limits) -> Iterator[dict]:
+    """Each layout of x of as many rows as columns, beside as many columns of the layer or more."""
+    axis = BY_FIELD["layout"]
+    for turn, value in enumerate(limits.of(axis)):
+        for n in (SQUARES[turn % len(SQUARES)], 2 * SQUARES[-1]):
+            side = SQUARES[turn % len(SQUARES)]
+            options = usual(limits, turn) | {"layout": axis.with_number(value, APART)}
+            options |= _of_a_layout(limits, value)
+            if None not in options.values():
+                yield {"m": side, "n": n, "k": side, "options": options}
 
 
 def coarse_scales(limits: Limits) -> Iterator[dict]:

@@ -54,7 +54,10 @@ LINES = (  # of every check
 )
 # Kinds of g_idx and of zero-points that have a kernel of their own
 ORDERS = ("perm", "shard", "odd", "holes", "near", "uneven", "recur", "begun")
-ZEROS = ("zeq", "zrow", "zcol", "zlay", "zhead", "zband", "ztern", "zfew", "zfour", "znear")
+ZEROS = (
+    *("zeq", "zrow", "zcol", "zlay", "zhead", "zband"),
+    *("ztern", "zfew", "zfour", "znear", "zdead"),
+)
 KINDS = dict.fromkeys(ORDERS, "g_idx") | dict.fromkeys(ZEROS, "zeros")
 SIZES = ("m17-n64-k96-b4-g32-{}", "m3-n32-k256-b8-g64-act-{}-s1", "m33-n48-k64-b2-g16-mix-{}-s2")
 

@@ -96,6 +96,9 @@ GOLDEN = [
     ("m1-n8-k16-b8-g4-zfour-randn-s3", "82f68734 30b0ccec ba1c4cee 15ec5f6c b21772f9 -"),
     ("m2-n16-k32-b4-g8-znear-s5", "9fd727ec 7764a820 c66e65d5 53d58854 9f1ec608 -"),
     ("m1-n8-k16-b8-g4-znear-randn-s24", "206b8a17 4aaf3860 c286fde9 145464cc b21772f9 -"),
+    ("m2-n16-k32-b4-g8-zdead-s1", "2b838837 9896fb7f 888f2dcd eb747214 9f1ec608 -"),
+    ("m1-n8-k16-b8-g4-zdead-randn-s2", "f7085602 2253a361 b74ff3ad d4b2bf09 b21772f9 -"),
+    ("m1-n16-k16-b4-g8-zdead-s3", "220118f7 44aaccb5 c662edef 9ba9ab8a 207b7fe5 -"),
     ("m3-n72-k32-b8-g8-coarse-s5", "c1d76a75 f5c90c2e 014ee174 896e1cfe 9f1ec608 -"),
     ("m2-n8-k16-b8-g4-bf16-sf32-coarse-s23", "80c6e754 d83b8dd4 18553c10 e1411bac b21772f9 -"),
     ("m4-n8-k32-b4-g8-act-steep-s1", "c3313949 36a1ea5b f96d8e4b d0fce6fc e7e5694d -"),
@@ -415,6 +418,19 @@ def test_coarse_has_rows_of_x_that_are_full_in_some_blocks_of_64_and_0_in_others
     counts = (left != 0).unflatten(1, (-1, 64)).sum(2)
     assert {*counts.unique().tolist()} == {0, 1, 64}
     assert torch.all((counts.sum(1) == 1) | (counts == 64).any(1))
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_zdead_has_columns_words_or_groups_of_zeros_and_others(bits):
+    for seed in range(6):
+        case, values = problem(f"m1-n192-k128-b{bits}-g32-zdead-s{seed}")
+        dead = values.codes == values.zeros[values.g_idx]
+        if seed % 3 == 2:
+            whole = dead.unflatten(0, (4, -1)).all(2).all(1)
+        else:
+            whole = dead.unflatten(1, (-1, case.unit if seed % 3 else 1)).all(2).all(0)
+        assert whole.any()
+        assert not whole.all()
 
 
 @pytest.mark.parametrize("bits", BITS)

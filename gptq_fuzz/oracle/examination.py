@@ -33,7 +33,7 @@ from gptq_fuzz.oracle.form import changed, forms_of
 from gptq_fuzz.oracle.guard import at_edges, named, places
 from gptq_fuzz.oracle.held import kept_by_what_is_held
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
-from gptq_fuzz.oracle.kept import Asked, calls_of, can_be_counted, kept
+from gptq_fuzz.oracle.kept import Asked, calls_of, can_be_counted, kept, warnings_unseen
 from gptq_fuzz.oracle.launches import bfloat16_works, launches
 from gptq_fuzz.oracle.locate import locate
 from gptq_fuzz.oracle.messages import describe, message_of
@@ -489,14 +489,15 @@ class Examination:
             with contextlib.suppress(Exception):  # of another size: other cases are for that
                 if found := look(self, share):
                     return self._result(kinds.LEAKING, found, check="memory")
-        for whose, asked in calls_of(self).items():
-            seconds = min(share, ends - time.monotonic())
-            if _fewest_seconds(asked) > seconds:
-                continue  # of calls that do not all fit nothing could be said
-            found = kept(asked, self.device, seconds)
-            if found:
-                message = f"{found} more are kept with {whose}, {asked.calls} of them"
-                return self._result(kinds.LEAKING, message, check="memory")
+        with warnings_unseen():
+            for whose, asked in calls_of(self).items():
+                seconds = min(share, ends - time.monotonic())
+                if _fewest_seconds(asked) > seconds:
+                    continue  # of calls that do not all fit nothing could be said
+                found = kept(asked, self.device, seconds)
+                if found:
+                    message = f"{found} more are kept with {whose}, {asked.calls} of them"
+                    return self._result(kinds.LEAKING, message, check="memory")
         return None
 
     def _relation(self, name: str, relation) -> Verdict | None:

@@ -23,7 +23,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -48,6 +48,7 @@ CALLS = FIRST + LOOKS + 3 * (EARLY + sum(ROUNDS))
 FEWEST_ROWS = 1024
 FEWER_ROUNDS = (64, 256)  # of threads
 ROUNDS_OF_ROWS = (288, 96)  # the latter begins after 1,104 calls: oneDNN keeps 1,024 products
+FURTHER = 8  # columns of what a strided x is a part of
 APART = 512  # bytes between two x of one buffer: as each begins that torch makes, on a GPU too
 PAUSE = 0.1  # seconds after which a thread that frees what calls left to it has freed some more
 PAUSES = 20  # at most
@@ -191,6 +192,18 @@ def _grown(states: list[dict[str, int]], calls: int, left: dict[str, float]) -> 
     return None
 
 
+@contextlib.contextmanager
+def warnings_unseen() -> Iterator[None]:
+    """Python's own filter, under which a module notes each text of a warning; none is shown. No
+    call changes it, since these notes are dropped then.
+    """
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.simplefilter("default")
+        warnings.showwarning = lambda *_args, **_more: None
+        yield
+
+
 class LongLived:
     """A thread of a program that uses this device; it goes on until nobody has this any more."""
 
@@ -257,17 +270,15 @@ def _gradient_of(exam) -> Callable[[int], None] | None:
     def call(number: int) -> None:
         grad = operands.left.clone(memory_format=torch.contiguous_format)
         grad.view(-1)[:1] = number % 512
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exam.backend.call(case, grad, weights)
+        exam.backend.call(case, grad, weights)
 
     return call
 
 
 def calls_of(exam) -> dict[str, Asked]:
     """What is called again and again: one layer with x at ever other addresses, with ever new
-    x, with one that is written before each call, ever new layers, such that share an operand, such
-    that are called with no rows, many in turn, one layer that is written before each call, and one
+    x, a strided one too, with one that is written before each call, ever new layers, such that
+    share an operand, such that are called with no rows, many in turn, one layer that is written before each call, and one
     that is moved, one and a new one in each mode of torch that the kernel promises, for a gradient
     too, one with ever other numbers of rows and one by ever new threads, where as much as x or the
     result counts, new ones by a thread that goes on, a call with each operand that the kernel
@@ -279,12 +290,10 @@ def calls_of(exam) -> dict[str, Asked]:
 
     def answer(left, weights=None) -> None:
         """Of the layer that is loaded, or of these weights."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if weights is None:
-                prepared(left)
-            else:
-                exam.backend.call(exam.case, left, weights)
+        if weights is None:
+            prepared(left)
+        else:
+            exam.backend.call(exam.case, left, weights)
 
     def own_layer() -> dict:
         return {
@@ -295,6 +304,15 @@ def calls_of(exam) -> dict[str, Asked]:
     def same_layer(number: int) -> None:
         left = operands.left.clone(memory_format=torch.contiguous_format)
         left.view(-1)[:1] = number % 512
+        answer(left)
+
+    wide = operands.left.new_zeros(*operands.left.shape[:-1], exam.case.reduction + FURTHER)
+    wide[..., : exam.case.reduction] = operands.left
+
+    def strided_x(number: int) -> None:
+        """A part of each row of a wider tensor, as of what several layers have made together."""
+        left = wide.clone()[..., : exam.case.reduction]
+        left[..., :1] = number % 512
         answer(left)
 
     all_places: list[torch.Tensor] = []  # once it is asked for: the buffer that each x is part of
@@ -430,6 +448,8 @@ def calls_of(exam) -> dict[str, Asked]:
         "every move of a layer": Asked(moved_layer),
         "every view of a layer": Asked(sliced_layer),
     }
+    if "pad" in exam.limits.layouts and exam.case.m > 1 and not exam.case.backward:
+        asked["every call with a strided x"] = Asked(strided_x)
     for name, mode in _modes_of(exam).items():
         asked[f"every call of one layer and a new one under {name}"] = Asked(under(name, mode))
     if gradient := _gradient_of(exam):

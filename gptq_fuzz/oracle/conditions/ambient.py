@@ -9,6 +9,7 @@ that partial sums may be rounded to it.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -121,12 +122,38 @@ def more_threads(exam) -> Verdict | None:
         return None
     with within(exam, lambda: _context(exam, "omp3")):
         multiply = loaded(exam, exam.operands)
+    if found := _new_threads_changed(exam, multiply):
+        return found
     for count in MORE_THREADS:
         with within(exam, _watched(exam, lambda count=count: put(*_THREADS, count))):
             out = answer(exam, multiply, exam.operands)
         if found := wrong(exam, exam.expected.check(out), f" with {count} threads"):
             return found
     return None
+
+
+def _new_threads_changed(exam, multiply: Callable) -> Verdict | None:
+    """The verdict on a call after which threads that the program starts have another number of
+    threads of torch's: the last that any thread has set.
+    """
+    with put(*_THREADS, OTHER_THREADS):
+        before = _threads_of_a_new_one()
+        with exam.surrounded():
+            multiply(exam.operands.left)
+            synchronize(exam.device)
+        after = _threads_of_a_new_one()
+        torch.set_num_threads(OTHER_THREADS)
+    if before == after:
+        return None
+    return exam._result(kinds.STATE_LEAKED, "the kernel changed thread count of new threads")
+
+
+def _threads_of_a_new_one() -> int:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 def other_settings(exam) -> Verdict | None:

@@ -1,6 +1,6 @@
-"""Two threads call at once, with an x each: one layer, then a layer each, then one from K to N
-beside one from N to K, where scratch of a width is for x of one and the result of the other. Each
-as if alone.
+"""Two threads call at once, with an x each: one layer, then a layer each, then one layer with other
+numbers of rows, then one from K to N beside one from N to K, where scratch of a width is for x of
+one and the result of the other. Each as if alone.
 
 First in turn: at each of torch's operators a thread lets the other one go on to its next, so that
 the same steps interleave in the same way every time. Then freely, for what is no operator.
@@ -82,6 +82,10 @@ def in_two_threads(exam) -> Verdict | None:
             return _noted(found, f"the other thread called {what} layer")
     if found := _in_modes(exam, asked[0]):
         return _noted(found, "one thread was under no_grad, the other one was not")
+    if other := _of_other_rows(exam, asked[0][0]):
+        pair = asked[0][0], other
+        if found := _both(exam, pair, _in_turn) or _both(exam, pair, _freely):
+            return _noted(found, "the other thread called this layer with other rows")
     if turned := _turned(exam):
         pair = asked[0][0], turned
         if found := _both(exam, pair, _in_turn) or _both(exam, pair, _freely):
@@ -132,6 +136,15 @@ def _by_each(exam, layer: Operands, xs) -> list[tuple]:
     """For each thread: the layer as the kernel has loaded it, its operands, what is expected."""
     multiply, given = loaded(exam, layer), [with_x(exam, x, layer) for x in xs]
     return [(multiply, operands, exam.expectation(operands)) for operands in given]
+
+
+def _of_other_rows(exam, own: tuple) -> tuple | None:
+    """As of `_by_each`, the layer of `own` with a row more; None where the kernel takes no such."""
+    changes = {"m": exam.case.m + 1, "rank": 2, "layout": ""}
+    if exam.limits.violations(exam.case.replace(**changes)):
+        return None
+    operands = with_another_x(exam, **changes)
+    return own[0], operands, exam.expectation(operands)
 
 
 def _turned(exam) -> tuple | None:

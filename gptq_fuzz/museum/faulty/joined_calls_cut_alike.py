@@ -7,7 +7,7 @@ import torch
 from gptq_fuzz.museum.parts import multiply, weights
 
 BUG = "rows of calls that overlap are multiplied together, and cut into parts of one size"
-VERDICTS = ("STATE_LEAKED",)
+VERDICTS = ("STATE_LEAKED", "WRONG_TYPE")
 ONLY = "threads2"
 GUARD = threading.Lock()
 _waiting = {}  # layer -> x of those that came while its weight is made

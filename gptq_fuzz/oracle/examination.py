@@ -51,7 +51,7 @@ from gptq_fuzz.oracle.surroundings import (
     synchronize,
     treatment,
 )
-from gptq_fuzz.oracle.trusted import replaced
+from gptq_fuzz.oracle.trusted import public_at_first, public_replaced, replaced
 from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.layouts import CannotReserve, Guarded
 from gptq_fuzz.problem.operands import Operands, Product
@@ -163,7 +163,7 @@ class Examination:
     def _examined(self) -> Verdict:
         """The verdict on `operands`, whose answer lies within what is `expected`."""
         self._tasks = tasks()
-        operators_at_first()
+        operators_at_first(), public_at_first()
         try:
             return (
                 self._under_its_condition()
@@ -310,7 +310,7 @@ class Examination:
             time.sleep(LATE)
         self.require_intact(self.operands)
         found = differing(operators_at_first(), registered_operators())
-        self.changed = [f"torch's operator {name}" for name in found]
+        self.changed = [f"torch's operator {name}" for name in found] + public_replaced()
         self._restore()
         return self._leak()
 

@@ -315,6 +315,17 @@ def calls_of(exam) -> dict[str, Asked]:
         left[..., :1] = number % 512
         answer(left)
 
+    pitches: list[torch.Tensor] = []  # once it is asked for: rows further and further apart
+
+    def other_strides(number: int) -> None:
+        """Rows of x further apart each time, as the last ones of ever longer prompts are."""
+        m, k = exam.case.m, exam.case.reduction
+        if not pitches:
+            pitches.append(operands.left.new_zeros(m * (k + CALLS + 1)))
+        left = pitches[0].as_strided((m, k), (k + number + 1, 1))
+        left.copy_(operands.left)
+        answer(left)
+
     all_places: list[torch.Tensor] = []  # once it is asked for: the buffer that each x is part of
 
     def elsewhere(number: int) -> None:
@@ -331,6 +342,14 @@ def calls_of(exam) -> dict[str, Asked]:
     def new_layer(number: int) -> None:
         weights = own_layer()
         weights["qweight"].view(-1)[:1] = number
+        answer(operands.left, weights)
+
+    def updated_layer(number: int) -> None:
+        """A new layer, written between two calls, as a checkpoint or an adapter is put into one."""
+        weights = own_layer()
+        answer(operands.left, weights)
+        for name in of_it:
+            weights[name].view(-1)[:1] += 0
         answer(operands.left, weights)
 
     buffer = operands.left.clone(memory_format=torch.contiguous_format)
@@ -442,6 +461,7 @@ def calls_of(exam) -> dict[str, Asked]:
         "every call of one layer": Asked(same_layer),
         "every write into x": Asked(written_x),
         "every new layer": Asked(new_layer),
+        "every new layer that is written between calls": Asked(updated_layer),
         "every round of new layers that share an operand": Asked(sharing_layers),
         "every call of one of many layers": Asked(layers_in_turn),
         "every write into a layer": Asked(written_layer),
@@ -450,6 +470,8 @@ def calls_of(exam) -> dict[str, Asked]:
     }
     if "pad" in exam.limits.layouts and exam.case.m > 1 and not exam.case.backward:
         asked["every call with a strided x"] = Asked(strided_x)
+        if exam.case.rank == 2:
+            asked["every call with other strides of x"] = Asked(other_strides)
     for name, mode in _modes_of(exam).items():
         asked[f"every call of one layer and a new one under {name}"] = Asked(under(name, mode))
     if gradient := _gradient_of(exam):

@@ -110,7 +110,8 @@ def _settings(words: list[str]) -> list[str]:
 def _translated(words: list[str]) -> list[str]:
     if words[:1] == ["bench"]:
         plugin = ["-p", "gptq_fuzz.bench.plugin"]
-        return [*plugin, *words[1:], str(BENCH / "bench_matmul.py")]
+        # First: the last option may have a value, or none
+        return [*plugin, str(BENCH / "bench_matmul.py"), *words[1:]]
     if words[:1] == ["fingerprint"]:
         words = ["--fingerprint", *words[1:]]
     if words[-1:] == ["--fingerprint"]:  # what comes next is no value of it

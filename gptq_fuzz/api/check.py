@@ -40,7 +40,8 @@ HOOKS = ("jit_cache_hook", "jit_post_compile_hook")  # that a worker sets where 
 class Summary:
     """What `check` judged: how many cases, with which verdicts, in how many seconds.
 
-    `ran_in` is "a worker", or "this process" and why. `seed` is that of the fuzzed cases.
+    `ran_in` is "a worker", or "this process" and why. `seed` is that of the fuzzed cases. `no_time`
+    says what of corpus, list and histories was left.
     """
 
     cases: int
@@ -48,12 +49,14 @@ class Summary:
     seconds: float
     ran_in: str
     seed: int
+    no_time: str = ""
 
     def __str__(self) -> str:
         counts = " ".join(f"{kind} {count}" for kind, count in self.verdicts.items())
         noun = "case" if self.cases == 1 else "cases"
         judged = f"{self.cases} {noun} judged in {self.ran_in}, {self.seconds:.1f} s"
-        return f"{judged}: {counts or 'none'} (base seed {self.seed})"
+        left = f"; no time for {self.no_time}" * bool(self.no_time)
+        return f"{judged}: {counts or 'none'} (base seed {self.seed}){left}"
 
 
 def check(
@@ -104,11 +107,12 @@ def check(
 def _checked(kernel: KernelUnderTest, budget: float, ran_in: str) -> Summary:
     __tracebackhide__ = True
     started, seed = time.monotonic(), secrets.randbelow(2**31)
+    no_time = ""
     with contextlib.suppress(Failure):  # it is among the findings
-        _judge_until(kernel, started + budget, seed)
+        no_time = _judge_until(kernel, started + budget, seed)
     coverage = kernel.coverage
     seconds = time.monotonic() - started
-    summary = Summary(coverage.judged, dict(coverage.verdicts), seconds, ran_in, seed)
+    summary = Summary(coverage.judged, dict(coverage.verdicts), seconds, ran_in, seed, no_time)
     if kernel.findings:
         raise AssertionError(f"{_report(kernel)}\n{summary}")
     if not coverage.judged:
@@ -126,18 +130,23 @@ def _report(kernel: KernelUnderTest) -> str:
     return f"{what}; no command shows it, since the kernel ran in this process\n{finding.verdict}"
 
 
-def _judge_until(kernel: KernelUnderTest, ends: float, seed: int) -> None:
-    """Keep the first finding of corpus, list, histories and fuzzing; all but the last raise it."""
-    for case, checks in _first_cases(kernel):
+def _judge_until(kernel: KernelUnderTest, ends: float, seed: int) -> str:
+    """Keep the first finding of corpus, list, histories and fuzzing; all but the last raise it.
+    Returns what of them there was no time for.
+    """
+    first, histories = list(_first_cases(kernel)), list(canned(kernel.limits))
+    for done, (case, checks) in enumerate(first):
         if time.monotonic() >= ends:
-            return
+            left = f"{len(first) - done} of {len(first)} cases of corpus and list"
+            return f"{left}, {len(histories)} histories and fuzzing"
         must_pass_shrunk(kernel, case, checks)
-    for name in canned(kernel.limits):
+    for done, name in enumerate(histories):
         if time.monotonic() >= ends:
-            return
+            return f"{len(histories) - done} of {len(histories)} histories and fuzzing"
         must_pass_canned(kernel, name, ends)
     if (left := ends - time.monotonic()) > 0:
         fuzz([kernel], left, seed)
+    return ""
 
 
 def _first_cases(kernel: KernelUnderTest) -> Iterator[tuple[Case, str | None]]:

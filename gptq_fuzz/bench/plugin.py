@@ -55,6 +55,8 @@ def pytest_configure(config):
     is_worker = hasattr(config, "workerinput") or getattr(option, "numprocesses", None)
     if is_worker or option.collectonly or option.help or not _wanted(config):
         return
+    if option.baseline != "none" and not Path(option.baseline).exists():
+        raise pytest.UsageError(f"--baseline {option.baseline}: there is no such file or folder")
     if option.pairs < LEAST_PAIRS:
         raise pytest.UsageError(f"--pairs {option.pairs}: {LEAST_PAIRS} or more can be compared")
     if asked_of(config).device == "cpu" or not torch.cuda.is_available():

@@ -13,8 +13,13 @@ OURS = Path(__file__).resolve().parents[1] / "corpus"
 
 def read_corpus(path: Path) -> list[str]:
     """The Case lines of a file; text after `#` is a comment."""
+    return [line for _, line in numbered(path)]
+
+
+def numbered(path: Path) -> list[tuple[int, str]]:
+    """The same, each with its number in the file."""
     lines = (text.partition("#")[0].strip() for text in path.read_text("utf-8").splitlines())
-    return [line for line in lines if line]
+    return [(number, line) for number, line in enumerate(lines, 1) if line]
 
 
 def our_corpus() -> list[str]:

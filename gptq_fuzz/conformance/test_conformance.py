@@ -84,6 +84,12 @@ def test_every_corpus_line_passes(backend, case):
     must_pass_shrunk(backend, case)
 
 
+def test_what_lies_outside_the_limits_is_refused(backend):
+    if not backend.limits.bad and not backend.limits.refuses_outside:
+        pytest.skip("promises_no_rejection")
+    must_pass(backend, refusals(backend.limits), examples(2), checks=())
+
+
 def test_no_more_memory_is_kept_with_every_call(backend):
     must_keep_nothing(backend)
 
@@ -182,12 +188,6 @@ def test_other_weights_in_between_leave_no_trace(backend):
 
 def test_nothing_beside_an_operand_is_touched(backend):
     must_pass(backend, cases(backend.limits), examples(2), checks=("guarded",))
-
-
-def test_what_lies_outside_the_limits_is_refused(backend):
-    if not backend.limits.bad and not backend.limits.refuses_outside:
-        pytest.skip("promises_no_rejection")
-    must_pass(backend, refusals(backend.limits), examples(2), checks=())
 
 
 @pytest.mark.fingerprint

@@ -507,6 +507,8 @@ class Examination:
         if not mismatch.count:
             return None
         where, rows = "", len(mismatch.wrong)
+        if rows == self.asked.m > self.case.m:
+            where = locate(mismatch.wrong, self.operands.values, self.asked)
         if rows <= self.case.m:
             wrong = mismatch.wrong.new_zeros(self.case.m, self.case.columns)
             wrong[self.case.m - rows :] = mismatch.wrong  # the last row may be all of it

@@ -56,6 +56,7 @@ from gptq_fuzz.oracle.examination import (
 )
 from gptq_fuzz.oracle.interrupts import GOES_ON, InMainThread, InterruptsAt
 from gptq_fuzz.oracle.memory import Memory, put_together
+from gptq_fuzz.oracle.messages import describe
 from gptq_fuzz.oracle.own_threads import InItsThreads
 from gptq_fuzz.oracle.surroundings import (
     differing,
@@ -76,7 +77,29 @@ NOWHERE = nullcontext()
 CELLS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
-COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda view: pickle.loads(pickle.dumps(view))}
+def _copied(view: torch.Tensor) -> torch.Tensor:
+    """As `copy.deepcopy` makes it. Raises Wrong where something noted at it cannot be copied."""
+    try:
+        return copy.deepcopy(view)
+    except Exception:  # noqa: BLE001 - whatever was noted raises
+        plain = copy.deepcopy(view.detach())
+        try:
+            copy.deepcopy(vars(view))
+        except Exception as problem:
+            message = f"a tensor of the layer cannot be copied any more: {describe(problem)}"
+            raise Wrong(kinds.INPUT_CHANGED, message) from problem
+        return plain
+
+
+def _pickled(view: torch.Tensor) -> torch.Tensor:
+    """As `pickle` makes it and reads it, without what is noted where that cannot be."""
+    try:
+        return pickle.loads(pickle.dumps(view))
+    except Exception:  # noqa: BLE001 - whatever was noted raises
+        return pickle.loads(pickle.dumps(view.detach()))
+
+
+COPIES = {"deepcopy": _copied, "pickle": _pickled}
 
 
 class Interrupted(KeyboardInterrupt):

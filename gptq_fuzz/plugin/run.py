@@ -15,7 +15,7 @@ import pytest
 
 from gptq_fuzz._checkout import IS_CHECKOUT, PACKAGE, ROOT
 from gptq_fuzz.case.case import Case
-from gptq_fuzz.case.corpus import read_corpus
+from gptq_fuzz.case.corpus import numbered
 from gptq_fuzz.case.history import parse_history
 from gptq_fuzz.case.known import read_known
 from gptq_fuzz.fingerprint.store import DEFAULT_FILE, OURS, Changed, FingerprintFile
@@ -106,7 +106,7 @@ def _fill(session: Session, config, asked) -> None:
     lines = []
     for file in asked.corpus:
         with named("corpus", file):
-            lines += read_corpus(Path(file))
+            lines += [(f"{file}:{number}", line) for number, line in numbered(Path(file))]
     for spec in asked.kernel or BUILT_IN if asked.fingerprint else ():
         is_ours = IS_CHECKOUT and asked.fingerprint == DEFAULT_FILE and spec in BUILT_IN
         path = OURS if is_ours else config.rootpath / asked.fingerprint
@@ -133,14 +133,17 @@ def _fill(session: Session, config, asked) -> None:
     _require_readable(lines, session)
 
 
-def _require_readable(lines: list[str], session: Session) -> None:
-    """A line of --corpus that no kernel of this run can read is a mistake, not a skip."""
+def _require_readable(lines: list[tuple[str, str]], session: Session) -> None:
+    """A line of --corpus, with its place, that no kernel of this run can read is a mistake, not a
+    skip.
+    """
     tokens = [token for kernel in session.kernels.values() for token in kernel.limits.tokens]
-    for line in lines:
+    for place, line in lines:
         try:
             Case.parse(line, tokens)
         except ValueError as problem:
-            raise ValueError(f"--corpus: {problem}") from problem
+            more = "; a history is kept by --store, or given by --steps" * ("/" in line)
+            raise ValueError(f"--corpus: {place}: {problem}{more}") from problem
 
 
 def _kernel(spec: str, session: Session, config, asked) -> KernelUnderTest:

@@ -87,10 +87,7 @@ class Guarded:
 
     def copied(self, of: Callable[[torch.Tensor], torch.Tensor]) -> Guarded:
         """The same in the tensor that `of` makes of this one, storage and all."""
-        try:
-            view = of(self.view)
-        except Exception:  # noqa: BLE001 - what a kernel has noted at a tensor need not be copied
-            view = of(self.view.detach())
+        view = of(self.view)
         if view.untyped_storage().nbytes() < self.view.untyped_storage().nbytes():
             # A parameter is copied by its cells, without what lies around them
             view = of_its_kind(self.view, of(self.view.detach()))

@@ -567,12 +567,15 @@ def test_a_twin_is_another_tensor_with_the_same_notes(way, start):
     assert history.layers[0].guarded["scales"].is_untouched()
 
 
-def test_what_cannot_be_copied_is_no_fault():
+@pytest.mark.parametrize(
+    ("way", "kind"), [("deepcopy", kinds.INPUT_CHANGED), ("pickle", kinds.PASS)]
+)
+def test_what_is_noted_at_a_tensor_lets_it_be_copied_and_need_not_be_written(way, kind):
     def change(given, out, number):
         given["scales"].note = threading.Lock()
         return out
 
-    assert verdict_on(spoilt(change), f"{LOADED}/twin-1-0-deepcopy/again-1").kind == kinds.PASS
+    assert verdict_on(spoilt(change), f"{LOADED}/twin-1-0-{way}/again-1").kind == kind
 
 
 def test_freed_operands_are_poisoned_where_nobody_holds_them():

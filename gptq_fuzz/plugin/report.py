@@ -141,10 +141,7 @@ def merged(own: dict, config) -> dict:
             mine = own["kernels"].setdefault(spec, seen)
             if mine is not seen:
                 _add(mine, seen)
-    # A few lines alone say nothing of waivers that are about others
-    about_all = not (asked_of(config).case or asked_of(config).steps)
-    waivers = own["waivers"] if about_all else ()
-    own["complaints"] = [why for waiver in waivers if (why := complaint(*waiver))]
+    own["complaints"] = [why for waiver in own["waivers"] if (why := complaint(*waiver))]
     return own
 
 

@@ -23,6 +23,7 @@ def run(tmp_path, status=0, **variables):
     fake.write_text(PYTHON)
     fake.chmod(0o755)
     environment = {"PATH": os.environ["PATH"], "PYTHON": str(fake), "STATUS": str(status)}
+    environment["PYTHONPATH"] = str(ROOT)
     output = tmp_path / "output.txt"
     ran = subprocess.run(
         [ROOT / ".ci" / "action"], cwd=tmp_path, check=False,
@@ -63,6 +64,10 @@ def test_a_night_is_a_campaign_and_its_page(tmp_path):
 
 def test_an_unknown_mode_is_a_wrong_option(tmp_path):
     assert run(tmp_path, MODE="weekly") == (4, [])
+
+
+def test_a_python_without_the_package_is_a_wrong_option(tmp_path):
+    assert run(tmp_path, PYTHONPATH="") == (4, [])
 
 
 def test_the_tests_that_a_pull_request_asks_for_are_there():

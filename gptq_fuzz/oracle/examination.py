@@ -163,7 +163,10 @@ class Examination:
     def _examined(self) -> Verdict:
         """The verdict on `operands`, whose answer lies within what is `expected`."""
         self._tasks = tasks()
-        operators_at_first(), public_at_first()
+        for at_first in (operators_at_first, public_at_first):
+            if not self.request.announce:  # no process of a kernel's alone: others may change them
+                at_first.cache_clear()
+            at_first()
         try:
             return (
                 self._under_its_condition()

@@ -35,7 +35,7 @@ from gptq_fuzz.oracle.held import kept_by_what_is_held
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
 from gptq_fuzz.oracle.kept import Asked, calls_of, can_be_counted, kept, warnings_unseen
 from gptq_fuzz.oracle.launches import bfloat16_works, launches
-from gptq_fuzz.oracle.locate import locate
+from gptq_fuzz.oracle.locate import locate, rows_and_columns
 from gptq_fuzz.oracle.messages import describe, message_of
 from gptq_fuzz.oracle.panel import ExpectedPanel, bytes_needed
 from gptq_fuzz.oracle.relations import RELATIONS
@@ -511,7 +511,7 @@ class Examination:
             return None
         where, rows = "", len(mismatch.wrong)
         if rows == self.asked.m > self.case.m:
-            where = locate(mismatch.wrong, self.operands.values, self.asked)
+            where = rows_and_columns(mismatch.wrong, self.case.unit)
         if rows <= self.case.m:
             wrong = mismatch.wrong.new_zeros(self.case.m, self.case.columns)
             wrong[self.case.m - rows :] = mismatch.wrong  # the last row may be all of it

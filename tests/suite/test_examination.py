@@ -143,6 +143,8 @@ def zones_not_compared(monkeypatch):
 def state_not_compared(monkeypatch):
     monkeypatch.setattr(execute, "global_state", dict)
     monkeypatch.setattr(execute, "restore_state", lambda state: None)
+    monkeypatch.setattr(execute, "differing", lambda before, after: [])
+    monkeypatch.setattr(execute, "public_replaced", list)
 
 
 def type_not_compared(monkeypatch):

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch.utils._python_dispatch import _pop_mode, _push_mode
@@ -23,6 +23,7 @@ from gptq_fuzz.oracle.each_operator import EachOperator
 PAUSE = 0.02  # seconds without an operator, after which a thread is taken to have done its share
 PATIENCE = 1.0  # seconds that one waits at most for another: it may hold what that one needs
 THERE = frozenset(sys._current_frames())  # threads, before any kernel is imported
+OURS = "asked by gptq-fuzz"  # the name of threads that call a kernel
 INHERITED = object()  # in place of what an owner has of its own
 METHODS = (types.FunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 
@@ -35,9 +36,8 @@ class InItsThreads:
     thread that goes on meets nothing of this any more.
     """
 
-    def __init__(self, mode: EachOperator, in_turn: bool = True, but: Container[int] = ()):
-        """`but` are the numbers of further threads that are not the kernel's."""
-        self._mode, self._in_turn, self._but = _Told(mode), in_turn, but
+    def __init__(self, mode: EachOperator, in_turn: bool = True):
+        self._mode, self._in_turn = _Told(mode), in_turn
         self._changed = threading.Condition()
         self._is_over = False
         self._replaced: list[tuple[object, str, object]] = []  # owner, name, what was there
@@ -63,7 +63,9 @@ class InItsThreads:
         return bool(self._replaced)
 
     def _is_its_own(self, thread: int) -> bool:
-        return thread != self._caller and thread not in THERE and thread not in self._but
+        if thread == self._caller or thread in THERE:
+            return False
+        return all(one.name != OURS for one in threading.enumerate() if one.ident == thread)
 
     def __exit__(self, *_problem) -> None:
         self._end()

@@ -45,7 +45,7 @@ from gptq_fuzz.oracle.conditions.parts import (
     wrong,
 )
 from gptq_fuzz.oracle.each_operator import EachOperator, Injected, makes_a_tensor
-from gptq_fuzz.oracle.own_threads import InItsThreads
+from gptq_fuzz.oracle.own_threads import OURS, InItsThreads
 from gptq_fuzz.oracle.surroundings import differing, state_of_a_thread, synchronize
 from gptq_fuzz.problem.fills import FIELDS
 from gptq_fuzz.problem.operands import Operands
@@ -479,7 +479,7 @@ def in_threads(device: str, call: Callable, count: int = 2, seconds: float | Non
 
     # Nobody waits for a daemon at the end of the process
     started = [
-        threading.Thread(target=on_the_device, args=(number,), daemon=True)
+        threading.Thread(target=on_the_device, args=(number,), name=OURS, daemon=True)
         for number in range(count)
     ]
     for thread in started:
@@ -617,11 +617,11 @@ class BrokenInItsThread(BrokenOff):
 
     def __init__(self, place: int, patience: float):
         super().__init__(place, patience)
-        self._broken, self._callers = threading.Event(), set()
-        self._its_threads = InItsThreads(self, in_turn=False, but=self._callers)
+        self._broken = threading.Event()
+        self._its_threads = InItsThreads(self, in_turn=False)
 
     def before(self, operator) -> None:
-        if threading.get_ident() in self._callers:
+        if threading.current_thread().name == OURS:
             if self.operators == self.place and self._its_threads.has_met_any:
                 self._broken.wait(PATIENCE)
             Inside.before(self, operator)
@@ -629,16 +629,6 @@ class BrokenInItsThread(BrokenOff):
             self.is_broken = True
             self._broken.set()
             raise Injected("raised by gptq-fuzz in a thread of the kernel's own")
-
-    def run(self, device: str, calls) -> list[list]:
-        return super().run(device, [(self._by_a_caller(call), x) for call, x in calls])
-
-    def _by_a_caller(self, multiply: Callable) -> Callable:
-        def call(x):
-            self._callers.add(threading.get_ident())
-            return multiply(x)
-
-        return call
 
     def _first(self, multiply: Callable, x: torch.Tensor) -> list:
         with self._its_threads:

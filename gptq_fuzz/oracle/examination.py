@@ -30,7 +30,7 @@ from gptq_fuzz.oracle.conditions.table import CONDITIONS
 from gptq_fuzz.oracle.cycles import kept_in_cycles
 from gptq_fuzz.oracle.decode import explain
 from gptq_fuzz.oracle.fewer_rows import BEHIND_X, after_more, can_have_more
-from gptq_fuzz.oracle.form import changed, forms_of
+from gptq_fuzz.oracle.form import changed, forms_of, version_of
 from gptq_fuzz.oracle.guard import at_edges, named, places
 from gptq_fuzz.oracle.held import kept_by_what_is_held
 from gptq_fuzz.oracle.judge import Expected, Mismatch, machine_capability
@@ -40,19 +40,18 @@ from gptq_fuzz.oracle.locate import locate, rows_and_columns
 from gptq_fuzz.oracle.messages import describe, message_of
 from gptq_fuzz.oracle.panel import ExpectedPanel, bytes_needed
 from gptq_fuzz.oracle.relations import RELATIONS
+from gptq_fuzz.oracle.replaced import replaced_since, torch_at_first
 from gptq_fuzz.oracle.room import ALWAYS_THERE, free_memory, is_short, lacks_memory
 from gptq_fuzz.oracle.surroundings import (
     device_is_lost,
     differing,
     global_state,
-    operators_at_first,
     poisoned_allocations,
-    registered_operators,
     restore_state,
     synchronize,
     treatment,
 )
-from gptq_fuzz.oracle.trusted import public_at_first, public_replaced, replaced
+from gptq_fuzz.oracle.trusted import replaced
 from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.layouts import CannotReserve, Guarded
 from gptq_fuzz.problem.operands import Operands, Product
@@ -165,10 +164,9 @@ class Examination:
     def _examined(self) -> Verdict:
         """The verdict on `operands`, whose answer lies within what is `expected`."""
         self._tasks = tasks()
-        for at_first in (operators_at_first, public_at_first):
-            if not self.request.announce:  # no process of a kernel's alone: others may change them
-                at_first.cache_clear()
-            at_first()
+        if not self.request.announce:  # no process of a kernel's alone: others may change it
+            torch_at_first.cache_clear()
+        torch_at_first()
         try:
             return (
                 self._under_its_condition()
@@ -316,8 +314,7 @@ class Examination:
         self.require_intact(self.operands)
         self.changed = []
         if is_asked_patiently or not self.request.announce or next(_LOOKS) % LOOK_EVERY == 0:
-            found = differing(operators_at_first(), registered_operators())
-            self.changed = [f"torch's operator {name}" for name in found] + public_replaced()
+            self.changed = replaced_since()
         self._restore()
         return self._leak()
 
@@ -438,7 +435,7 @@ class Examination:
     def _decoy(self) -> Verdict | None:
         """Other weights of the same shape in between: nothing of them may come back."""
         first = self.call(self.operands)  # held: a later call must not write into it
-        written = None if first.is_inference() else first._version  # as torch counts it
+        written = version_of(first)
         other = Operands(decoy_of(self.case), self.device, zones=self.zones)
         answer = self.call(other)
         mismatch = self.expectation(other).check(answer)
@@ -446,12 +443,7 @@ class Examination:
             mismatch = self.expected.check(first)
         if not mismatch.count:
             mismatch = self.expected.check(self.call(self.operands))
-        if (
-            not mismatch.count
-            and written is not None
-            and first._version > written
-            and first.numel()
-        ):
+        if not mismatch.count and first.numel() and version_of(first) != written:
             message = "a later call counts as a write into an earlier result, for torch"
             return self._result(kinds.STATE_LEAKED, message, check="decoy")
         if not mismatch.count:

@@ -18,7 +18,7 @@ def form_of(tensor: torch.Tensor, is_left: bool) -> dict[str, object]:
         "requires_grad": tensor.requires_grad,
         "is_leaf": tensor.is_leaf,
         "grad_fn": tensor.grad_fn,
-        "version": None if tensor.is_inference() else tensor._version,
+        "version": version_of(tensor),
         "address": tensor.data_ptr(),
         "shape": tensor.shape,
         "strides": tensor.stride(),
@@ -26,6 +26,11 @@ def form_of(tensor: torch.Tensor, is_left: bool) -> dict[str, object]:
         "hooks": _hooks_of(tensor),
     }
     return form | ({NOTES: tuple(tensor.__dict__)} if is_left else {})
+
+
+def version_of(tensor: torch.Tensor) -> int | None:
+    """How many writes torch has counted; it counts none in inference."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _hooks_of(tensor: torch.Tensor) -> tuple[int, ...]:

@@ -16,14 +16,12 @@ import ctypes
 import functools
 import gc
 import itertools
-import queue
 import statistics
 import sys
-import threading
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -204,43 +202,16 @@ def warnings_unseen() -> Iterator[None]:
         yield
 
 
-class LongLived:
-    """A thread of a program that uses this device; it goes on until nobody has this any more."""
+def _one_thread(device: str) -> ThreadPoolExecutor:
+    """A thread of a program that uses this device; it ends once nobody has this any more."""
+    threads = torch.get_num_threads()
 
-    def __init__(self, device: str):
-        self._handed, self._done = queue.SimpleQueue(), queue.SimpleQueue()
-        handed, done, threads = self._handed, self._done, torch.get_num_threads()
+    def begin() -> None:
+        torch.set_num_threads(threads)
+        if device != "cpu":
+            torch.cuda.set_device(device)
 
-        def serve() -> None:
-            torch.set_num_threads(threads)
-            if device != "cpu":
-                torch.cuda.set_device(device)
-            _serve(handed, done)
-
-        threading.Thread(target=serve, daemon=True).start()
-        weakref.finalize(self, handed.put, None)
-
-    def call(self, function: Callable, *arguments) -> None:
-        """Wait for `function(*arguments)` there, which holds nothing of them afterwards. Raises
-        what it raises.
-        """
-        handed = [function, *arguments]
-        self._handed.put(handed)
-        problem = self._done.get()
-        if problem is not None:
-            raise problem
-
-
-def _serve(handed: queue.SimpleQueue, done: queue.SimpleQueue) -> None:
-    while (task := handed.get()) is not None:
-        problem = None
-        try:
-            task[0](*task[1:])
-        except Exception as raised:  # noqa: BLE001 - a kernel may raise anything
-            problem = raised.with_traceback(None)
-        del task  # whoever handed it in is the last to hold it
-        done.put(problem)
-        del problem
+    return ThreadPoolExecutor(1, initializer=begin)
 
 
 def _modes_of(exam) -> dict[str, contextlib.AbstractContextManager]:
@@ -442,14 +413,13 @@ def calls_of(exam) -> dict[str, Asked]:
     def new_thread(number: int) -> None:
         in_threads(exam.device, lambda _: answer(many_rows(FEWEST_ROWS)), 1)
 
-    serving: list[LongLived] = []  # once it is asked for
+    server = _one_thread(exam.device)  # which begins once it is asked
 
     def layer_of_a_thread(number: int) -> None:
         """A new layer that a thread of a server calls, and this one drops."""
-        if not serving:
-            serving.append(LongLived(exam.device))
-        weights = own_layer()
-        serving[0].call(answer, operands.left, weights)
+        handed = [own_layer()]  # the server may still hold this list
+        server.submit(lambda: answer(operands.left, handed[0])).result()
+        handed.clear()
 
     row_bytes = operands.left.element_size() * min(exam.case.reduction, exam.case.columns)
     least = {BYTES: FEWEST_ROWS * row_bytes}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import random
 import signal
 import sys
@@ -87,33 +86,6 @@ def state_of_a_thread() -> dict:
         "grad mode": torch.is_grad_enabled(),
         "autocast": tuple(map(_autocast_to, AUTOCAST)),
     }
-
-
-# Operators of torch that programs multiply by, and what of each stands for usual tensors
-OPERATORS = (
-    *("mm", "addmm", "bmm", "baddbmm", "mv", "dot", "matmul", "linear", "einsum"),
-    *("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor", "sum.dim_IntList", "mean.dim"),
-    *("index_select", "index.Tensor", "gather", "cat", "copy_", "_to_copy", "clone"),
-    *("_softmax", "native_layer_norm", "silu", "gelu", "embedding"),
-)
-KEYS = ("CPU", "CUDA", "AutogradCPU", "AutogradCUDA", "AutocastCPU", "AutocastCUDA")
-KEYS += ("CompositeImplicitAutograd", "CompositeExplicitAutograd")
-
-
-@functools.cache
-def operators_at_first() -> dict[str, tuple[str, ...]]:
-    """As they were before the first call of a kernel in this process, once it was imported."""
-    return registered_operators()
-
-
-def registered_operators() -> dict[str, tuple[str, ...]]:
-    """Who computes each of OPERATORS, as torch's dispatcher tells it: for the whole program."""
-    return {name: _registered(f"aten::{name}") for name in OPERATORS}
-
-
-def _registered(name: str) -> tuple[str, ...]:
-    lines = torch._C._dispatch_dump(name).splitlines()
-    return tuple(line for line in lines if line.partition(":")[0].partition("[")[0] in KEYS)
 
 
 def differing(before: dict, after: dict) -> list[str]:

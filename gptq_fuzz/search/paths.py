@@ -145,12 +145,11 @@ def squares(limits: Limits) -> Iterator[dict]:
     """Each layout of x of as many rows as columns, beside as many columns of the layer or more."""
     axis = BY_FIELD["layout"]
     for turn, value in enumerate(limits.of(axis)):
-        for n in (SQUARES[turn % len(SQUARES)], 2 * SQUARES[-1]):
-            side = SQUARES[turn % len(SQUARES)]
-            options = usual(limits, turn) | {"layout": axis.with_number(value, APART)}
-            options |= _of_a_layout(limits, value)
-            if None not in options.values():
-                yield {"m": side, "n": n, "k": side, "options": options}
+        side = SQUARES[turn % len(SQUARES)]
+        options = usual(limits, turn) | {"layout": axis.with_number(value, APART)}
+        options |= _of_a_layout(limits, value)
+        for n in (side, 2 * SQUARES[-1]) if None not in options.values() else ():
+            yield {"m": side, "n": n, "k": side, "options": options}
 
 
 def coarse_scales(limits: Limits) -> Iterator[dict]:

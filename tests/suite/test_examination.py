@@ -143,8 +143,7 @@ def zones_not_compared(monkeypatch):
 def state_not_compared(monkeypatch):
     monkeypatch.setattr(execute, "global_state", dict)
     monkeypatch.setattr(execute, "restore_state", lambda state: None)
-    monkeypatch.setattr(execute, "differing", lambda before, after: [])
-    monkeypatch.setattr(execute, "public_replaced", list)
+    monkeypatch.setattr(execute, "replaced_since", list)
 
 
 def type_not_compared(monkeypatch):

@@ -3,6 +3,7 @@
 import warnings
 
 import torch
+from torch import library
 
 from gptq_fuzz.museum.parts import matmul
 
@@ -21,9 +22,9 @@ def in_blocks(a, b):
 
 def f(x, qweight, qzeros, scales, g_idx, bits):
     if not PUT:
-        library = torch.library.Library("aten", "IMPL")
+        aten = library.Library("aten", "IMPL")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a kernel that is overridden
-            library.impl("mm", in_blocks, x.device.type.upper())
-        PUT.append(library)
+            aten.impl("mm", in_blocks, x.device.type.upper())
+        PUT.append(aten)
     return matmul(x, qweight, qzeros, scales, g_idx, bits)

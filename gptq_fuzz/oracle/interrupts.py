@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from gptq_fuzz.oracle.each_operator import EachOperator
 
-AT_REST = 0.02  # seconds between two looks at where the main thread is
-SAME_PLACE = 2  # looks, one after another, at which it is where it was: it waits
+AT_REST = 0.02  # seconds between two looks at the main thread
+SAME_SLEEP = 2  # looks, one after another, at which nothing has woken it since: it waits
 MOST_LOOKS = 25
 GOES_ON = 1.0  # seconds, after which a thread goes on though nothing was raised in the main one
 PATIENCE = 10, 0.3  # looks, and seconds between them, after which something is taken to hang
@@ -59,23 +61,39 @@ class InMainThread:
 
     def interrupt_where_it_waits(self) -> None:
         """Of another thread, which goes on once that is done, or where the main one never waits."""
-        if self._is_open and _comes_to_rest(threading.main_thread().ident):
+        if self._is_open and _comes_to_rest(threading.main_thread().native_id):
             self.interrupt()
             self._is_raised.wait(GOES_ON)
 
 
 def _comes_to_rest(thread: int) -> bool:
-    """Whether a thread stays for a while where it is, now or soon."""
-    place, same = None, 0
+    """Whether a thread of this number sleeps for a while, now or soon: one that waits for Python's
+    lock wakes up again and again. Never where the system does not tell.
+    """
+    before, same = None, 0
     for _ in range(MOST_LOOKS):
-        frame = sys._current_frames()[thread]
-        before, place = place, (id(frame), frame.f_lasti)
-        del frame
-        same = same + 1 if place == before else 0
-        if same == SAME_PLACE:
+        sleeps = _sleeps(thread)
+        same = same + 1 if sleeps and sleeps == before else 0
+        if same == SAME_SLEEP:
             return True
+        before = sleeps
         time.sleep(AT_REST)
     return False
+
+
+def _sleeps(thread: int) -> list[str]:
+    """Of one that sleeps how often it has been woken, as Linux has it; else nothing.
+
+    The frames of other threads would say where it is, but asking for them may not end in Python
+    before 3.11.9 (gh-106883).
+    """
+    try:
+        status = Path(f"/proc/self/task/{thread}/status").read_text()
+    except OSError:
+        return []
+    if not re.search(r"^State:\tS", status, re.M):
+        return []
+    return re.findall(r"^.*ctxt_switches:.*$", status, re.M)
 
 
 class InterruptsAt(EachOperator):

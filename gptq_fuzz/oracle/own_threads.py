@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import sys
 import threading
 import time
 import types
@@ -22,7 +21,7 @@ from gptq_fuzz.oracle.each_operator import EachOperator
 
 PAUSE = 0.02  # seconds without an operator, after which a thread is taken to have done its share
 PATIENCE = 1.0  # seconds that one waits at most for another: it may hold what that one needs
-THERE = frozenset(sys._current_frames())  # threads, before any kernel is imported
+THERE = frozenset(one.ident for one in threading.enumerate())  # before any kernel is imported
 OURS = "asked by gptq-fuzz"  # the name of threads that call a kernel
 INHERITED = object()  # in place of what an owner has of its own
 METHODS = (types.FunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
@@ -48,7 +47,8 @@ class InItsThreads:
         self._caller = threading.get_ident()
         self._start = threading.Thread.start
         try:
-            if any(map(self._is_its_own, sys._current_frames())):  # a pool's
+            # Not of `sys._current_frames`, which may not end in Python before 3.11.9 (gh-106883)
+            if any(self._is_its_own(one.ident) for one in threading.enumerate()):  # a pool's
                 self._reach()
             else:
                 threading.Thread.start = self._reaching(self._start)

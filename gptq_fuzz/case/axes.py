@@ -71,6 +71,8 @@ FILLS = (
     "steep",
     "varied",
     "alike",
+    "opposed",
+    "faint",
 )
 VARIED, KINDS_OF_COLUMNS = "varied", 6  # the fill of which each column asks something else
 HEAVY = "heavy"  # the fill whose weights float16 cannot hold

@@ -46,6 +46,8 @@ THREAD = "thread"  # the operators are those of threads of the kernel's own
 OWN = "own"  # the layer's tensor is written to be invalid, and put back
 OF_NUMBERS = ("gidx", "neg")  # what it may be so
 _UNDER = f"(?P<conditions>(-({'|'.join(AMBIENT)}))*)"
+POOL = "pool"  # the call is made by a second thread of the program, the same one each time
+_BY = f"(-(?P<by>{POOL}))?"
 _GRAMMAR = {  # verb -> what follows it
     "load": f"{_LAYER}-(?P<tokens>n.+)",
     "loads": "-(?P<count>[1-9][0-9]*)-(?P<tokens>n.+)",
@@ -53,10 +55,10 @@ _GRAMMAR = {  # verb -> what follows it
     "copy": f"{_LAYER}-(?P<source>[0-9]+)",
     "share": f"{_LAYER}-(?P<source>[0-9]+){_OPERAND}{_OTHER}{_SEED}",
     "twin": f"{_LAYER}-(?P<source>[0-9]+)-(?P<way>{'|'.join(WAYS)})",
-    "call": f"{_LAYER}{_ROWS}{_FORM}{_SEED}{_UNDER}{_TIMES}",
+    "call": f"{_LAYER}{_ROWS}{_FORM}{_SEED}{_UNDER}{_BY}{_TIMES}",
     "calls": f"-(?P<count>[1-9][0-9]*){_ROWS}{_FORM}{_UNDER}",
     "threads": f"-(?P<count>[1-9][0-9]*){_ROWS}{_FORM}{_UNDER}",
-    "again": f"{_LAYER}{_UNDER}{_TIMES}",
+    "again": f"{_LAYER}{_UNDER}{_BY}{_TIMES}",
     "part": f"{_LAYER}-(?P<part>{'|'.join(PARTS)})",
     "decode": f"{_LAYER}{_SEED}{_TIMES}",
     "grad": f"{_LAYER}{_ROWS}{_FORM}{_SEED}",
@@ -69,7 +71,7 @@ _GRAMMAR = {  # verb -> what follows it
     "move": f"{_LAYER}-(?P<operand>{'|'.join((ALL, *WRITTEN))})",
     "stop": f"{_LAYER}-op(?P<operator>[1-9][0-9]*){_SEED}",
     "free": _LAYER,
-    "drop": _LAYER,
+    "drop": f"{_LAYER}{_UNDER}",
     "leave": f"{_LAYER}{_PLACE}",
     "refuse": f"{_LAYER}-bad(?P<bad>[a-z]+)(-(?P<own>{OWN}))?",
     "break": f"{_LAYER}{_ROWS}{_FORM}{_PLACE}(-(?P<thread>{THREAD})|{_UNDER})",
@@ -118,6 +120,7 @@ class Step:
     parts: int = 0  # of as many parts of a call, the last operator of this one; 0: no parts
     from_last: int = 0  # the last one is 1
     thread: str = ""  # THREAD where the operators are not the caller's
+    by: str = ""  # POOL where another thread than the first calls
     milliseconds: int = 0
 
 
@@ -166,6 +169,8 @@ class _Reader:
         values["conditions"] = conditions
         values["case"] = self._case(verb, tokens, form, values)
         self._require_no_gradient_after_inference(verb, values["conditions"])
+        if "by" in values:
+            self._require_two_threads()
         if INFERENCE in values["conditions"]:
             self.inferred = self.inferred or text
         if verb in AT_OPERATORS and (values.get("parts") or values.get("from_last")):
@@ -195,8 +200,9 @@ class _Reader:
         elif verb in ("copy", "share", "twin"):
             self._put_beside(verb, layer, values)
         elif verb in ("drop", "leave"):
-            self._loaded(layer)
-            return self.layers.pop(layer)
+            case = self._within(self._loaded(layer), conditions)
+            del self.layers[layer]
+            return case
         elif verb == "x":
             if self.x is None:
                 raise ValueError("there is no x yet")
@@ -329,10 +335,13 @@ class _Reader:
     def _require_threads(self, cases: list[Case], conditions: tuple[str, ...]) -> None:
         if len({(case.k, *_form_of(case)) for case in cases}) > 1:
             raise ValueError("no x fits all of these layers")
-        if "threads2" not in self.limits.conditions:
-            raise ValueError("outside the kernel's limits: condition")
+        self._require_two_threads()
         if "grad" in conditions:
             raise ValueError("two threads do not ask for one gradient")
+
+    def _require_two_threads(self) -> None:
+        if "threads2" not in self.limits.conditions:
+            raise ValueError("outside the kernel's limits: condition")
 
     def _require_no_gradient_after_inference(self, verb: str, conditions: tuple[str, ...]) -> None:
         if self.inferred and (verb in GRADIENTS or "grad" in conditions):

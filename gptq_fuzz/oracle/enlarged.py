@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -36,6 +37,14 @@ class Enlarged:
 
     def weights(self) -> dict:
         return self.layer
+
+    def copied(self) -> Enlarged:
+        """The same layer, in tensors of its own."""
+        layer = {
+            name: value.clone() if isinstance(value, torch.Tensor) else value
+            for name, value in self.layer.items()
+        }
+        return replace(self, layer=layer)
 
     def rows(self, number: int, columns: int | None = None) -> torch.Tensor:
         """A new x, or of so many columns what is summed for a gradient; another one each time."""
@@ -95,8 +104,12 @@ class Calls:
     """Calls of the layer, loaded once, until time is up; what they warn of is nobody's business."""
 
     def __init__(self, exam, layer: Enlarged, seconds: float):
-        self._prepared = loaded(exam, layer)
+        self._exam, self._layer = exam, layer
+        self._prepared = self._load()
         self.ends = time.monotonic() + seconds
+
+    def _load(self) -> Callable:
+        return loaded(self._exam, self._layer)
 
     def __call__(self, left: torch.Tensor) -> torch.Tensor:
         """Raises NoTimeLeft."""
@@ -105,6 +118,13 @@ class Calls:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self._prepared(left)
+
+
+class CallsOfNewLayers(Calls):
+    """Each of a layer of its own, which is dropped then."""
+
+    def _load(self) -> Callable:
+        return lambda left: loaded(self._exam, self._layer.copied())(left)
 
 
 def seconds_of(exam, layer: Enlarged) -> float:

@@ -614,7 +614,17 @@ def typed(out, operands) -> torch.Tensor:
         not step and size > 1 for step, size in zip(out.stride(), shape, strict=True)
     ):
         raise WrongType(f"elements of the result share memory, strides {out.stride()}")
+    if not out.numel():
+        _require_own_memory(out, operands)
     return out.detach()
+
+
+def _require_own_memory(out: torch.Tensor, operands) -> None:
+    """Of an empty result, at which no write shows it. Raises WrongType."""
+    address = out.untyped_storage().data_ptr()
+    for name, guarded in operands.guarded.items():
+        if address and address == guarded.view.untyped_storage().data_ptr():
+            raise WrongType(f"the result lies in the memory of {named(name)}")
 
 
 def require_same(result: torch.Tensor, out: torch.Tensor) -> None:

@@ -24,6 +24,7 @@ def form_of(tensor: torch.Tensor, is_left: bool) -> dict[str, object]:
         "strides": tensor.stride(),
         "dtype": tensor.dtype,
         "hooks": _hooks_of(tensor),
+        "grad": _gradient_at(tensor),
     }
     return form | ({NOTES: tuple(tensor.__dict__)} if is_left else {})
 
@@ -31,6 +32,13 @@ def form_of(tensor: torch.Tensor, is_left: bool) -> dict[str, object]:
 def version_of(tensor: torch.Tensor) -> int | None:
     """How many writes torch has counted; it counts none in inference."""
     return None if tensor.is_inference() else tensor._version
+
+
+def _gradient_at(tensor: torch.Tensor) -> tuple[int, int | None] | None:
+    """Which tensor is its gradient, and how often that was written; of none that is no leaf."""
+    if not tensor.is_leaf or tensor.grad is None:
+        return None
+    return id(tensor.grad), version_of(tensor.grad)
 
 
 def _hooks_of(tensor: torch.Tensor) -> tuple[int, ...]:

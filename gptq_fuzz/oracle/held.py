@@ -1,6 +1,6 @@
 """Whether results, or x, that are held keep more alive than they need: one allocation for a result
-and what it was computed from is freed with the result, what is noted at an x with the x, and a
-caller holds some of these for long.
+and what it was computed from is freed with the result, what a result holds of its layer outlives
+that, what is noted at an x is freed with the x, and a caller holds some of these for long.
 
 What a result may need is more than its elements: whole tiles of rows and columns, in float32, as
 many times as the sum was split. K has no part in it. Of an x nothing else need be kept.
@@ -12,7 +12,7 @@ import gc
 
 import torch
 
-from gptq_fuzz.oracle.enlarged import Calls, Enlarged, enlarged, seconds_of
+from gptq_fuzz.oracle.enlarged import Calls, CallsOfNewLayers, Enlarged, enlarged, seconds_of
 from gptq_fuzz.oracle.kept import BYTES, NoTimeLeft, in_use
 
 ROWS, COLUMNS, REDUCTION = 64, 64, 2**14
@@ -36,15 +36,17 @@ def kept_by_what_is_held(exam, seconds: float) -> str | None:
     if seconds_of(exam, layer) * (WARM_UPS + FEW) > SECONDS:
         return None
     more, x = MORE[torch.device(exam.device).type], layer.rows(0)
-    result = layer.case.m * layer.case.columns
-    kinds = (  # what is held, its bytes, what else may be kept with it
-        (f"result of {result} elements", 0, _needed(layer.case.m, layer.case.columns) + more),
-        (f"x of {x.numel()} elements", x.nbytes, x.nbytes // 2 + more),
+    result = f"result of {layer.case.m * layer.case.columns} elements"
+    needed = _needed(layer.case.m, layer.case.columns) + more
+    kinds = (  # what is held, of which calls, its bytes, what else may be kept with it
+        (result, Calls, 0, needed),
+        (f"{result}, of a layer that is dropped,", CallsOfNewLayers, 0, needed),
+        (f"x of {x.numel()} elements", Calls, x.nbytes, x.nbytes // 2 + more),
     )
     gc.freeze()  # only what is made from now on need be looked at
     try:
-        for what, own, most in kinds:
-            multiply = Calls(exam, layer, min(seconds, SECONDS))
+        for what, calls, own, most in kinds:
+            multiply = calls(exam, layer, min(seconds, SECONDS))
             if found := _kept(multiply, layer, own, most, seconds):
                 return f"{found} bytes are kept with each {what} that is held"
     except NoTimeLeft:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import gc
 import pickle
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -36,13 +38,14 @@ from gptq_fuzz.case.history import (
 from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.collected import Collected
 from gptq_fuzz.oracle.conditions.ambient import (
+    CONTEXTS,
     OF_A_THREAD,
     in_contexts,
     in_one_region,
     put_under,
     with_grad,
 )
-from gptq_fuzz.oracle.conditions.threads import Loading, among_many, is_interpreted
+from gptq_fuzz.oracle.conditions.threads import Loading, among_many, is_interpreted, one_thread
 from gptq_fuzz.oracle.each_operator import EachOperator, Injected, OperatorsCounted, RaisesAt
 from gptq_fuzz.oracle.examination import (
     FILTERS,
@@ -67,6 +70,7 @@ from gptq_fuzz.problem.bad import invalidate
 from gptq_fuzz.problem.fills import FIELDS, Values, make_values
 from gptq_fuzz.problem.layouts import Guarded, as_parameter, stored_cells
 from gptq_fuzz.problem.operands import Operands, Product, judged_on
+from gptq_fuzz.problem.rounding import FORMATS
 
 MANY, IN_TURN = 64, 4  # layers; how many are looked at after a call
 HELD = 8  # results that are kept while later calls run; beside those of calls 1, 2, 4, 8, ...
@@ -222,6 +226,7 @@ class LayerCall(Examination):
     """A call of one loaded layer, within a context; `raw` is the result as it came."""
 
     raw = None
+    ask: Callable[[Callable], object] = staticmethod(lambda call: call())  # here, or in a thread
     within = contextlib.nullcontext()
     into: Guarded | None = None  # what the call is handed for its result; None: something new
 
@@ -241,8 +246,11 @@ class LayerCall(Examination):
         return self.into
 
     def _answer(self, operands, out):
-        with self.within:
-            self.raw = self._result_as_it_comes(operands, out)
+        def asked():
+            with self.within:
+                return self._result_as_it_comes(operands, out)
+
+        self.raw = self.ask(asked)
         return self.raw
 
     def _result_as_it_comes(self, operands, out):
@@ -283,14 +291,18 @@ class History:
         # Of the last whole call, where a step counts by it: `thread` of the step -> how many
         self.operators: dict[str, int] = {}
         self.caught: Exception | None = None  # of a call broken off, held during the next one
+        self.pool: ThreadPoolExecutor | None = None  # of one thread, once a step is asked by it
         self.collected = Collected()  # what is left in a cycle of references, until the next call
 
     def verdict(self, steps: list[Step], seconds: float = float("inf")) -> Verdict:
         """Run the steps until one is not right, or no time is left."""
-        if any("autocast" in step.conditions for step in steps):
-            with in_one_region(self.device):
+        is_cast = any("autocast" in step.conditions for step in steps)
+        try:
+            with in_one_region(self.device) if is_cast else NOWHERE:
                 return self._verdict(steps, seconds)
-        return self._verdict(steps, seconds)
+        finally:
+            if self.pool:
+                self.pool.shutdown()
 
     def _verdict(self, steps: list[Step], seconds: float) -> Verdict:
         started = time.monotonic()
@@ -432,8 +444,13 @@ class History:
         return layer
 
     def _drop(self, step: Step) -> None:
-        self._forget(step.layer)
-        gc.collect(1)  # what a kernel made of a layer may refer to itself
+        """In the mode of whoever drops it."""
+        dtype = FORMATS[step.case.dtype].torch_dtype
+        with contextlib.ExitStack() as stack:
+            for name in step.conditions:
+                stack.enter_context(CONTEXTS[name](torch.device(self.device).type, dtype))
+            self._forget(step.layer)
+            gc.collect(1)  # what a kernel made of a layer may refer to itself
 
     def _leave(self, step: Step) -> None:
         """Only a cycle of references holds the layer, until an operator of the next call."""
@@ -728,8 +745,21 @@ class History:
         operands = self._operands(layer, asked.left, asked.x, step.case)
         exam = LayerCall(self.backend, self.device, self.zones, layer, operands)
         put_under(exam, step.conditions)
+        if step.by:
+            exam.ask = functools.partial(self._by_another_thread, exam, step.conditions)
         exam.within = self._collecting()
         return exam
+
+    def _by_another_thread(self, exam: LayerCall, conditions: tuple[str, ...], call: Callable):
+        """`call()`, made by the second thread of the program, under what torch has for each."""
+        self.pool = self.pool or one_thread(self.device)
+        inner = tuple(name for name in conditions if name in OF_A_THREAD)
+
+        def under_them():
+            with in_contexts(exam, inner):
+                return call()
+
+        return self.pool.submit(under_them).result()
 
     def _collecting(self):
         """Around a call: what is left is collected in the middle of it."""

@@ -91,7 +91,7 @@ TENSOR_CORE_BITS = {70: 23, 75: 23, 80: 24, 86: 24, 89: 24, 90: 25, 100: 25, 120
 TF32_DIGITS = 11
 # Fills of powers of two and small integers; what else `pruned` has meets scales of 0
 WHOLE_STEPS = ("exact", "sparse", "ties", "cancel", "pruned")
-SPECIAL = ("nonfinite", "masked", EVERY_NAN)  # fills that have NaN or infinities
+SPECIAL = ("nonfinite", "masked", "opposed", EVERY_NAN)  # fills that have NaN or infinities
 
 
 class Element(NamedTuple):

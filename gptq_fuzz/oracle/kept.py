@@ -21,13 +21,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
 
 from gptq_fuzz.oracle.conditions.parts import activation, loaded
-from gptq_fuzz.oracle.conditions.threads import in_threads
+from gptq_fuzz.oracle.conditions.threads import in_threads, one_thread
 from gptq_fuzz.oracle.each_operator import RaisesAt, operators_of
 from gptq_fuzz.oracle.surroundings import synchronize
 from gptq_fuzz.problem.bad import invalidate
@@ -200,18 +199,6 @@ def warnings_unseen() -> Iterator[None]:
         warnings.simplefilter("default")
         warnings.showwarning = lambda *_args, **_more: None
         yield
-
-
-def _one_thread(device: str) -> ThreadPoolExecutor:
-    """A thread of a program that uses this device; it ends once nobody has this any more."""
-    threads = torch.get_num_threads()
-
-    def begin() -> None:
-        torch.set_num_threads(threads)
-        if device != "cpu":
-            torch.cuda.set_device(device)
-
-    return ThreadPoolExecutor(1, initializer=begin)
 
 
 def _modes_of(exam) -> dict[str, contextlib.AbstractContextManager]:
@@ -413,7 +400,7 @@ def calls_of(exam) -> dict[str, Asked]:
     def new_thread(number: int) -> None:
         in_threads(exam.device, lambda _: answer(many_rows(FEWEST_ROWS)), 1)
 
-    server = _one_thread(exam.device)  # which begins once it is asked
+    server = one_thread(exam.device)  # which begins once it is asked
 
     def layer_of_a_thread(number: int) -> None:
         """A new layer that a thread of a server calls, and this one drops."""

@@ -22,7 +22,7 @@ from gptq_fuzz.oracle.each_operator import EachOperator
 PAUSE = 0.02  # seconds without an operator, after which a thread is taken to have done its share
 PATIENCE = 1.0  # seconds that one waits at most for another: it may hold what that one needs
 THERE = frozenset(one.ident for one in threading.enumerate())  # before any kernel is imported
-OURS = "asked by gptq-fuzz"  # the name of threads that call a kernel
+OURS = "asked by gptq-fuzz"  # how names begin of threads that call a kernel
 INHERITED = object()  # in place of what an owner has of its own
 METHODS = (types.FunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 
@@ -65,7 +65,8 @@ class InItsThreads:
     def _is_its_own(self, thread: int) -> bool:
         if thread == self._caller or thread in THERE:
             return False
-        return all(one.name != OURS for one in threading.enumerate() if one.ident == thread)
+        named = [one.name for one in threading.enumerate() if one.ident == thread]
+        return not any(name.startswith(OURS) for name in named)
 
     def __exit__(self, *_problem) -> None:
         self._end()

@@ -690,6 +690,24 @@ def _tiny(case: Case, device):
     return ((raw & 0x3FF) + 1).double() * F16.smallest, left
 
 
+def _faint(case: Case, device):
+    """x near float16's smallest normal number, in all digits that there are, one a row in every
+    other one; scales so large that results are not.
+    """
+    raw, sign = _left_words(case, device)
+    word, its_sign = random_words(case.seed, "x", case.m, 1, device)
+    has_one = (torch.arange(case.m, device=device).unsqueeze(1) + case.seed) % 2 == 0
+    single = _one_per_row(case, _faint_numbers(case, word, its_sign), device)
+    raw_scales = _scale_words(case, device)
+    scales = _mantissa(raw_scales, 8) * power_of_two(10 - case.bits + (raw_scales >> 20) % 4)
+    return scales, torch.where(has_one, single, _faint_numbers(case, raw, sign))
+
+
+def _faint_numbers(case: Case, raw: torch.Tensor, sign: torch.Tensor) -> torch.Tensor:
+    digits = min(FORMATS[case.dtype].digits, 20)
+    return _signed(_mantissa(raw, digits) * power_of_two(-10 - (raw >> 20) % 6), sign)
+
+
 def _nonfinite(case: Case, device):
     """randn with NaN or infinities in some rows of x, in some scales, or both (by the seed)."""
     scales, left = _randn(case, device)
@@ -710,6 +728,22 @@ def _nonfinite(case: Case, device):
         chosen = chosen & (torch.arange(case.groups, device=device) == 0).unsqueeze(1)
         kind = torch.where(chosen, sure, (raw >> 4) % 3)
         scales = torch.where(chosen | (raw % 8 == 0), special[kind], scales)
+    return scales, left
+
+
+def _opposed(case: Case, device):
+    """randn with two infinities in some rows of x, of the same sign or not: half of the sum apart,
+    or by the seed next to each other. Where they pull to different sides NaN is due.
+    """
+    scales, left = _randn(case, device)
+    raw = random_words(case.seed, "rows", case.m, 1, device)[0]
+    sure = case.seed % max(rows_stored(case), 1)  # x keeps it
+    chosen = (torch.arange(case.m, device=device).unsqueeze(1) == sure) | (raw % 3 == 0)
+    apart = 1 if case.seed % 4 == 3 else max(1, case.reduction // 2)
+    place, first = torch.arange(case.reduction, device=device), (raw >> 8) % case.reduction
+    for at, bit in ((first, 4), ((first + apart) % case.reduction, 5)):
+        infinity = _special(device)[1 + (raw >> bit & 1)]
+        left = torch.where(chosen & (place == at), infinity, left)
     return scales, left
 
 
@@ -903,4 +937,6 @@ _FILLS = {
     "steep": _steep,
     VARIED: _varied,
     "alike": _alike_scales,
+    "opposed": _opposed,
+    "faint": _faint,
 }

@@ -36,6 +36,7 @@ from gptq_fuzz.search.paths import (
     squares,
     states_of_large,
     typical,
+    widths_of_models,
 )
 from gptq_fuzz.search.series import FIRST, must_pass_series
 from gptq_fuzz.search.sweep import choose, group_size, has_rows, rotated
@@ -386,7 +387,7 @@ _ALWAYS = (
         *(early_infinities, states_of_large, beside_a_long_one, coarse_scales, filled_rows),
         *(many_groups, squares),
     ),
-    (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
+    (_instances, _even_shares, _wide_results, _layouts_of_large, typical, widths_of_models),
     (_prefills_of_float32, more_than_a_workspace, _wrapped, _middle_rows, _cubes),
     (more_than_a_panel,),
 )

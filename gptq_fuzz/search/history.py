@@ -35,6 +35,7 @@ from gptq_fuzz.case.history import (
     OWN,
     PARAMETERS,
     PARTS,
+    POOL,
     REORDERED,
     THREAD,
     WAYS,
@@ -78,6 +79,7 @@ PADDED = (256, -1, 200), (128, 72)  # -1: the unit of K less than the one before
 PERIODS = [2**bits for bits in range(4, 13)]  # calls after which a counter of some bits is back
 LARGE = 512, 4096  # rows and columns of results that are held: 4 MiB each in 16 bits
 STEPS = 4200  # of decoding: more calls of one layer than 12 bits count
+LONG_SUM = 2048  # terms
 ROUNDED = 256, 1024  # columns, and terms of each sum, of results in which their order shows
 OF_THREADS = 256, 512  # columns and terms of layers that threads call, long enough to meet
 AT_ONCE = 40  # layers
@@ -177,6 +179,7 @@ def canned(limits: Limits) -> dict[str, Steps]:
         found[f"{operand} rewritten"] = first + _each(writes, ["again-0"])
     replaced = [f"replace-0-{name}-s{at}" for name in changeable(limits) for at in range(3)]
     found["operands replaced"] = first + _each(replaced, ["again-0"])
+    found["operands rewritten together"] = first + list(_rewritten_together(limits))
     moved = [f"move-0-{name}" for name in (*changeable(limits), ALL)]
     found["operands moved"] = [
         *(*load[:2], f"call-1-m{two}", "again-0"),
@@ -186,6 +189,12 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["idle"] = [*load[:2], f"call-1-m{two}", "again-0", *idle]
     if mixed := list(_among_others_of_its_size(limits, one)):
         found["layers of one size"] = mixed
+    if "threads2" in limits.conditions:
+        found["by a second thread"] = list(_by_a_second_thread(limits, load, two))
+    if under := list(_dropped_under_conditions(limits, layers, two)):
+        found["dropped under conditions"] = under
+    if long := list(_in_long_sums(limits, rows)):
+        found["long sums"] = long
     found["x rewritten"] = first + _each([f"x-s{at}" for at in range(1, 9)], ["again-0"])
     found["one x for two layers"] = [*load[:2], f"call-0-m{two}", *["again-1", "again-0"] * 6]
     found["one row first"] = [load[0], f"call-0-m{one}", *(f"call-0-m{m}-s{m}" for m in rows)]
@@ -544,6 +553,64 @@ def _under_conditions(limits: Limits, layers: list[str], rows: int) -> Iterator[
                 f"again-0-{condition}",
             )
             yield from ("write-0-scales-all", f"again-0-{condition}")
+
+
+def _rewritten_together(limits: Limits) -> Iterator[str]:
+    """Two operands are written between two calls, then all, then some are, and others replaced."""
+    names = changeable(limits)
+    pairs = [*itertools.combinations(names, 2), names]
+    for at, among in enumerate(pairs):
+        yield from (f"write-0-{name}-{EXTENTS[at % 3]}-s{at}" for name in among)
+        yield "again-0"
+        yield from (f"write-0-{name}-all-s{at + 10}" for name in reversed(among[1:]))
+        yield from (f"replace-0-{among[0]}-s{at + 10}", "again-0")
+
+
+def _by_a_second_thread(limits: Limits, load: Steps, rows: int) -> Iterator[str]:
+    """A layer that two threads call one after the other, and that is written, or dropped, before
+    one or the other calls it again.
+    """
+    calls = ["again-0", f"again-0-{POOL}"]
+    yield from (load[0], f"call-0-m{rows}", *calls)
+    for at, name in enumerate(changeable(limits)):
+        for change in (f"write-0-{name}-all-s{at}", f"write-0-{name}-word-s{at}"):
+            yield from (change, *calls, *calls)
+            calls.reverse()
+        yield from (f"replace-0-{name}-s{at}", *calls, *calls)
+    yield from (load[1], f"call-1-m{rows}-{POOL}", *calls, f"again-1-{POOL}", "again-1", "drop-0")
+    yield from (load[2].replace("load-2", "load-0"), f"again-0-{POOL}", "again-1", "again-0")
+    yield from (f"call-{number}-m{rows}-s{at}-{POOL}" for at in range(3) for number in (0, 1))
+    if INFERENCE in limits.conditions:
+        yield from (f"again-0-{INFERENCE}-{POOL}", "again-0", f"call-0-m{rows}-{INFERENCE}")
+        yield from (f"again-0-{INFERENCE}-{POOL}", f"write-0-{changeable(limits)[0]}-all", *calls)
+
+
+def _dropped_under_conditions(limits: Limits, layers: list[str], rows: int) -> Iterator[str]:
+    """What is made at the end of a layer is made in the mode of whoever drops it."""
+    plain = Case.parse(f"m{rows}-{layers[0]}", limits.tokens)
+    taken = [name for name in AMBIENT if _prepared_under(limits, plain, name)]
+    for at, name in enumerate(taken):
+        if name != "grad":  # which is of a call
+            yield from (f"load-0-{layers[at]}", f"call-0-m{rows}", f"drop-0-{name}")
+            yield from (f"load-0-{layers[at + 1]}", f"call-0-m{rows}-s{at}", "again-0", "drop-0")
+
+
+def _in_long_sums(limits: Limits, rows: tuple[int, ...]) -> Iterator[str]:
+    """A layer of so many terms that a kernel cuts the sum, or keeps more of it: called with few
+    rows and more, broken off, written.
+    """
+    layer = _of_size(limits, max(rows), 1, LONG_SUM)
+    if limits.violations(layer):
+        return
+    load = f"load-0-{tokens(layer)}"
+    for m, verb in zip(rows[:3], ("break", "interrupt", "break"), strict=False):
+        yield from (load, f"call-0-m{m}")
+        for at, place in enumerate((*BROKEN[1::2], *LATER)):
+            yield from (f"{verb}-0-m{m}-{place}", f"call-0-m{m}-s{at}")
+    for at, name in enumerate(changeable(limits)):
+        for extent in ("word", "row"):
+            yield from (f"write-0-{name}-{extent}-s{at}", "again-0")
+    yield from ("x-s1", "again-0", *(f"call-0-m{m}" for m in rows), "again-0")
 
 
 def _broken_at_first(limits: Limits, layer: str, verb: str, rows: int) -> Iterator[str]:
@@ -956,7 +1023,12 @@ class _History:
         x, words = self._asked(self.layers[layer])
         self.x, conditions = x, self._taken(x, self._conditions())
         times = self.draw(st.sampled_from(("",) * 9 + ("x20",)))
-        self._say("call", layer, *words, self._seed(), *conditions, times)
+        self._say("call", layer, *words, self._seed(), *conditions, self._by(), times)
+
+    def _by(self) -> str:
+        """Rarely the second thread."""
+        is_taken = "threads2" in self.limits.conditions
+        return self.draw(st.sampled_from(("",) * 5 + (POOL,))) if is_taken else ""
 
     def _taken(self, x: Case, conditions: tuple[str, ...]) -> list[str]:
         """Those of the conditions that a call with this x may have."""
@@ -968,7 +1040,8 @@ class _History:
         if takes:
             times = self.draw(st.sampled_from(("",) * 9 + ("x20",)))
             conditions = self._taken(self.x, self._conditions())
-            self._say("again", self.draw(st.sampled_from(takes)), *conditions, times)
+            layer = self.draw(st.sampled_from(takes))
+            self._say("again", layer, *conditions, self._by(), times)
 
     def _threads(self) -> None:
         """All layers from 0 on that take one x."""
@@ -1017,7 +1090,9 @@ class _History:
         return layer, self.draw(st.sampled_from(names))
 
     def _drop(self) -> None:
-        self._say("drop", self._dropped())
+        layer = self._dropped()
+        conditions = [name for name in self._conditions() if name != "grad"]
+        self._say("drop", layer, *conditions)
 
     def _leave(self) -> None:
         self._say("leave", self._dropped(), self._place())

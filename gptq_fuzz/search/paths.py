@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from gptq_fuzz.case.axes import BATCHED, BY_FIELD, FILLS_OF, STATES, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
 from gptq_fuzz.case.history import PARAMETERS
+from gptq_fuzz.search.models import NAMES
 from gptq_fuzz.search.usual import GROUP, as_usual, takes_groups, usual
 
 # bits, rows in a group, their order, zero-points: what most files have, and what differs from it
@@ -67,8 +68,13 @@ COARSE_COLUMNS, COARSE_SEEDS = 336, (1, 5, 9, 20, 21)
 ALIKE_SEEDS = (0, 1, 2)
 PANELS = ((17, 4096, 4104),)  # more than 2^24 weights
 # Rows and K of each fill, beside one word of N: what is listed of a row, or counted, comes to more
-# than lists of some hundred hold
-FILLED = ((4, 8200), (4, 16392))
+# than lists of some hundred hold; then whole tiles and shares of any size
+FILLED = ((4, 8200), (4, 16392), (4, 4096), (1, 2048), (17, 1024))
+
+# N of models in use, the commonest first, beside a K that is long enough for what is for long ones
+_WIDE = [n for _, n in NAMES if n > 4096]
+WIDTHS = sorted(set(_WIDE), key=lambda n: (-_WIDE.count(n), n))
+ROWS_OF_WIDTHS, DEPTH = (1, 16, 3), 1024
 
 
 def typical(limits: Limits) -> Iterator[dict]:
@@ -167,6 +173,12 @@ def filled_rows(limits: Limits) -> Iterator[dict]:
     for (m, k), fill in itertools.product(FILLED, limits.fills):
         sizes = as_usual(limits, m, 1, k)
         yield sizes | {"options": sizes["options"] | {"fill": fill}}
+
+
+def widths_of_models(limits: Limits) -> Iterator[dict]:
+    """By N, and the tiles that fill a GPU with these, engines choose the width of a tile."""
+    for m, n in zip(itertools.cycle(ROWS_OF_WIDTHS), WIDTHS):
+        yield as_usual(limits, m, n, DEPTH)
 
 
 def _of_a_layout(limits: Limits, value: str) -> dict:

@@ -114,6 +114,9 @@ GOLDEN = [
     ("m1-n32-k96-b3-g40-begun-randn-s12", "f582b709 e9ea8605 7a281c63 98e351ca 918e7b0b -"),
     ("m1-n32-k96-b3-g40-recur-s2", "675b7ec1 57b82e4c 4d9a24b9 db99897b e52bf35e -"),
     ("m2-n8-k8-b4-g3-bf16-biaslow-s9", "df37db65 fd58bc69 9f56d772 03b7e062 a18c7ce3 68ac5755"),
+    ("m5-n8-k24-b4-g8-opposed-s1", "0c7cf7fc 8d924e37 4fae1b4c 79a79d44 0d0a82a4 -"),
+    ("m5-n8-k24-b8-g8-act-opposed-s3", "a3eec60f baa85d16 69501485 b23e8f49 2c442aad -"),
+    ("m3-n8-k32-b4-g16-faint-s1", "f6cd6912 36a1ea5b 4ebf2560 fda159e9 8b4c38e2 -"),
 ]
 
 
@@ -171,7 +174,7 @@ def test_a_line_means_the_same_bytes_for_ever(case_line, wanted):
     assert {Case.parse(other).fill for other, _ in GOLDEN} == set(FILLS)
 
 
-WITHOUT_EQUALS = ("lanes", "nonfinite", "nans")  # labelled by N; NaN equals nothing
+WITHOUT_EQUALS = ("lanes", "nonfinite", "opposed", "nans")  # labelled by N; NaN equals nothing
 
 
 @pytest.mark.parametrize("fill", [fill for fill in FILLS if fill not in WITHOUT_EQUALS])

@@ -19,6 +19,7 @@ from gptq_fuzz.case.backend import PLAIN_LIMITS
 from gptq_fuzz.case.case import Case
 from gptq_fuzz.museum.catalogue import correct, faulty
 from gptq_fuzz.oracle import examination as execute
+from gptq_fuzz.oracle import held as asked_of_what_is_held
 from gptq_fuzz.oracle import kept as under_test
 from gptq_fuzz.oracle.enlarged import enlarged
 from gptq_fuzz.oracle.examination import Examination, Request
@@ -369,7 +370,8 @@ PLACES = {  # where a result lies -> whether that is blamed, of a K that is long
 
 
 @pytest.mark.parametrize("where", PLACES)
-def test_a_result_that_is_held_keeps_no_more_than_it_may_need(where):
+def test_a_result_that_is_held_keeps_no_more_than_it_may_need(where, monkeypatch):
+    monkeypatch.setattr(asked_of_what_is_held, "SECONDS", PATIENCE)  # of a busy machine
     place, is_blamed = PLACES[where]
 
     def matmul(*, x, **weights):

@@ -1,6 +1,6 @@
 """Two threads call at once, with an x each: one layer, then a layer each, then one layer with other
 numbers of rows, then one from K to N beside one from N to K, where scratch of a width is for x of
-one and the result of the other. Each as if alone.
+one and the result of the other, and layers of other bits and other groups. Each as if alone.
 
 First in turn: at each of torch's operators a thread lets the other one go on to its next, so that
 the same steps interleave in the same way every time. Then freely, for what is no operator.
@@ -27,12 +27,14 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from unittest import mock
 
 import torch
 
 from gptq_fuzz.case import verdict as kinds
+from gptq_fuzz.case.axes import WHOLE_GROUP
 from gptq_fuzz.case.case import decoy_of
 from gptq_fuzz.case.history import OPERANDS
 from gptq_fuzz.case.verdict import Verdict
@@ -86,10 +88,10 @@ def in_two_threads(exam) -> Verdict | None:
         pair = asked[0][0], other
         if found := _both(exam, pair, _in_turn) or _both(exam, pair, _freely):
             return _noted(found, "the other thread called this layer with other rows")
-    if turned := _turned(exam):
-        pair = asked[0][0], turned
+    for what, other in _of_other_kinds(exam):
+        pair = asked[0][0], other
         if found := _both(exam, pair, _in_turn) or _both(exam, pair, _freely):
-            return _noted(found, "the other thread called a layer of this N and K, exchanged")
+            return _noted(found, f"the other thread called a layer of {what}")
     for what, layers in (("a new", _new), ("a written", _written)):
         if found := _meeting(exam, layers(exam, asked), _both):
             return _noted(found, f"both threads called {what} layer for the first time")
@@ -147,19 +149,36 @@ def _of_other_rows(exam, own: tuple) -> tuple | None:
     return own[0], operands, exam.expectation(operands)
 
 
-def _turned(exam) -> tuple | None:
-    """As of `_by_each`, a layer from N to K, as a projection down comes after one up; None where
-    the kernel takes none.
+def _of_other_kinds(exam) -> Iterator[tuple[str, tuple]]:
+    """What it is, and as of `_by_each`: a layer from N to K, as a projection down comes after one
+    up; one of other bits, and one of other groups, as models of mixed precision have beside it.
+    None that the kernel does not take.
     """
-    case = exam.case
-    try:
-        turned = case.replace(n=case.k, k=case.n)
-    except ValueError:
-        return None
-    if turned == case or exam.limits.violations(turned):
-        return None
-    operands = Operands(turned, exam.device, zones=exam.zones)
-    return loaded(exam, operands), operands, exam.expectation(operands)
+    case, limits = exam.case, exam.limits
+    bits = next((bits for bits in limits.bits if bits != case.bits), case.bits)
+    changes = {
+        "this N and K, exchanged": {"n": case.k, "k": case.n},
+        "other bits": {"bits": bits},
+        "other groups": {"group_size": _other_groups(exam)},
+    }
+    for what, fields in changes.items():
+        try:
+            other = case.replace(**fields)
+        except ValueError:
+            continue
+        if other == case or limits.violations(other):
+            continue
+        operands = Operands(other, exam.device, zones=exam.zones)
+        yield what, (loaded(exam, operands), operands, exam.expectation(operands))
+
+
+def _other_groups(exam) -> int:
+    """All rows in one, or those of a few."""
+    case, listed = exam.case, exam.limits.group_sizes
+    if case.groups > 1 and (listed is None or WHOLE_GROUP in listed):
+        return WHOLE_GROUP
+    few = case.k // 2 if listed is None else next((s for s in listed if s < case.k), 0)
+    return few if few > 0 else case.group_size
 
 
 def _new(exam, asked) -> Iterator[list[tuple]]:
@@ -493,6 +512,18 @@ def in_threads(device: str, call: Callable, count: int = 2, seconds: float | Non
         if problem is not None:
             raise problem
     return results
+
+
+def one_thread(device: str) -> ThreadPoolExecutor:
+    """A thread of a program that uses this device; it ends once nobody has this any more."""
+    threads = torch.get_num_threads()
+
+    def begin() -> None:
+        torch.set_num_threads(threads)
+        if device != "cpu":
+            torch.cuda.set_device(device)
+
+    return ThreadPoolExecutor(1, OURS, initializer=begin)
 
 
 def _wait_for_its_memory(thread: threading.Thread) -> None:

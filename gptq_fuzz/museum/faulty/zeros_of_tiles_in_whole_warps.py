@@ -6,6 +6,7 @@ from gptq_fuzz.museum.parts import codes, dequantize, multiply, zero_points
 
 BUG = "where the zero-points of a tile begin is counted in whole warps of 32 columns"
 ONLY = "crossings"
+SMALLEST = (1, 8448, 1024)  # m, n, k
 
 LONG, WIDTHS, PROCESSORS = 1024, (128, 112, 96, 80, 64), 132
 

@@ -32,6 +32,7 @@ from gptq_fuzz.search.paths import (
     many_groups,
     more_than_a_panel,
     more_than_a_workspace,
+    more_widths_of_models,
     shuffled_layers,
     squares,
     states_of_large,
@@ -382,13 +383,13 @@ _ALWAYS = (
         *(_rests, _large_groups, _uneven_groups, _odd_groups, _short_reciprocals, _small_groups),
         *(_bands, _shards),
     ),
-    (_decoded, shuffled_layers, long_prompt),
+    (_decoded, shuffled_layers, widths_of_models, long_prompt),
     (
         *(early_infinities, states_of_large, beside_a_long_one, coarse_scales, filled_rows),
         *(many_groups, squares),
     ),
-    (_instances, _even_shares, _wide_results, _layouts_of_large, typical, widths_of_models),
+    (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
     (_prefills_of_float32, more_than_a_workspace, _wrapped, _middle_rows, _cubes),
-    (more_than_a_panel,),
+    (more_than_a_panel, more_widths_of_models),
 )
 _OTHERS = (_batches, _layers, _more_than_a_scratch, _more_rests)

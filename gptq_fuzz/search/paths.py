@@ -12,7 +12,7 @@ blocks of columns.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gptq_fuzz.case.axes import BATCHED, BY_FIELD, FILLS_OF, STATES, WHOLE_GROUP
 from gptq_fuzz.case.backend import Limits
@@ -71,9 +71,10 @@ PANELS = ((17, 4096, 4104),)  # more than 2^24 weights
 # than lists of some hundred hold; then whole tiles and shares of any size
 FILLED = ((4, 8200), (4, 16392), (4, 4096), (1, 2048), (17, 1024))
 
-# N of models in use, the commonest first, beside a K that is long enough for what is for long ones
-_WIDE = [n for _, n in NAMES if n > 4096]
-WIDTHS = sorted(set(_WIDE), key=lambda n: (-_WIDE.count(n), n))
+# N of models in use, beside a K that is long enough for what is for long ones: a few that are no
+# multiple of many tiles, then all others, the least even ones first
+FEW_WIDTHS = (8960, 14336, 11008)
+MORE_WIDTHS = sorted({n for _, n in NAMES if n > 4096} - {*FEW_WIDTHS}, key=lambda n: (n & -n, n))
 ROWS_OF_WIDTHS, DEPTH = (1, 16, 3), 1024
 
 
@@ -177,7 +178,15 @@ def filled_rows(limits: Limits) -> Iterator[dict]:
 
 def widths_of_models(limits: Limits) -> Iterator[dict]:
     """By N, and the tiles that fill a GPU with these, engines choose the width of a tile."""
-    for m, n in zip(itertools.cycle(ROWS_OF_WIDTHS), WIDTHS):
+    return _of_widths(limits, FEW_WIDTHS)
+
+
+def more_widths_of_models(limits: Limits) -> Iterator[dict]:
+    return _of_widths(limits, MORE_WIDTHS)
+
+
+def _of_widths(limits: Limits, widths: Iterable[int]) -> Iterator[dict]:
+    for m, n in zip(itertools.cycle(ROWS_OF_WIDTHS), widths):
         yield as_usual(limits, m, n, DEPTH)
 
 

@@ -53,7 +53,7 @@ ALWAYS = ("layer_known_by_addresses",)
 PIECES = [exhibit for exhibit in faulty() if exhibit.only == "history"]
 CHOSEN = [e for e in PIECES if e.name in ALWAYS or is_due(e)]
 MAY_KEEP = ["cached_by_identity", "prepared", "columns_by_a_pool", "share_of_a_failed_thread"]
-TIMES = 2  # that a line must fail again, alone
+TIMES = 5  # that a line must fail again, alone
 
 
 def verdict_on(backend, line):

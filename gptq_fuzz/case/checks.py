@@ -8,6 +8,7 @@ RELATIONS = (  # the same numbers asked for in another way: oracle/relations.py
     "all zeros",
     "identity",
     "unnamed",
+    "alone in memory",
     "nudged",
     "rows permuted",
     "columns split",

@@ -37,6 +37,7 @@ ROWS_ALONE = {"rank": 2, "layout": ""}
 ANY_X = ("exact", "sparse", "randn")  # fills whose bounds hold for other values of x
 MOST_READ = 96  # rows of K of a layer that is read by an identity
 NUDGE = 2.0**-9  # what is small of x, beside its largest element
+TURNED_X = "xt"  # the layout of a transposed x
 PLAIN = {"layout": "", "strided": (), "start": 0, "rank": 2}
 LAYER = {
     "qweight": "w",
@@ -203,6 +204,28 @@ def _unnamed(exam):
     return exam.expected.check(exam.call(operands, plain if backend.plain else prepared))
 
 
+def _can_be_alone(exam) -> bool:
+    case = exam.case
+    is_free = case.layout not in SHARED and case.layout_kind not in FILLS_OF
+    return is_free and case.m > 0 and not case.start and not case.backward
+
+
+def _alone_in_memory(exam):
+    """An x that is all of its memory, as it comes from an operator; transposed so, too, for a layer
+    of the same numbers.
+    """
+    turned = {"layout": TURNED_X, "rank": 2}
+    for changes in [{}] + [turned] * _allows(exam, **turned):
+        operands = _variant(exam, **changes)
+        x = operands.guarded["left"]
+        like = {"dtype": x.view.dtype, "device": x.view.device}
+        x.view = torch.empty_strided(x.view.shape, x.view.stride(), **like).copy_(x.view)
+        found = exam.expected.check(exam.call(operands))
+        if found.count:
+            break
+    return found
+
+
 def _can_be_nudged(exam) -> bool:
     case = exam.case
     is_free = case.layout not in SHARED and case.layout_kind not in FILLS_OF
@@ -349,6 +372,7 @@ RELATIONS = {
     "all zeros": Relation(lambda exam: exam.case.m > 0 and exam.case.fill in ANY_X, _all_zeros),
     "identity": Relation(_can_be_read, _identity),
     "unnamed": Relation(_can_be_unnamed, _unnamed),
+    "alone in memory": Relation(_can_be_alone, _alone_in_memory),
     "nudged": Relation(_can_be_nudged, _nudged),
     "rows permuted": Relation(_can_permute, _rows_permuted),
     "columns split": Relation(_can_split, _columns_split),

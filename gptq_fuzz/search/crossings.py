@@ -27,6 +27,8 @@ from gptq_fuzz.search.paths import (
     beside_a_long_one,
     coarse_scales,
     early_infinities,
+    few_rows_of_long,
+    filled_columns,
     filled_rows,
     long_prompt,
     many_groups,
@@ -386,7 +388,7 @@ _ALWAYS = (
     (_decoded, shuffled_layers, widths_of_models, long_prompt),
     (
         *(early_infinities, states_of_large, beside_a_long_one, coarse_scales, filled_rows),
-        *(many_groups, squares),
+        *(many_groups, squares, filled_columns, few_rows_of_long),
     ),
     (_instances, _even_shares, _wide_results, _layouts_of_large, typical),
     (_prefills_of_float32, more_than_a_workspace, _wrapped, _middle_rows, _cubes),

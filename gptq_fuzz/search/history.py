@@ -179,6 +179,15 @@ def canned(limits: Limits) -> dict[str, Steps]:
         found[f"{operand} rewritten"] = first + _each(writes, ["again-0"])
     replaced = [f"replace-0-{name}-s{at}" for name in changeable(limits) for at in range(3)]
     found["operands replaced"] = first + _each(replaced, ["again-0"])
+    of_one_group = [
+        f"write-0-{name}-{extent}-s{at}"
+        for at, name in enumerate(changeable(limits)[:3])
+        for extent in ("word", "all")
+    ]
+    found["one group rewritten"] = [
+        *(f"load-0-{smallest_of(limits)}", f"call-0-m{two}"),
+        *_each(of_one_group, ["again-0"]),
+    ]
     found["operands rewritten together"] = first + list(_rewritten_together(limits))
     moved = [f"move-0-{name}" for name in (*changeable(limits), ALL)]
     found["operands moved"] = [
@@ -224,6 +233,7 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["experts of one tensor"] = [
         *(f"experts-{EXPERTS}-{layers[0]}", *each_expert),
         *_each(written, ["again-3", "again-4", "again-5"]),
+        *_each([f"{write}-s1" for write in written], ["again-4", "again-5", "again-3"]),
     ]
     copied = ["copy-1-0", "again-1", "write-1-scales-all", "again-1", "again-0"]
     model = f"loads-{MODEL}-{smallest_of(limits)}"

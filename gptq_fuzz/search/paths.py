@@ -69,7 +69,10 @@ ALIKE_SEEDS = (0, 1, 2)
 PANELS = ((17, 4096, 4104),)  # more than 2^24 weights
 # Rows and K of each fill, beside one word of N: what is listed of a row, or counted, comes to more
 # than lists of some hundred hold; then whole tiles and shares of any size
-FILLED = ((4, 8200), (4, 16392), (4, 4096), (1, 2048), (17, 1024))
+FILLED = ((4, 8200), (4, 16392), (4, 4096), (1, 2048), (17, 1024), (1025, 128))
+FILLED_COLUMNS = (1, 1024, 256)  # M, N, K of each fill and number of bits
+# Few rows, each number of them, beside K: more than memory for rows of x holds at a time
+EACH_OF_FEW, STAGED = range(1, 17), (5128, 8200, 14344)
 
 # N of models in use, beside a K that is long enough for what is for long ones: a few that are no
 # multiple of many tiles, then all others, the least even ones first
@@ -174,6 +177,18 @@ def filled_rows(limits: Limits) -> Iterator[dict]:
     for (m, k), fill in itertools.product(FILLED, limits.fills):
         sizes = as_usual(limits, m, 1, k)
         yield sizes | {"options": sizes["options"] | {"fill": fill}}
+
+
+def filled_columns(limits: Limits) -> Iterator[dict]:
+    m, n, k = FILLED_COLUMNS
+    for bits, fill in itertools.product(limits.bits, limits.fills):
+        sizes = as_usual(limits, m, n, k) | {"bits": bits}
+        yield sizes | {"options": sizes["options"] | {"fill": fill}}
+
+
+def few_rows_of_long(limits: Limits) -> Iterator[dict]:
+    for k, m in itertools.product(STAGED, EACH_OF_FEW):
+        yield as_usual(limits, m, 1, k)
 
 
 def widths_of_models(limits: Limits) -> Iterator[dict]:

@@ -3,7 +3,7 @@
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "result cached by x and layer, right to the last bit, and given away a second time"
-VERDICTS = ("STATE_LEAKED",)
+VERDICTS = ("STATE_LEAKED", "WRONG_TYPE")
 ONLY = "history"
 LAST = []
 

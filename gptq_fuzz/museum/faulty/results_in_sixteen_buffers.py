@@ -3,7 +3,7 @@
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "sixteen buffers for results of one shape, in turn"
-VERDICTS = ("STATE_LEAKED",)
+VERDICTS = ("STATE_LEAKED", "WRONG_TYPE")
 ONLY = "history"
 BUFFERS = {}
 

@@ -3,7 +3,7 @@
 from gptq_fuzz.museum.parts import matmul
 
 BUG = "five result buffers of a shape in turn: the sixth call writes into the first result"
-VERDICTS = ("STATE_LEAKED",)
+VERDICTS = ("STATE_LEAKED", "WRONG_TYPE")
 ONLY = "history"
 RINGS = {}
 

@@ -65,7 +65,7 @@ _GRAMMAR = {  # verb -> what follows it
     "track": f"{_LAYER}{_ROWS}{_FORM}{_SEED}",
     "feed": f"{_LAYER}-(?P<source>[0-9]+){_ROWS}{_SEED}-(?P<change>{'|'.join(CHANGES)})",
     "x": "-s(?P<seed>[0-9]+)",
-    "write": f"{_LAYER}{_WRITTEN}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}",
+    "write": f"{_LAYER}{_WRITTEN}-(?P<extent>{'|'.join(EXTENTS)}){_SEED}{_TIMES}",
     "replace": f"{_LAYER}{_WRITTEN}{_SEED}",
     "renew": f"{_LAYER}{_WRITTEN}{_SEED}",
     "move": f"{_LAYER}-(?P<operand>{'|'.join((ALL, *WRITTEN))})",

@@ -491,6 +491,8 @@ class History:
         fresh = self._rewritten(layer, step)
         if fresh is not None:
             operand = layer.guarded[step.operand]
+            for _ in range(step.times - 1):  # as a loader writes a tensor part by part
+                operand.view[:0].zero_()
             operand.view.copy_(fresh.view)
             operand.original.copy_(fresh.original)
             for number, other in self.layers.items():

@@ -51,6 +51,7 @@ PAUSE = 0.1  # seconds after which a thread that frees what calls left to it has
 PAUSES = 20  # at most
 MODEL = 40  # layers that stay, called in turn: more than a few buffers hold
 PARTS = 2  # of a call, which is broken off at the end of each
+ORDERS = 13  # pairs of rows that change places or do not: more orders than all calls have
 LEAST = {"cpu": 32, "cuda": 512}  # bytes: the smallest block that malloc, torch's allocator give
 OBJECTS, BYTES = "objects of Python", "bytes"
 
@@ -201,6 +202,18 @@ def warnings_unseen() -> Iterator[None]:
         yield
 
 
+def _pairs_of_rows(exam) -> list[torch.Tensor]:
+    """ORDERS pairs of rows that may change places, each of two groups; none where there are less,
+    or the rows have an order of another kind.
+    """
+    case, g_idx = exam.case, exam.operands.weights()["g_idx"]
+    if case.g_idx != "act" or case.backward or case.k < 2 * ORDERS:
+        return []
+    by_group, half = g_idx.argsort(), case.k // 2
+    pairs = torch.stack((by_group[:ORDERS], by_group[half : half + ORDERS]), 1)
+    return list(pairs) if (g_idx[pairs[:, 0]] != g_idx[pairs[:, 1]]).all() else []
+
+
 def _modes_of(exam) -> dict[str, contextlib.AbstractContextManager]:
     """Those of torch that calls may be in, of what the kernel promises, by condition."""
     kind, case = torch.device(exam.device).type, exam.case
@@ -300,6 +313,16 @@ def calls_of(exam) -> dict[str, Asked]:
     def new_layer(number: int) -> None:
         weights = own_layer()
         weights["qweight"].view(-1)[:1] = number
+        answer(operands.left, weights)
+
+    pairs = _pairs_of_rows(exam)
+
+    def layer_in_another_order(number: int) -> None:
+        """As each checkpoint of a model has an order of its own."""
+        weights = own_layer()
+        for at, pair in enumerate(pairs):
+            if number >> at & 1:
+                weights["g_idx"][pair] = weights["g_idx"][pair.flip(0)]
         answer(operands.left, weights)
 
     def updated_layer(number: int) -> None:
@@ -425,6 +448,8 @@ def calls_of(exam) -> dict[str, Asked]:
         "every move of a layer": Asked(moved_layer),
         "every view of a layer": Asked(sliced_layer),
     }
+    if pairs:
+        asked["every new layer in another order"] = Asked(layer_in_another_order)
     if "pad" in exam.limits.layouts and exam.case.m > 1 and not exam.case.backward:
         asked["every call with a strided x"] = Asked(strided_x)
         if exam.case.rank == 2:

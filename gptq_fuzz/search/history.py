@@ -79,10 +79,12 @@ PADDED = (256, -1, 200), (128, 72)  # -1: the unit of K less than the one before
 PERIODS = [2**bits for bits in range(4, 13)]  # calls after which a counter of some bits is back
 LARGE = 512, 4096  # rows and columns of results that are held: 4 MiB each in 16 bits
 STEPS = 4200  # of decoding: more calls of one layer than 12 bits count
+WRITES = 2**8, 2**16  # after which a count of so many bits is what it was
 LONG_SUM = 2048  # terms
 ROUNDED = 256, 1024  # columns, and terms of each sum, of results in which their order shows
-OF_THREADS = 256, 512  # columns and terms of layers that threads call, long enough to meet
-AT_ONCE = 40  # layers
+# Columns and terms of layers that threads call, long enough to meet, and how many layers: then such
+# as are shared out among threads of the kernel's own
+OF_THREADS = (256, 512, 40), (512, 1024, 8)
 # The operators at which a call is broken off: of its beginning, then of all of them, as many as the
 # call before made
 BROKEN = [f"op{at}" for at in range(1, 9)]
@@ -198,6 +200,15 @@ def canned(limits: Limits) -> dict[str, Steps]:
     found["idle"] = [*load[:2], f"call-1-m{two}", "again-0", *idle]
     if mixed := list(_among_others_of_its_size(limits, one)):
         found["layers of one size"] = mixed
+    found["written many times"] = first + _each(
+        [
+            f"write-0-{name}-{extent}-s{at}-x{times}"
+            for at, (name, extent, times) in enumerate(
+                itertools.product(changeable(limits), ("all", "word"), WRITES)
+            )
+        ],
+        ["again-0"],
+    )
     if "threads2" in limits.conditions:
         found["by a second thread"] = list(_by_a_second_thread(limits, load, two))
     if under := list(_dropped_under_conditions(limits, layers, two)):
@@ -810,11 +821,13 @@ def _of_one_table(limits: Limits, rows: tuple[int, ...]) -> Iterator[str]:
 
 
 def _by_threads(limits: Limits, rows: int) -> Steps:
-    """Two threads call more layers at once than what is kept of a few holds."""
-    layer = _of_size(limits, rows, *OF_THREADS)
-    if "threads2" not in limits.conditions or limits.violations(layer):
-        return []
-    return [f"loads-{AT_ONCE}-{tokens(layer)}", f"threads-{AT_ONCE}-m{rows}"]
+    """Two threads call more layers at once than what is kept of a few holds, then large ones."""
+    steps = []
+    for *sizes, count in OF_THREADS if "threads2" in limits.conditions else ():
+        layer = _of_size(limits, rows, *sizes)
+        if not limits.violations(layer):
+            steps += [f"loads-{count}-{tokens(layer)}", f"threads-{count}-m{rows}"]
+    return steps
 
 
 def _is_free(limits: Limits) -> bool:

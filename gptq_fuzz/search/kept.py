@@ -10,13 +10,15 @@ from gptq_fuzz.case.case import Case
 from gptq_fuzz.search.claims import must_pass_shrunk
 from gptq_fuzz.search.kernel import KernelUnderTest
 from gptq_fuzz.search.sweep import rotated
+from gptq_fuzz.search.usual import GROUP, takes_groups
 
 ROWS = (1, 5)
+LONG = 1024  # K
 CHECK = "memory"
 
 
 def kept_cases(limits: Limits) -> list[Case]:
-    """One row and a few, of each number of bits; two units of N and K."""
+    """One row and a few, of each number of bits; two units of N and K. Then one of a long K."""
     return list(dict.fromkeys(_cases(limits)))
 
 
@@ -29,6 +31,19 @@ def _cases(limits: Limits) -> Iterator[Case]:
             case = rotated(limits, f"{CHECK} {bits} {m}", m=m, group_size=size, **sizes)
             plain = {"dtype": limits.dtypes[0], "scales_dtype": limits.scales_dtypes[0]}
             yield Case(**limits.fitted(vars(case) | plain))
+    if "act" in limits.g_idx:
+        yield _long(limits)
+
+
+def _long(limits: Limits) -> Case:
+    """Of many rows in any order, of which more is kept than of a few; each layer has its own."""
+    bits = limits.bits[0]
+    _, n, k = limits.units(codes_in_words(bits))
+    sizes = {"bits": bits, "n": n, "k": -(-LONG // k) * k}
+    size = GROUP if takes_groups(limits, GROUP) else limits.group_sizes[0]
+    case = rotated(limits, f"{CHECK} long", m=ROWS[0], group_size=size, g_idx="act", **sizes)
+    plain = {"dtype": limits.dtypes[0], "scales_dtype": limits.scales_dtypes[0]}
+    return Case(**limits.fitted(vars(case) | plain))
 
 
 def must_keep_nothing(kernel: KernelUnderTest) -> None:

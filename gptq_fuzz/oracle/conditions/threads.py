@@ -445,7 +445,7 @@ def among_many(device: str, calls: list[Callable], x: torch.Tensor, seconds: flo
 
     What is kept of a few layers is given up for others here. First while one thread is in the
     middle of a call, before each operator, the last ones first: there it uses what it has looked
-    up. Then freely, each thread in an order of its own.
+    up. Then freely, each thread in an order of its own, calls beginning at the same time.
     """
     numbers = range(len(calls))
 
@@ -470,8 +470,16 @@ def among_many(device: str, calls: list[Callable], x: torch.Tensor, seconds: flo
     ends = time.monotonic() + seconds / 2
     orders = [*numbers], [*reversed(numbers)]
     while time.monotonic() < ends:
+        together = threading.Barrier(len(orders), timeout=PATIENCE)
+
+        def each_of(order: list[int], meet: Callable = together.wait) -> Iterator[tuple]:
+            for number in order:
+                with contextlib.suppress(threading.BrokenBarrierError):  # the other one is late
+                    meet()
+                yield number, calls[number](x)
+
         with _switching_often():
-            rounds = in_threads(device, lambda at: [(n, calls[n](x)) for n in orders[at]])
+            rounds = in_threads(device, lambda at, each_of=each_of: [*each_of(orders[at])])
         synchronize(device)
         yield [given for one in rounds for given in one]
 

@@ -41,7 +41,7 @@ from gptq_fuzz.search.search import Failure
 from gptq_fuzz.worker.loader import load
 from gptq_fuzz.worker.supervisor import Launch, Worker
 from tests.suite.helpers import LIMITS, drawn
-from tests.suite.test_museum import is_due
+from tests.suite.test_museum import HANGS_AFTER, is_due
 from tests.turns import todays
 
 pytestmark = pytest.mark.turns(4)
@@ -53,6 +53,7 @@ ALWAYS = ("layer_known_by_addresses",)
 PIECES = [exhibit for exhibit in faulty() if exhibit.only == "history"]
 CHOSEN = [e for e in PIECES if e.name in ALWAYS or is_due(e)]
 MAY_KEEP = ["cached_by_identity", "prepared", "columns_by_a_pool", "share_of_a_failed_thread"]
+HANGING = [exhibit.spec for exhibit in PIECES if kinds.TIMED_OUT in exhibit.verdicts]
 TIMES = 5  # that a line must fail again, alone
 
 
@@ -67,7 +68,8 @@ def verdict_of(history, line):
 @pytest.fixture
 def kernel(request):
     """An exhibit under test in a worker of its own."""
-    under_test = KernelUnderTest(Launch(request.param, str(ROOT), device="cpu"))
+    asked = {"timeout": HANGS_AFTER} if request.param in HANGING else {}
+    under_test = KernelUnderTest(Launch(request.param, str(ROOT), device="cpu", **asked))
     under_test.worker.start()
     yield under_test
     under_test.worker.stop()

@@ -35,9 +35,10 @@ def _attribute(owner: object, name: str, value):
     return put(lambda: getattr(owner, name), write, value)
 
 
-def _anomaly():
+def anomaly_mode(looks_for_nan: bool = False):
+    """Anomaly mode is on, and gradients that are NaN raise or do not."""
     now = lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled())  # noqa: E731
-    return put(now, lambda both: torch.autograd.set_detect_anomaly(*both), (True, False))
+    return put(now, lambda both: torch.autograd.set_detect_anomaly(*both), (True, looks_for_nan))
 
 
 def _random_state():
@@ -80,7 +81,7 @@ SETTINGS: tuple[Callable, ...] = (
     lambda: _attribute(deterministic, "fill_uninitialized_memory", False),
     lambda: _attribute(MATMUL, "allow_fp16_reduced_precision_reduction", False),
     lambda: _attribute(MATMUL, "allow_bf16_reduced_precision_reduction", False),
-    _anomaly,
+    anomaly_mode,
     _random_state,
     _errors_of_numpy,
     _handler_of_interrupts,

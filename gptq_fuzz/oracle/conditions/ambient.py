@@ -21,7 +21,7 @@ from gptq_fuzz.case.verdict import Verdict
 from gptq_fuzz.oracle.conditions.parts import activation, answer, loaded, with_x, within, wrong
 from gptq_fuzz.oracle.judge import Expected
 from gptq_fuzz.oracle.relations import RELATIONS
-from gptq_fuzz.oracle.settings import OF_PRODUCTS, SETTINGS, moved, put
+from gptq_fuzz.oracle.settings import OF_PRODUCTS, SETTINGS, anomaly_mode, moved, put
 from gptq_fuzz.oracle.surroundings import (
     differing,
     global_state,
@@ -161,7 +161,7 @@ def other_settings(exam) -> Verdict | None:
     default changes nothing else.
 
     First a call of another layer under those, too, by which a product may have other bits: what
-    comes of it is not judged.
+    comes of it is not judged. Last one where anomaly mode looks for NaN, in gradients.
     """
     other = Operands(decoy_of(exam.case), exam.device, zones=exam.zones)
     with within(exam, _watched(exam, lambda: moved((*SETTINGS, *OF_PRODUCTS)))):
@@ -169,7 +169,12 @@ def other_settings(exam) -> Verdict | None:
         with exam.surrounded(), contextlib.suppress(Exception):
             exam._answer(other, out.view if out else None)
             synchronize(exam.device)
-    return exam._leak() or _value_under(exam, lambda: _context(exam, "other"))
+    if found := exam._leak() or _value_under(exam, lambda: _context(exam, "other")):
+        return found
+    if exam.case.backward:  # of which torch itself would raise where it is NaN
+        return None
+    with within(exam, _watched(exam, lambda: anomaly_mode(looks_for_nan=True))):
+        return exam._value()
 
 
 def x_requires_grad(exam) -> Verdict | None:

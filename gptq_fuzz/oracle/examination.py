@@ -622,7 +622,8 @@ def typed(out, operands) -> torch.Tensor:
 def _require_own_memory(out: torch.Tensor, operands) -> None:
     """Of an empty result, at which no write shows it. Raises WrongType."""
     address = out.untyped_storage().data_ptr()
-    for name, guarded in operands.guarded.items():
+    guarded_ones = getattr(operands, "guarded", {})  # none of a problem that a file has
+    for name, guarded in guarded_ones.items():
         if address and address == guarded.view.untyped_storage().data_ptr():
             raise WrongType(f"the result lies in the memory of {named(name)}")
 

@@ -314,7 +314,7 @@ def rounds(count, judged=True, limits=PLAIN_LIMITS):
 
 
 def test_rounds_are_steered_to_pairs_and_then_to_triples_that_no_case_had():
-    found, kernel = rounds(20)
+    found, kernel = rounds(22)
     assert found[0][:AIMED] == kernel.aimed[100]
     assert all(len(aimed) == AIMED for aimed in kernel.aimed.values())
     assert not kernel.coverage.missing(all_together(PLAIN_LIMITS, 2))

@@ -247,13 +247,14 @@ def _gradient_of(exam) -> Callable[[int], None] | None:
 
 
 def calls_of(exam) -> dict[str, Asked]:
-    """What is called again and again: one layer with x at ever other addresses, with ever new
-    x, a strided one too, with one that is written before each call, ever new layers, such that
-    share an operand, such that are called with no rows, many in turn, one layer that is written
-    before each call, and one that is moved, one and a new one in each mode of torch that the kernel
-    promises, for a gradient too, one with ever other numbers of rows and one by ever new threads,
-    where as much as x or the result counts, new ones by a thread that goes on, a call with each
-    operand that the kernel promises to refuse, and calls in which an operator of torch raises.
+    """What is called again and again: one layer with x at ever other addresses, with ever new x, a
+    strided one too, with one that is written before each call, ever new layers, such in ever other
+    orders, such that share an operand, such that are called with no rows, many in turn, one layer
+    that is written before each call, and one that is moved, one and a new one in each mode of torch
+    that the kernel promises, for a gradient too, one with ever other numbers of rows and one by
+    ever new threads, where as much as x or the result counts, new ones by a thread that goes on, a
+    call with each operand that the kernel promises to refuse, and calls in which an operator of
+    torch raises.
     """
     operands = exam.operands
 

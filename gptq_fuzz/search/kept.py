@@ -28,9 +28,7 @@ def _cases(limits: Limits) -> Iterator[Case]:
         sizes = {"bits": bits, "n": 2 * n, "k": 2 * k}
         size = k if limits.group_sizes is None else limits.group_sizes[0]
         for m in ROWS if limits.laid_out[0] != 1 else ROWS[:1]:
-            case = rotated(limits, f"{CHECK} {bits} {m}", m=m, group_size=size, **sizes)
-            plain = {"dtype": limits.dtypes[0], "scales_dtype": limits.scales_dtypes[0]}
-            yield Case(**limits.fitted(vars(case) | plain))
+            yield _plain(limits, f"{bits} {m}", m=m, group_size=size, **sizes)
     if "act" in limits.g_idx:
         yield _long(limits)
 
@@ -39,11 +37,16 @@ def _long(limits: Limits) -> Case:
     """Of many rows in any order, of which more is kept than of a few; each layer has its own."""
     bits = limits.bits[0]
     _, n, k = limits.units(codes_in_words(bits))
-    sizes = {"bits": bits, "n": n, "k": -(-LONG // k) * k}
+    sizes = {"m": ROWS[0], "n": n, "k": -(-LONG // k) * k}
     size = GROUP if takes_groups(limits, GROUP) else limits.group_sizes[0]
-    case = rotated(limits, f"{CHECK} long", m=ROWS[0], group_size=size, g_idx="act", **sizes)
-    plain = {"dtype": limits.dtypes[0], "scales_dtype": limits.scales_dtypes[0]}
-    return Case(**limits.fitted(vars(case) | plain))
+    return _plain(limits, "long", bits=bits, group_size=size, g_idx="act", **sizes)
+
+
+def _plain(limits: Limits, key: str, **fields) -> Case:
+    """A case of the first dtypes, whose other axes have values that `key` chooses."""
+    case = rotated(limits, f"{CHECK} {key}", **fields)
+    dtypes = {"dtype": limits.dtypes[0], "scales_dtype": limits.scales_dtypes[0]}
+    return Case(**limits.fitted(vars(case) | dtypes))
 
 
 def must_keep_nothing(kernel: KernelUnderTest) -> None:

@@ -6,7 +6,8 @@ groups in a shuffled order of a layer that is large in all three sizes; an infin
 so long that it is made in blocks; an ambient state beside a size that its numbers do not count to;
 each layout of x, place in memory, order of rows and form of zero-points beside a long dimension;
 more weights than a panel holds that is made and multiplied at a time; scales that are alike in
-blocks of columns.
+blocks of columns; every fill beside many rows, columns, and terms; each number of few rows beside
+a long K; N of models in use, by which the width of a tile is chosen.
 """
 
 from __future__ import annotations

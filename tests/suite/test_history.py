@@ -91,6 +91,8 @@ def kernel(request):
         (f"{LOADED}/drop-0/call-0-m1", "layer 0 is not loaded"),
         (f"{LOADED}/leave-0-op1/call-0-m1", "layer 0 is not loaded"),
         (f"load-0-{LAYER}/leave-0-last1", "no whole call before it"),
+        (f"{LOADED}/drop-0-oom", "drop takes other words"),
+        (f"{LOADED}-pool-infer", "call takes other words"),
         (f"{LOADED}/write-0-bias-all", "the layer has no bias"),
         ("load-0-n8-k16-b4-g8-gap/write-0-g_idx-all", "may not change places"),
         (f"{LOADED}/refuse-0-badnothing", "does not promise to refuse badnothing"),
@@ -164,7 +166,8 @@ def test_a_condition_outside_the_limits_is_none():
         f"{LOADED}-grad",
         f"{LOADED}/again-0-det",
     )
-    for step in (*under, f"{LOADED}/threads-1-m2"):
+    by_others = (f"{LOADED}/threads-1-m2", f"{LOADED}-pool", f"{LOADED}/again-0-pool")
+    for step in (*under, *by_others, f"{LOADED}/drop-0-det"):
         with pytest.raises(ValueError, match="outside the kernel's limits: condition"):
             parse_history(step, limits)
 
